@@ -1,0 +1,34 @@
+"""Weakly supervised semantic segmentation: from image-level labels to a table of mIoU.
+
+Targets: results/{dataset}/miou.csv, and the pictures of a data set by results/{dataset}/pictures/done.txt.
+"""
+
+import shlex
+import sys
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+# The stages are modules of this tree, whichever folder Snakemake runs in.
+sys.path.insert(0, workflow.basedir)
+shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(workflow.basedir)}; ")
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/saliency.smk"
+include: "rules/classifiers.smk"
+include: "rules/masks.smk"
+include: "rules/segmentation.smk"
+include: "rules/scores.smk"
+include: "rules/pictures.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/demo/miou.csv",

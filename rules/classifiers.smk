@@ -1,0 +1,84 @@
+"""Classifiers from image-level labels, and their class activation maps."""
+
+
+rule train_classifier:
+    input:
+        unpack(stages.inputs("train_classifier")),
+    output:
+        weights=stages.output("train_classifier", "weights"),
+        curve=stages.output("train_classifier", "curve"),
+    params:
+        settings=stages.settings("train_classifier"),
+        code=stages.code("train_classifier"),
+    log:
+        "logs/{dataset}/seed-{seed}/train_classifier/{classifier}.log",
+    benchmark:
+        "logs/{dataset}/seed-{seed}/train_classifier/{classifier}.tsv"
+    threads: stages.torch_threads
+    resources:
+        mem_mb=8000,
+        runtime=720,
+        gpu=stages.gpus,
+    conda:
+        "../envs/workflow.yaml"
+    message:
+        "Training classifier {wildcards.classifier} on {wildcards.dataset}, seed {wildcards.seed}"
+    shell:
+        "python -m workflow_scripts.stages.train_classifier --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        " --index {input.index:q} --images {input.images:q} --saliency {input.saliency:q} --initial {input.initial:q}"
+        " --weights-to {output.weights:q} --curve-to {output.curve:q} > {log:q} 2>&1"
+
+
+rule classification:
+    input:
+        unpack(stages.inputs("classification")),
+    output:
+        scores=stages.output("classification", "scores"),
+    params:
+        settings=stages.settings("classification"),
+        code=stages.code("classification"),
+    log:
+        "logs/{dataset}/seed-{seed}/classification/{classifier}.log",
+    benchmark:
+        "logs/{dataset}/seed-{seed}/classification/{classifier}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=stages.gpus,
+    conda:
+        "../envs/workflow.yaml"
+    message:
+        "Mean average precision of {wildcards.classifier} on {wildcards.dataset}, seed {wildcards.seed}"
+    shell:
+        "python -m workflow_scripts.stages.classification --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        " --index {input.index:q} --images {input.images:q} --weights {input.weights:q}"
+        " --scores-to {output.scores:q} > {log:q} 2>&1"
+
+
+rule cams:
+    input:
+        unpack(stages.inputs("cams")),
+    output:
+        cams=stages.output("cams", "cams"),
+    params:
+        settings=stages.settings("cams"),
+        code=stages.code("cams"),
+    log:
+        "logs/{dataset}/seed-{seed}/cams/{cam}.log",
+    benchmark:
+        "logs/{dataset}/seed-{seed}/cams/{cam}.tsv"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=240,
+        gpu=stages.gpus,
+    conda:
+        "../envs/workflow.yaml"
+    message:
+        "Class activation maps {wildcards.cam} of {wildcards.dataset}, seed {wildcards.seed}"
+    shell:
+        "python -m workflow_scripts.stages.cams --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        " --workers {threads}"
+        " --index {input.index:q} --images {input.images:q} --weights {input.weights:q}"
+        " --cams-to {output.cams:q} > {log:q} 2>&1"

@@ -1,0 +1,78 @@
+"""Data: rendered scenes, the checked index, and the truth, which only scores and what declares it read."""
+
+
+rule render:
+    output:
+        images=stages.output("render", "images"),
+        truth=stages.output("render", "truth"),
+    params:
+        settings=stages.settings("render"),
+        code=stages.code("render"),
+    log:
+        "logs/{dataset}/render.log",
+    benchmark:
+        "logs/{dataset}/render.tsv"
+    threads: 8
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    conda:
+        "../envs/workflow.yaml"
+    message:
+        "Rendering the scenes of {wildcards.dataset}"
+    shell:
+        "python -m workflow_scripts.stages.render --settings {params.settings:q} --code {params.code}"
+        " --workers {threads}"
+        " --images-to {output.images:q} --truth-to {output.truth:q} > {log:q} 2>&1"
+
+
+rule index:
+    input:
+        unpack(stages.inputs("index")),
+    output:
+        index=stages.output("index", "index"),
+    params:
+        settings=stages.settings("index"),
+        code=stages.code("index"),
+    log:
+        "logs/{dataset}/index.log",
+    benchmark:
+        "logs/{dataset}/index.tsv"
+    threads: 2
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    conda:
+        "../envs/workflow.yaml"
+    message:
+        "Checking every image, label and box of {wildcards.dataset}"
+    shell:
+        "python -m workflow_scripts.stages.index --settings {params.settings:q} --code {params.code}"
+        " --images {input.images:q}"
+        " --index-to {output.index:q} > {log:q} 2>&1"
+
+
+rule truth:
+    input:
+        unpack(stages.inputs("truth")),
+    output:
+        truth=stages.output("truth", "truth"),
+    params:
+        settings=stages.settings("truth"),
+        code=stages.code("truth"),
+    log:
+        "logs/{dataset}/truth.log",
+    benchmark:
+        "logs/{dataset}/truth.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    conda:
+        "../envs/workflow.yaml"
+    message:
+        "Reading the truth masks of {wildcards.dataset}"
+    shell:
+        "python -m workflow_scripts.stages.truth --settings {params.settings:q} --code {params.code}"
+        " --index {input.index:q} --rendered {input.rendered:q}"
+        " --truth-to {output.truth:q} > {log:q} 2>&1"

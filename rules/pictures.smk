@@ -1,0 +1,62 @@
+"""Pictures for people: a montage of every system, training curves, the threshold sweep."""
+
+
+rule montage:
+    input:
+        unpack(stages.inputs("montage")),
+    output:
+        montage=stages.output("montage", "montage"),
+    params:
+        settings=stages.settings("montage"),
+        code=stages.code("montage"),
+    log:
+        "logs/{dataset}/montage/{system}.log",
+    benchmark:
+        "logs/{dataset}/montage/{system}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    conda:
+        "../envs/workflow.yaml"
+    message:
+        "Montage of system {wildcards.system} on {wildcards.dataset}"
+    shell:
+        "python -m workflow_scripts.stages.montage --settings {params.settings:q} --code {params.code}"
+        " --index {input.index:q} --images {input.images:q} --truth {input.truth:q} --artifacts {input.artifacts:q}"
+        " --montage-to {output.montage:q} > {log:q} 2>&1"
+
+
+rule curves:
+    input:
+        unpack(stages.inputs("curves")),
+    output:
+        curves=stages.output("curves", "curves"),
+        sweep=stages.output("curves", "sweep"),
+    params:
+        settings=stages.settings("curves"),
+        code=stages.code("curves"),
+    log:
+        "logs/{dataset}/curves.log",
+    benchmark:
+        "logs/{dataset}/curves.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    conda:
+        "../envs/workflow.yaml"
+    message:
+        "Training curves and threshold sweep of {wildcards.dataset}"
+    shell:
+        "python -m workflow_scripts.stages.curves --settings {params.settings:q} --code {params.code}"
+        " --curves {input.curves:q} --sweeps {input.sweeps:q}"
+        " --curves-to {output.curves:q} --sweep-to {output.sweep:q} > {log:q} 2>&1"
+
+
+rule pictures:
+    input:
+        stages.pictures,
+    output:
+        touch("results/{dataset}/pictures/done.txt"),
+    localrule: True

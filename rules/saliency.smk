@@ -1,0 +1,53 @@
+"""Saliency maps: from a folder, or from a network trained on rendered class-less objects."""
+
+
+rule train_saliency:
+    output:
+        weights=stages.output("train_saliency", "weights"),
+        curve=stages.output("train_saliency", "curve"),
+    params:
+        settings=stages.settings("train_saliency"),
+        code=stages.code("train_saliency"),
+    log:
+        "logs/{dataset}/train_saliency/{saliency}.log",
+    benchmark:
+        "logs/{dataset}/train_saliency/{saliency}.tsv"
+    threads: stages.torch_threads
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=stages.gpus,
+    conda:
+        "../envs/workflow.yaml"
+    message:
+        "Training saliency network {wildcards.saliency}"
+    shell:
+        "python -m workflow_scripts.stages.train_saliency --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        " --weights-to {output.weights:q} --curve-to {output.curve:q} > {log:q} 2>&1"
+
+
+rule saliency:
+    input:
+        unpack(stages.inputs("saliency")),
+    output:
+        saliency=stages.output("saliency", "saliency"),
+    params:
+        settings=stages.settings("saliency"),
+        code=stages.code("saliency"),
+    log:
+        "logs/{dataset}/saliency/{saliency}.log",
+    benchmark:
+        "logs/{dataset}/saliency/{saliency}.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=120,
+        gpu=stages.gpus,
+    conda:
+        "../envs/workflow.yaml"
+    message:
+        "Saliency maps {wildcards.saliency} of {wildcards.dataset}"
+    shell:
+        "python -m workflow_scripts.stages.saliency --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        " --index {input.index:q} --images {input.images:q} --weights {input.weights:q}"
+        " --saliency-to {output.saliency:q} > {log:q} 2>&1"

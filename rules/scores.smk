@@ -1,0 +1,133 @@
+"""Scores of every stage against the truth, and the table."""
+
+
+rule score_saliency:
+    input:
+        unpack(stages.inputs("score_saliency")),
+    output:
+        scores=stages.output("score_saliency", "scores"),
+    params:
+        settings=stages.settings("score_saliency"),
+        code=stages.code("score_saliency"),
+    log:
+        "logs/{dataset}/score_saliency/{saliency}.log",
+    benchmark:
+        "logs/{dataset}/score_saliency/{saliency}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    conda:
+        "../envs/workflow.yaml"
+    message:
+        "Scoring saliency {wildcards.saliency} of {wildcards.dataset}"
+    shell:
+        "python -m workflow_scripts.stages.scores --settings {params.settings:q} --code {params.code}"
+        " --index {input.index:q} --artifact {input.artifact:q} --truth {input.truth:q} --thresholds {input.thresholds:q}"
+        " --scores-to {output.scores:q} > {log:q} 2>&1"
+
+
+rule score_cams:
+    input:
+        unpack(stages.inputs("score_cams")),
+    output:
+        scores=stages.output("score_cams", "scores"),
+    params:
+        settings=stages.settings("score_cams"),
+        code=stages.code("score_cams"),
+    log:
+        "logs/{dataset}/seed-{seed}/score_cams/{cam}.log",
+    benchmark:
+        "logs/{dataset}/seed-{seed}/score_cams/{cam}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    conda:
+        "../envs/workflow.yaml"
+    message:
+        "Scoring class activation maps {wildcards.cam} of {wildcards.dataset}, seed {wildcards.seed}"
+    shell:
+        "python -m workflow_scripts.stages.scores --settings {params.settings:q} --code {params.code}"
+        " --index {input.index:q} --artifact {input.artifact:q} --truth {input.truth:q} --thresholds {input.thresholds:q}"
+        " --scores-to {output.scores:q} > {log:q} 2>&1"
+
+
+rule score_masks:
+    input:
+        unpack(stages.inputs("score_masks")),
+    output:
+        scores=stages.output("score_masks", "scores"),
+    params:
+        settings=stages.settings("score_masks"),
+        code=stages.code("score_masks"),
+    log:
+        "logs/{dataset}/seed-{seed}/score_masks/{mask}.log",
+    benchmark:
+        "logs/{dataset}/seed-{seed}/score_masks/{mask}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    conda:
+        "../envs/workflow.yaml"
+    message:
+        "Scoring masks {wildcards.mask} of {wildcards.dataset}, seed {wildcards.seed}"
+    shell:
+        "python -m workflow_scripts.stages.scores --settings {params.settings:q} --code {params.code}"
+        " --index {input.index:q} --artifact {input.artifact:q} --truth {input.truth:q} --thresholds {input.thresholds:q}"
+        " --scores-to {output.scores:q} > {log:q} 2>&1"
+
+
+rule score_predictions:
+    input:
+        unpack(stages.inputs("score_predictions")),
+    output:
+        scores=stages.output("score_predictions", "scores"),
+    params:
+        settings=stages.settings("score_predictions"),
+        code=stages.code("score_predictions"),
+    log:
+        "logs/{dataset}/seed-{seed}/score_predictions/{mask}/{segmenter}/{prediction}.log",
+    benchmark:
+        "logs/{dataset}/seed-{seed}/score_predictions/{mask}/{segmenter}/{prediction}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    conda:
+        "../envs/workflow.yaml"
+    message:
+        "Scoring predictions {wildcards.mask}/{wildcards.segmenter}/{wildcards.prediction} of {wildcards.dataset}, seed {wildcards.seed}"
+    shell:
+        "python -m workflow_scripts.stages.scores --settings {params.settings:q} --code {params.code}"
+        " --index {input.index:q} --artifact {input.artifact:q} --truth {input.truth:q} --thresholds {input.thresholds:q}"
+        " --scores-to {output.scores:q} > {log:q} 2>&1"
+
+
+rule miou:
+    input:
+        unpack(stages.inputs("miou")),
+    output:
+        miou=stages.output("miou", "miou"),
+        groups=stages.output("miou", "groups"),
+        inputs=stages.output("miou", "inputs"),
+    params:
+        settings=stages.settings("miou"),
+        code=stages.code("miou"),
+    log:
+        "logs/{dataset}/miou.log",
+    benchmark:
+        "logs/{dataset}/miou.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../envs/workflow.yaml"
+    message:
+        "The table of {wildcards.dataset}"
+    shell:
+        "python -m workflow_scripts.stages.miou --settings {params.settings:q} --code {params.code}"
+        " --scores {input.scores:q}"
+        " --miou-to {output.miou:q} --groups-to {output.groups:q} --inputs-to {output.inputs:q} > {log:q} 2>&1"

@@ -1,0 +1,57 @@
+"""Segmentation networks trained on masks, and their predictions."""
+
+
+rule train_segmenter:
+    input:
+        unpack(stages.inputs("train_segmenter")),
+    output:
+        weights=stages.output("train_segmenter", "weights"),
+        curve=stages.output("train_segmenter", "curve"),
+    params:
+        settings=stages.settings("train_segmenter"),
+        code=stages.code("train_segmenter"),
+    log:
+        "logs/{dataset}/seed-{seed}/train_segmenter/{mask}/{segmenter}.log",
+    benchmark:
+        "logs/{dataset}/seed-{seed}/train_segmenter/{mask}/{segmenter}.tsv"
+    threads: stages.torch_threads
+    resources:
+        mem_mb=8000,
+        runtime=720,
+        gpu=stages.gpus,
+    conda:
+        "../envs/workflow.yaml"
+    message:
+        "Training segmenter {wildcards.segmenter} on masks {wildcards.mask} of {wildcards.dataset}, seed {wildcards.seed}"
+    shell:
+        "python -m workflow_scripts.stages.train_segmenter --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        " --index {input.index:q} --images {input.images:q} --masks {input.masks:q} --initial {input.initial:q}"
+        " --weights-to {output.weights:q} --curve-to {output.curve:q} > {log:q} 2>&1"
+
+
+rule predictions:
+    input:
+        unpack(stages.inputs("predictions")),
+    output:
+        predictions=stages.output("predictions", "predictions"),
+    params:
+        settings=stages.settings("predictions"),
+        code=stages.code("predictions"),
+    log:
+        "logs/{dataset}/seed-{seed}/predictions/{mask}/{segmenter}/{prediction}.log",
+    benchmark:
+        "logs/{dataset}/seed-{seed}/predictions/{mask}/{segmenter}/{prediction}.tsv"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=240,
+        gpu=stages.gpus,
+    conda:
+        "../envs/workflow.yaml"
+    message:
+        "Predictions {wildcards.prediction} of {wildcards.mask}/{wildcards.segmenter} on {wildcards.dataset}, seed {wildcards.seed}"
+    shell:
+        "python -m workflow_scripts.stages.predictions --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        " --workers {threads}"
+        " --index {input.index:q} --images {input.images:q} --weights {input.weights:q} --soft {input.soft:q}"
+        " --predictions-to {output.predictions:q} > {log:q} 2>&1"

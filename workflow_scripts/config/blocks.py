@@ -1,0 +1,329 @@
+"""Types of `config.yaml`: what a user may write, with units and limits. Values and sources stand in `config.yaml` itself."""
+
+import difflib
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Tag, model_validator
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*")
+
+
+def nearest(name: str, known) -> str:
+    """', did you mean 'x'?' for the nearest known name, or the list of known names."""
+    match = difflib.get_close_matches(str(name), [str(item) for item in known], n=1, cutoff=0.5)
+    return f"did you mean {match[0]!r}?" if match else f"known: {', '.join(map(str, sorted(known)))}"
+
+
+def _name(value: Any) -> Any:
+    if not isinstance(value, str) or not NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is no name: letters, digits and _ only, as it becomes a file name")
+    return value
+
+
+Name = Annotated[str, BeforeValidator(_name)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Block(BaseModel):
+    """A part of the configuration; unknown keys are refused with the nearest known one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            for key in data:
+                if key not in cls.model_fields:
+                    raise ValueError(f"unknown key {key!r}, {nearest(key, cls.model_fields)}")
+        return data
+
+
+# Parts that several blocks share
+
+
+class Backbone(Block):
+    name: Literal["tiny", "mobilenet_v2"]
+    stride: Literal[8, 16, 32] = Field(description="pixels per feature cell; last stages are dilated to reach it")
+    batch_norm: Literal["frozen", "trained"] = Field(description="frozen: initial statistics and affine values are kept")
+    frozen_stages: NonNegativeInt = Field(description="first layers of the network that are not trained")
+
+
+class Jitter(Block):
+    """Colour jitter: factor drawn from [1 - x, 1 + x]; hue shift from [-x, x] turns."""
+
+    brightness: NonNegativeFloat
+    contrast: NonNegativeFloat
+    saturation: NonNegativeFloat
+    hue: Annotated[float, Field(ge=0, le=0.5)]
+
+
+class Schedule(Block):
+    iterations: PositiveInt = Field(description="optimiser steps")
+    batch: PositiveInt = Field(description="images per step")
+    optimiser: Literal["sgd", "adamw"]
+    learning_rate: PositiveFloat = Field(description="initial rate of the backbone's weights")
+    bias_multiplier: PositiveFloat = Field(description="rate of biases, times that of the weights; biases have no decay")
+    momentum: Share = Field(description="SGD momentum, or AdamW beta 1")
+    weight_decay: NonNegativeFloat
+    poly_power: NonNegativeFloat = Field(description="exponent of the polynomial decay to zero; 0 keeps the rate")
+    poly_every: PositiveInt = Field(description="steps between updates of the rate")
+    precision: Literal["float32", "bfloat16"] = Field(description="of the forward pass; weights stay float32")
+    save_every: PositiveInt = Field(description="steps between saved states, from which a killed job resumes")
+
+
+class Recipe(Schedule):
+    crop: PositiveInt = Field(description="side of the square training crop, pixels")
+    head_multiplier: PositiveFloat = Field(description="rate of new layers, times learning_rate")
+
+
+class ClassifierRecipe(Recipe):
+    long_side: tuple[PositiveInt, PositiveInt] = Field(description="range of the resized image's long side, pixels")
+    jitter: Jitter
+
+
+class SegmenterRecipe(Recipe):
+    scales: tuple[PositiveFloat, ...] = Field(description="scale factors, one drawn per image")
+
+
+class DenseCrf(Block):
+    bilateral: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field(description="spatial sd (pixels), colour sd (0-255), weight")
+    gaussian: tuple[PositiveFloat, PositiveFloat] = Field(description="spatial sd (pixels), weight")
+    iterations: PositiveInt = Field(description="mean-field steps")
+
+
+# Saliency
+
+
+class FolderSaliency(Block):
+    detector: Literal["folder"]
+    path: str = Field(description="folder of {id}.png, 8-bit, as large as the image")
+
+
+class NetworkSaliency(Block):
+    detector: Literal["network"]
+    images: PositiveInt = Field(description="rendered class-less images to train on")
+    seed: int
+    recipe: Schedule
+
+
+Saliency = Annotated[FolderSaliency | NetworkSaliency, Discriminator("detector")]
+
+# Classifiers
+
+
+class CamOptions(Block):
+    dropout: Share = Field(description="share of feature channels dropped before pooling")
+
+
+class EpsOptions(Block):
+    selection: Literal["adaptive", "naive", "predefined", "none"] = Field(description="which maps count as background")
+    overlap_threshold: float = Field(description="tau: a map that overlaps saliency by more is foreground")
+    foreground_weight: Share = Field(description="lambda: weight of the foreground map, the background map has the rest")
+    saliency_weight: NonNegativeFloat = Field(description="weight of the saliency loss beside the classification loss")
+    predefined_background: tuple[str, ...] = Field(description="classes on the background side under 'predefined'")
+
+
+class Classifier(Block):
+    backbone: Backbone
+    initial: str = Field(description="initial backbone weights: random, imagenet (torchvision), or a path to a state dict")
+    recipe: ClassifierRecipe
+
+
+class CamClassifier(Classifier):
+    method: Literal["cam"]
+    options: CamOptions
+
+
+class EpsClassifier(Classifier):
+    method: Literal["eps"]
+    options: EpsOptions
+    saliency: Name
+
+
+AnyClassifier = Annotated[CamClassifier | EpsClassifier, Discriminator("method")]
+
+# Class activation maps
+
+
+class Cam(Block):
+    classifier: Name
+    scales: tuple[PositiveFloat, ...] = Field(description="test scales")
+    flip: bool = Field(description="also the mirrored image, at every scale")
+    resolution: PositiveInt = Field(description="image pixels per stored cell")
+    align_corners: bool = Field(description="input sides become a multiple of the stride plus 1, cells and pixels line up")
+    precision: Literal["float32", "bfloat16"]
+
+
+# Masks
+
+
+class HeldOutThreshold(Block):
+    """A threshold chosen on the data set's `thresholds` split, which has truth: the mask then depends on that truth."""
+
+    chosen_on: Literal["thresholds"]
+
+
+def _threshold_tag(data: Any) -> str:
+    return "chosen" if isinstance(data, dict | HeldOutThreshold) else "number"
+
+
+Threshold = Annotated[
+    Annotated[Share, Tag("number")] | Annotated[HeldOutThreshold, Tag("chosen")], Discriminator(_threshold_tag)
+]
+
+
+class ConstantMask(Block):
+    rule: Literal["constant"]
+    cam: Name
+    threshold: Threshold = Field(description="background score beside maps whose maximum is 1")
+    crf: DenseCrf | None = None
+
+
+class LearntMask(Block):
+    rule: Literal["learnt"]
+    cam: Name
+    crf: DenseCrf | None = None
+
+
+class TruthMask(Block):
+    rule: Literal["truth"]
+
+
+Mask = Annotated[ConstantMask | LearntMask | TruthMask, Discriminator("rule")]
+
+# Segmentation
+
+
+class Segmenter(Block):
+    network: Literal["large_fov"]
+    backbone: Backbone
+    initial: str = Field(description="as of a classifier")
+    hidden: PositiveInt = Field(description="channels of the dilated layer")
+    dilation: PositiveInt = Field(description="of the 3x3 layer, feature cells")
+    dropout: Share
+    align_corners: bool = Field(description="of the up-sampling of the logits to the labels in the loss")
+    recipe: SegmenterRecipe
+
+
+class NetworkPrediction(Block):
+    scales: tuple[PositiveFloat, ...]
+    flip: bool
+    merge: Literal["mean", "max"] = Field(description="of the softmax probabilities over scales and flips")
+    resolution: PositiveInt = Field(description="image pixels per stored cell")
+    align_corners: bool = Field(description="as of a cam; logits are up-sampled the same way")
+    precision: Literal["float32", "bfloat16"]
+
+
+class CrfPrediction(Block):
+    prediction: Name = Field(description="the prediction that is refined")
+    crf: DenseCrf
+
+
+def _prediction_tag(data: Any) -> str:
+    return "crf" if "prediction" in (data if isinstance(data, dict) else data.model_fields_set) else "network"
+
+
+Prediction = Annotated[
+    Annotated[NetworkPrediction, Tag("network")] | Annotated[CrfPrediction, Tag("crf")], Discriminator(_prediction_tag)
+]
+
+# Data sets
+
+
+class Split(Block):
+    ids: str | None = Field(None, description="voc: list file under root; csv: value in column 'split' ('' for every row)")
+    images: PositiveInt | None = Field(None, description="synthetic: how many to render")
+    of: Name | None = Field(None, description="a part of this split")
+    without: Name | None = Field(None, description="less the ids of this split")
+    first: PositiveInt | None = Field(None, description="the first so many, in a fixed shuffled order")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Split":
+        if sum(source is not None for source in (self.ids, self.images, self.of)) != 1:
+            raise ValueError("a split has exactly one of ids, images, of")
+        return self
+
+
+class Use(Block):
+    train: Name = Field(description="classifiers and segmenters train on it, maps and masks are made for it")
+    masks: Name = Field(description="maps and masks are scored on it")
+    thresholds: Name | None = Field(None, description="thresholds are chosen on it")
+    evaluation: tuple[Name, ...] = Field(description="predictions are made for and scored on these")
+
+
+class Dataset(Block):
+    classes: tuple[str, ...] = Field(description="object classes in order; background is not listed")
+    splits: dict[Name, Split]
+    use: Use
+    seeds: tuple[int, ...]
+    segmentation_seeds: tuple[int, ...] | None = Field(None, description="seeds of the segmentation stages, all of them if null")
+    limit: PositiveInt | None = Field(None, description="the first so many images of each split, for a smoke run")
+    torch_threads: PositiveInt = Field(description="CPU threads of a training job; part of what decides its bytes")
+    gpus: NonNegativeInt = Field(description="GPUs that a network job asks for; with 0, jobs run side by side on the CPU")
+    threshold: Share = Field(description="at which maps are scored where no split chooses one")
+    systems: tuple[Name, ...]
+    overrides: dict[str, dict[Name, dict]] = Field(default_factory=dict, description="changes to blocks, for this data set alone")
+    montage: PositiveInt = Field(description="images in each montage")
+
+
+class SyntheticDataset(Dataset):
+    kind: Literal["synthetic"]
+    seed: int = Field(description="of the renderer")
+
+
+class VocDataset(Dataset):
+    kind: Literal["voc"]
+    root: str = Field(description="folder that holds images, annotations, masks and ImageSets")
+    images: str
+    annotations: str
+    masks: str | None = Field(None, description="folder of truth masks; null where there are none")
+
+
+class CsvDataset(Dataset):
+    kind: Literal["csv"]
+    table: str = Field(description="CSV: id,image,labels[,mask][,boxes][,split]; paths are relative to it")
+
+
+AnyDataset = Annotated[SyntheticDataset | VocDataset | CsvDataset, Discriminator("kind")]
+
+# Systems
+
+
+class Published(Block):
+    dataset: Name
+    split: Name
+    stage: Literal["cam", "mask", "segmentation", "segmentation_crf"]
+    miou: Annotated[float, Field(ge=0, le=100)]
+    source: str
+
+
+class System(Block):
+    """A named chain that ends at a cam, a mask or predictions."""
+
+    cam: Name | None = None
+    mask: Name | None = None
+    segmenter: Name | None = None
+    predictions: tuple[Name, ...] = ()
+    published: tuple[Published, ...] = ()
+
+    @model_validator(mode="after")
+    def _chain(self) -> "System":
+        if (self.cam is None) == (self.mask is None):
+            raise ValueError("a system names a mask (its cam follows) or, to end there, a cam")
+        if self.segmenter and not self.mask:
+            raise ValueError("a segmenter needs a mask")
+        if bool(self.segmenter) != bool(self.predictions):
+            raise ValueError("segmenter and predictions go together")
+        return self
+
+
+KINDS: dict[str, Any] = {
+    "saliency": Saliency,
+    "classifiers": AnyClassifier,
+    "cams": Cam,
+    "masks": Mask,
+    "segmenters": Segmenter,
+    "predictions": Prediction,
+}

@@ -1,0 +1,478 @@
+"""The DAG: for every stage, what it reads, the settings it runs under and the modules that its block names.
+
+One function a stage, called with the wildcards of the rule of the same name. Rules, `verify` and the table all ask
+here, so that there is one answer. Nothing is computed and no file of results is opened.
+"""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from workflow_scripts.config import blocks, sources
+from workflow_scripts.config.fingerprint import canonical, code_digest, fingerprint
+from workflow_scripts.config.resolve import Config, order_splits
+from workflow_scripts.errors import UserError
+
+# Where each stage writes. The name of an artifact is the name of its block.
+OUTPUTS: dict[str, dict[str, str]] = {
+    "render": {"images": "results/{dataset}/rendered/images.h5", "truth": "results/{dataset}/rendered/truth.h5"},
+    "index": {"index": "results/{dataset}/index.h5"},
+    "truth": {"truth": "results/{dataset}/truth.h5"},
+    "train_saliency": {
+        "weights": "results/{dataset}/saliency/{saliency}.safetensors",
+        "curve": "results/{dataset}/saliency/{saliency}.curve.csv",
+    },
+    "saliency": {"saliency": "results/{dataset}/saliency/{saliency}.h5"},
+    "train_classifier": {
+        "weights": "results/{dataset}/seed-{seed}/classifiers/{classifier}.safetensors",
+        "curve": "results/{dataset}/seed-{seed}/classifiers/{classifier}.curve.csv",
+    },
+    "classification": {"scores": "results/{dataset}/seed-{seed}/scores/classifiers/{classifier}.json"},
+    "cams": {"cams": "results/{dataset}/seed-{seed}/cams/{cam}.h5"},
+    "thresholds": {"thresholds": "results/{dataset}/seed-{seed}/thresholds/{cam}.json"},
+    "masks": {"masks": "results/{dataset}/seed-{seed}/masks/{mask}.h5"},
+    "train_segmenter": {
+        "weights": "results/{dataset}/seed-{seed}/segmenters/{mask}/{segmenter}.safetensors",
+        "curve": "results/{dataset}/seed-{seed}/segmenters/{mask}/{segmenter}.curve.csv",
+    },
+    "predictions": {"predictions": "results/{dataset}/seed-{seed}/predictions/{mask}/{segmenter}/{prediction}.h5"},
+    "score_saliency": {"scores": "results/{dataset}/scores/saliency/{saliency}.json"},
+    "score_cams": {"scores": "results/{dataset}/seed-{seed}/scores/cams/{cam}.json"},
+    "score_masks": {"scores": "results/{dataset}/seed-{seed}/scores/masks/{mask}.json"},
+    "score_predictions": {
+        "scores": "results/{dataset}/seed-{seed}/scores/predictions/{mask}/{segmenter}/{prediction}.json"
+    },
+    "miou": {
+        "miou": "results/{dataset}/miou.csv",
+        "groups": "results/{dataset}/miou_by_group.csv",
+        "inputs": "results/{dataset}/inputs.csv",
+    },
+    "montage": {"montage": "results/{dataset}/pictures/{system}.png"},
+    "curves": {"curves": "results/{dataset}/pictures/curves.png", "sweep": "results/{dataset}/pictures/thresholds.png"},
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """Inputs by name, settings (plain values) and the modules looked up by name, all of one job."""
+
+    inputs: dict[str, str | list[str]] = field(default_factory=dict)
+    settings: dict = field(default_factory=dict)
+    modules: tuple[str, ...] = ()
+
+
+class Plan:
+    def __init__(self, config: Config):
+        self.config = config
+        self._jobs: dict[tuple, Job] = {}
+        self._sources: dict[tuple, str] = {}
+
+    # What rules ask for
+
+    def job(self, stage: str, wildcards: Mapping[str, str]) -> Job:
+        method = getattr(self, f"_{stage}")
+        names = {name: str(wildcards[name]) for name in inspect.signature(method).parameters}
+        key = (stage, *names.values())
+        if key not in self._jobs:
+            self._jobs[key] = method(**names)
+        return self._jobs[key]
+
+    def settings(self, stage: str, wildcards: Mapping[str, str]) -> str:
+        return canonical(self.job(stage, wildcards).settings)
+
+    def modules(self, stage: str, wildcards: Mapping[str, str]) -> list[str]:
+        module = "scores" if stage.startswith("score_") else stage
+        return [f"stages.{module}", *self.job(stage, wildcards).modules]
+
+    def code(self, stage: str, wildcards: Mapping[str, str]) -> str:
+        return code_digest(self.modules(stage, wildcards))
+
+    def fingerprint(self, stage: str, wildcards: Mapping[str, str]) -> str:
+        return fingerprint(self.settings(stage, wildcards), self.code(stage, wildcards))
+
+    def outputs(self, stage: str, wildcards: Mapping[str, str]) -> dict[str, str]:
+        return {name: pattern.format(**wildcards) for name, pattern in OUTPUTS[stage].items()}
+
+    def jobs(self, dataset: str) -> Iterator[tuple[str, dict[str, str]]]:
+        """Every job behind a data set's table and pictures, each once, inputs before users."""
+        seen: dict[tuple, None] = {}
+        producers = {}
+        for stage, wildcards in self._all(dataset):
+            for path in self.outputs(stage, wildcards).values():
+                producers[path] = (stage, wildcards)
+
+        def visit(path: str) -> None:
+            if path not in producers:
+                return
+            stage, wildcards = producers[path]
+            key = (stage, tuple(sorted(wildcards.items())))
+            if key in seen:
+                return
+            for value in self.job(stage, wildcards).inputs.values():
+                for item in [value] if isinstance(value, str) else value:
+                    visit(item)
+            seen[key] = None
+
+        for path in self.targets(dataset):
+            visit(path)
+        for stage, items in seen:
+            yield stage, dict(items)
+
+    def targets(self, dataset: str) -> list[str]:
+        """The table and the pictures."""
+        return [OUTPUTS["miou"]["miou"].format(dataset=dataset), *self.pictures(dataset)]
+
+    def pictures(self, dataset: str) -> list[str]:
+        systems = self.config.dataset(dataset).systems
+        montages = [OUTPUTS["montage"]["montage"].format(dataset=dataset, system=system) for system in systems]
+        return [*(path.format(dataset=dataset) for path in OUTPUTS["curves"].values()), *montages]
+
+    # Stages
+
+    def _render(self, dataset: str) -> Job:
+        data = self._dataset(dataset)
+        counts = {name: split.images for name, split in data.splits.items() if split.images}
+        if data.limit:
+            counts = {name: min(count, data.limit) for name, count in counts.items()}
+        settings = {"dataset": dataset, "seed": data.seed, "images": counts, "classes": list(data.classes)}
+        return Job({}, settings, ("data.synthetic",))
+
+    def _index(self, dataset: str) -> Job:
+        data = self._dataset(dataset)
+        splits = {name: data.splits[name].model_dump() for name in order_splits(data.splits, f"datasets.{dataset}")}
+        settings = {"dataset": dataset, "kind": data.kind, "classes": list(data.classes), "splits": splits, "limit": data.limit}
+        settings["split_order"] = list(splits)
+        modules: tuple[str, ...] = ()
+        if isinstance(data, blocks.VocDataset):
+            settings |= {"root": data.root, "images": data.images, "annotations": data.annotations}
+            modules = ("data.voc",)
+        elif isinstance(data, blocks.CsvDataset):
+            settings |= {"table": data.table}
+            modules = ("data.csv_table",)
+        settings["sources"] = self._digest(dataset, "images")
+        return Job({"images": self._images(dataset)}, settings, modules)
+
+    def _truth(self, dataset: str) -> Job:
+        data = self._dataset(dataset)
+        settings = {"dataset": dataset, "kind": data.kind, "classes": list(data.classes)}
+        settings["splits"] = sorted({data.use.train, data.use.masks, *data.use.evaluation} | ({data.use.thresholds} - {None}))
+        inputs: dict = {"index": self._index_path(dataset), "rendered": []}
+        modules: tuple[str, ...] = ()
+        if isinstance(data, blocks.SyntheticDataset):
+            inputs["rendered"] = OUTPUTS["render"]["truth"].format(dataset=dataset)
+        elif isinstance(data, blocks.VocDataset):
+            if data.masks is None:
+                raise UserError(f"config: datasets.{dataset}.masks is null: there is no truth to read; drop what is scored")
+            settings |= {"root": data.root, "masks": data.masks}
+            modules = ("data.voc",)
+        else:
+            settings |= {"table": data.table}
+            modules = ("data.csv_table",)
+        settings["sources"] = self._digest(dataset, "truth")
+        return Job(inputs, settings, modules)
+
+    def _train_saliency(self, dataset: str, saliency: str) -> Job:
+        block = self.config.block(dataset, "saliency", saliency)
+        if not isinstance(block, blocks.NetworkSaliency):
+            raise UserError(f"config: saliency.{saliency}: detector {block.detector!r} is not trained")
+        return Job({}, {"block": block.model_dump(), "threads": self._dataset(dataset).torch_threads}, ("networks.saliency",))
+
+    def _saliency(self, dataset: str, saliency: str) -> Job:
+        block = self.config.block(dataset, "saliency", saliency)
+        inputs: dict = {"index": self._index_path(dataset), "images": self._images(dataset), "weights": []}
+        settings: dict = {"dataset": dataset, "detector": block.detector}
+        if isinstance(block, blocks.FolderSaliency):
+            settings |= {"path": block.path, "sources": self._digest(dataset, "saliency", block.path)}
+            return Job(inputs, settings)
+        inputs["weights"] = OUTPUTS["train_saliency"]["weights"].format(dataset=dataset, saliency=saliency)
+        return Job(inputs, settings, ("segmentation.saliency",))
+
+    def _train_classifier(self, dataset: str, seed: str, classifier: str) -> Job:
+        data, block = self._dataset(dataset), self.config.block(dataset, "classifiers", classifier)
+        inputs = {
+            "index": self._index_path(dataset),
+            "images": self._images(dataset),
+            "saliency": self._saliency_path(dataset, block),
+            "initial": _initial(block.initial),
+        }
+        settings = {"block": block.model_dump(exclude={"saliency"}), "seed": int(seed)} | self._training(dataset, data)
+        settings["split"] = data.use.train
+        if isinstance(block, blocks.EpsClassifier):
+            for name in block.options.predefined_background:
+                if block.options.selection == "predefined" and name not in data.classes:
+                    raise UserError(
+                        f"config: classifiers.{classifier}.options.predefined_background: data set {dataset!r} has no class "
+                        f"{name!r}, {blocks.nearest(name, data.classes)}"
+                    )
+        return Job(inputs, settings, (f"methods.{block.method}", f"networks.{block.backbone.name}"))
+
+    def _classification(self, dataset: str, seed: str, classifier: str) -> Job:
+        data, block = self._dataset(dataset), self.config.block(dataset, "classifiers", classifier)
+        inputs = self._with_classifier(dataset, seed, classifier)
+        settings = {"dataset": dataset, "split": data.use.evaluation[0] if data.use.evaluation else data.use.masks}
+        settings |= {"classifier": _network(block), "batch": 1}
+        return Job(inputs, settings, (f"methods.{block.method}", f"networks.{block.backbone.name}"))
+
+    def _cams(self, dataset: str, seed: str, cam: str) -> Job:
+        data, block = self._dataset(dataset), self.config.block(dataset, "cams", cam)
+        classifier = self.config.block(dataset, "classifiers", block.classifier)
+        settings = {"dataset": dataset, "block": block.model_dump(exclude={"classifier"}), "classifier": _network(classifier)}
+        settings["splits"] = sorted({data.use.train, data.use.masks} | ({data.use.thresholds} - {None}))
+        inputs = self._with_classifier(dataset, seed, block.classifier)
+        return Job(inputs, settings, (f"methods.{classifier.method}", f"networks.{classifier.backbone.name}"))
+
+    def _thresholds(self, dataset: str, seed: str, cam: str) -> Job:
+        data = self._dataset(dataset)
+        inputs = {
+            "index": self._index_path(dataset),
+            "truth": OUTPUTS["truth"]["truth"].format(dataset=dataset),
+            "cams": OUTPUTS["cams"]["cams"].format(dataset=dataset, seed=seed, cam=cam),
+        }
+        return Job(inputs, {"dataset": dataset, "split": data.use.thresholds})
+
+    def _masks(self, dataset: str, seed: str, mask: str) -> Job:
+        data, block = self._dataset(dataset), self.config.block(dataset, "masks", mask)
+        settings: dict = {"dataset": dataset, "splits": sorted({data.use.train, data.use.masks} | ({data.use.thresholds} - {None}))}
+        settings["block"] = block.model_dump(exclude={"cam"}, exclude_none=True)
+        inputs: dict = {"index": self._index_path(dataset), "images": [], "cams": [], "thresholds": [], "truth": []}
+        if isinstance(block, blocks.TruthMask):
+            inputs["truth"] = OUTPUTS["truth"]["truth"].format(dataset=dataset)
+            return Job(inputs, settings)
+        inputs["cams"] = OUTPUTS["cams"]["cams"].format(dataset=dataset, seed=seed, cam=block.cam)
+        if isinstance(block, blocks.ConstantMask) and isinstance(block.threshold, blocks.HeldOutThreshold):
+            if data.use.thresholds is None:
+                raise UserError(f"config: masks.{mask}.threshold: data set {dataset!r} has no split for it in use.thresholds")
+            inputs["thresholds"] = OUTPUTS["thresholds"]["thresholds"].format(dataset=dataset, seed=seed, cam=block.cam)
+        if block.crf:
+            inputs["images"] = self._images(dataset)
+        return Job(inputs, settings, ("refine.background", *(("refine.dense_crf",) if block.crf else ())))
+
+    def _train_segmenter(self, dataset: str, seed: str, mask: str, segmenter: str) -> Job:
+        data, block = self._dataset(dataset), self.config.block(dataset, "segmenters", segmenter)
+        inputs = {
+            "index": self._index_path(dataset),
+            "images": self._images(dataset),
+            "masks": OUTPUTS["masks"]["masks"].format(dataset=dataset, seed=seed, mask=mask),
+            "initial": _initial(block.initial),
+        }
+        settings = {"block": block.model_dump(), "seed": int(seed), "split": data.use.train} | self._training(dataset, data)
+        return Job(inputs, settings, (f"segmentation.{block.network}", f"networks.{block.backbone.name}"))
+
+    def _predictions(self, dataset: str, seed: str, mask: str, segmenter: str, prediction: str) -> Job:
+        data, block = self._dataset(dataset), self.config.block(dataset, "predictions", prediction)
+        chain = {"dataset": dataset, "seed": seed, "mask": mask, "segmenter": segmenter}
+        inputs: dict = {"index": self._index_path(dataset), "images": self._images(dataset), "weights": [], "soft": []}
+        settings: dict = {"dataset": dataset, "splits": list(data.use.evaluation)}
+        if isinstance(block, blocks.CrfPrediction):
+            inputs["soft"] = OUTPUTS["predictions"]["predictions"].format(**chain, prediction=block.prediction)
+            settings["block"] = block.model_dump(exclude={"prediction"})
+            return Job(inputs, settings, ("refine.background", "refine.dense_crf"))
+        network = self.config.block(dataset, "segmenters", segmenter)
+        inputs["weights"] = OUTPUTS["train_segmenter"]["weights"].format(**chain)
+        settings |= {"block": block.model_dump(), "segmenter": network.model_dump(exclude={"recipe", "initial"})}
+        modules = ("segmentation.inference", f"segmentation.{network.network}", f"networks.{network.backbone.name}")
+        return Job(inputs, settings, modules)
+
+    def _score_saliency(self, dataset: str, saliency: str) -> Job:
+        path = OUTPUTS["saliency"]["saliency"].format(dataset=dataset, saliency=saliency)
+        return self._scores(dataset, "saliency", path, [self._dataset(dataset).use.masks])
+
+    def _score_cams(self, dataset: str, seed: str, cam: str) -> Job:
+        data = self._dataset(dataset)
+        job = self._scores(dataset, "cam", OUTPUTS["cams"]["cams"].format(dataset=dataset, seed=seed, cam=cam), [data.use.masks])
+        if data.use.thresholds is not None:
+            job.inputs["thresholds"] = OUTPUTS["thresholds"]["thresholds"].format(dataset=dataset, seed=seed, cam=cam)
+        else:
+            job.settings["threshold"] = data.threshold
+        return Job(job.inputs, job.settings, (*job.modules, "refine.background"))
+
+    def _score_masks(self, dataset: str, seed: str, mask: str) -> Job:
+        path = OUTPUTS["masks"]["masks"].format(dataset=dataset, seed=seed, mask=mask)
+        return self._scores(dataset, "mask", path, [self._dataset(dataset).use.masks])
+
+    def _score_predictions(self, dataset: str, seed: str, mask: str, segmenter: str, prediction: str) -> Job:
+        names = {"dataset": dataset, "seed": seed, "mask": mask, "segmenter": segmenter, "prediction": prediction}
+        path = OUTPUTS["predictions"]["predictions"].format(**names)
+        job = self._scores(dataset, "prediction", path, list(self._dataset(dataset).use.evaluation))
+        soft = isinstance(self.config.block(dataset, "predictions", prediction), blocks.NetworkPrediction)
+        return Job(job.inputs, job.settings, (*job.modules, *(("refine.background",) if soft else ())))
+
+    def _scores(self, dataset: str, schema: str, artifact: str, splits: list[str]) -> Job:
+        inputs: dict = {"index": self._index_path(dataset), "artifact": artifact, "thresholds": []}
+        inputs["truth"] = OUTPUTS["truth"]["truth"].format(dataset=dataset)
+        measure = "evaluation.saliency" if schema == "saliency" else "evaluation.miou"
+        return Job(inputs, {"dataset": dataset, "schema": schema, "splits": splits}, (measure,))
+
+    def _miou(self, dataset: str) -> Job:
+        data = self._dataset(dataset)
+        rows = [row for system in data.systems for row in self.rows(dataset, system)]
+        others = self._other_scores(dataset)
+        inputs = [path for row in rows for path in row["scores"]] + [path for row in others for path in row["scores"]]
+        settings = {"dataset": dataset, "classes": list(data.classes), "rows": rows, "inputs": others}
+        return Job({"scores": list(dict.fromkeys(inputs))}, settings)
+
+    def _montage(self, dataset: str, system: str) -> Job:
+        data = self._dataset(dataset)
+        chain = self.chain(dataset, system)
+        columns, paths = [], []
+        for stage, wildcards in chain:
+            if stage in {"saliency", "cams", "masks", "predictions"}:
+                paths.append(next(iter(self.outputs(stage, wildcards).values())))
+                columns.append([stage, {"saliency": "saliency", "cams": "cam", "masks": "mask", "predictions": "prediction"}[stage]])
+        truth = OUTPUTS["truth"]["truth"].format(dataset=dataset)
+        inputs = {"index": self._index_path(dataset), "images": self._images(dataset), "truth": truth, "artifacts": paths}
+        settings = {"dataset": dataset, "system": system, "columns": columns, "images": data.montage}
+        settings["splits"] = [data.use.masks, *data.use.evaluation[:1]]
+        return Job(inputs, settings)
+
+    def _curves(self, dataset: str) -> Job:
+        data = self._dataset(dataset)
+        curves, sweeps = {}, {}
+        for stage, wildcards in dict.fromkeys(
+            (stage, tuple(items.items())) for system in data.systems for stage, items in self.chain(dataset, system)
+        ):
+            names = dict(wildcards)
+            if stage.startswith("train_"):
+                curves[" ".join(v for k, v in names.items() if k != "dataset")] = self.outputs(stage, names)["curve"]
+            if stage == "cams" and data.use.thresholds is not None:
+                sweeps[names["cam"]] = OUTPUTS["thresholds"]["thresholds"].format(**names)
+        inputs = {"curves": list(curves.values()), "sweeps": list(sweeps.values())}
+        return Job(inputs, {"curves": list(curves), "sweeps": list(sweeps)})
+
+    # Systems
+
+    def chain(self, dataset: str, system: str, seed: int | None = None) -> list[tuple[str, dict[str, str]]]:
+        """The stages of a system that leave an artifact, in order, for one seed (the first, if not said)."""
+        data, block = self._dataset(dataset), self.config.systems[system]
+        first = {"dataset": dataset, "seed": str((data.segmentation_seeds or data.seeds)[0] if seed is None else seed)}
+        stages: list[tuple[str, dict[str, str]]] = []
+        cam = block.cam or getattr(self.config.block(dataset, "masks", block.mask), "cam", None)
+        if cam:
+            classifier = self.config.block(dataset, "cams", cam).classifier
+            saliency = getattr(self.config.block(dataset, "classifiers", classifier), "saliency", None)
+            if saliency:
+                detector = self.config.block(dataset, "saliency", saliency)
+                names = {"dataset": dataset, "saliency": saliency}
+                if isinstance(detector, blocks.NetworkSaliency):
+                    stages.append(("train_saliency", names))
+                stages.append(("saliency", names))
+            stages += [("train_classifier", {**first, "classifier": classifier}), ("cams", {**first, "cam": cam})]
+        if block.mask:
+            stages.append(("masks", {**first, "mask": block.mask}))
+        if block.segmenter:
+            names = {**first, "mask": block.mask, "segmenter": block.segmenter}
+            stages.append(("train_segmenter", names))
+            stages += [("predictions", {**names, "prediction": prediction}) for prediction in block.predictions]
+        return stages
+
+    def rows(self, dataset: str, system: str) -> list[dict]:
+        """The rows of one system in the table: stage, prediction, split, scores of every seed, published figure."""
+        data, block = self._dataset(dataset), self.config.systems[system]
+        rows: list[dict] = []
+
+        def add(stage: str, rule: str, split: str, names: dict, **more) -> None:
+            seeds = data.seeds if stage in {"cam", "mask"} else data.segmentation_seeds or data.seeds
+            paths = [OUTPUTS[rule]["scores"].format(**names, dataset=dataset, seed=seed) for seed in seeds]
+            published = [
+                item.model_dump(include={"miou", "source"})
+                for item in block.published
+                if (item.dataset, item.split, item.stage) == (dataset, split, stage)
+            ]
+            rows.append({"system": system, "stage": stage, "split": split, "scores": paths, "published": published} | more)
+
+        mask = self.config.block(dataset, "masks", block.mask) if block.mask else None
+        cam = block.cam or getattr(mask, "cam", None)
+        if cam:
+            add("cam", "score_cams", data.use.masks, {"cam": cam}, threshold_from=data.use.thresholds or "config")
+        if mask is not None:
+            threshold = getattr(mask, "threshold", None)
+            held_out = isinstance(threshold, blocks.HeldOutThreshold)
+            source = data.use.thresholds if held_out else "config" if threshold is not None else None
+            more: dict = {"threshold_from": source, "threshold": None if held_out else threshold}
+            if held_out:
+                more["thresholds_of"] = cam
+            add("mask", "score_masks", data.use.masks, {"mask": block.mask}, **more)
+        for prediction in block.predictions:
+            crf = isinstance(self.config.block(dataset, "predictions", prediction), blocks.CrfPrediction)
+            names = {"mask": block.mask, "segmenter": block.segmenter, "prediction": prediction}
+            for split in data.use.evaluation:
+                add("segmentation_crf" if crf else "segmentation", "score_predictions", split, names, prediction=prediction)
+        return rows
+
+    def _other_scores(self, dataset: str) -> list[dict]:
+        """Saliency and classifier scores: the quality of what the systems are given."""
+        data = self._dataset(dataset)
+        rows: dict[tuple, dict] = {}
+        for system in data.systems:
+            for stage, names in self.chain(dataset, system):
+                if stage == "saliency":
+                    paths = [OUTPUTS["score_saliency"]["scores"].format(**names)]
+                    rows[stage, names["saliency"]] = {"kind": "saliency", "name": names["saliency"], "scores": paths}
+                elif stage == "train_classifier":
+                    paths = [OUTPUTS["classification"]["scores"].format(**{**names, "seed": seed}) for seed in data.seeds]
+                    rows[stage, names["classifier"]] = {"kind": "classifier", "name": names["classifier"], "scores": paths}
+        return list(rows.values())
+
+    # Shared parts
+
+    def _all(self, dataset: str) -> Iterator[tuple[str, dict[str, str]]]:
+        """Every job that the configuration can name for a data set (not only those that its systems need)."""
+        data = self._dataset(dataset)
+        base = {"dataset": dataset}
+        names = {kind: self.config.names(dataset, kind) for kind in blocks.KINDS}
+        yield from ((stage, base) for stage in ("render", "index", "truth", "miou", "curves"))
+        yield from (("montage", {**base, "system": system}) for system in data.systems)
+        for saliency in names["saliency"]:
+            yield from ((stage, {**base, "saliency": saliency}) for stage in ("train_saliency", "saliency", "score_saliency"))
+        for seed in map(str, data.seeds):
+            seeded = {**base, "seed": seed}
+            for classifier in names["classifiers"]:
+                yield from ((stage, {**seeded, "classifier": classifier}) for stage in ("train_classifier", "classification"))
+            for cam in names["cams"]:
+                yield from ((stage, {**seeded, "cam": cam}) for stage in ("cams", "thresholds", "score_cams"))
+            for mask in names["masks"]:
+                yield from ((stage, {**seeded, "mask": mask}) for stage in ("masks", "score_masks"))
+                for segmenter in names["segmenters"]:
+                    trained = {**seeded, "mask": mask, "segmenter": segmenter}
+                    yield "train_segmenter", trained
+                    for prediction in names["predictions"]:
+                        yield from ((stage, {**trained, "prediction": prediction}) for stage in ("predictions", "score_predictions"))
+
+    def _dataset(self, dataset: str) -> blocks.Dataset:
+        return self.config.dataset(dataset)
+
+    def _digest(self, dataset: str, what: str, folder: str | None = None) -> str:
+        key = (dataset, what, folder)
+        if key not in self._sources:
+            self._sources[key] = sources.digest(dataset, self._dataset(dataset), what, folder)
+        return self._sources[key]
+
+    def _index_path(self, dataset: str) -> str:
+        return OUTPUTS["index"]["index"].format(dataset=dataset)
+
+    def _images(self, dataset: str) -> str | list[str]:
+        """Rendered images are an artifact; those of other kinds are watched by their digests in the index."""
+        if isinstance(self._dataset(dataset), blocks.SyntheticDataset):
+            return OUTPUTS["render"]["images"].format(dataset=dataset)
+        return []
+
+    def _saliency_path(self, dataset: str, block) -> str | list[str]:
+        saliency = getattr(block, "saliency", None)
+        return OUTPUTS["saliency"]["saliency"].format(dataset=dataset, saliency=saliency) if saliency else []
+
+    def _with_classifier(self, dataset: str, seed: str, classifier: str) -> dict:
+        weights = OUTPUTS["train_classifier"]["weights"].format(dataset=dataset, seed=seed, classifier=classifier)
+        return {"index": self._index_path(dataset), "images": self._images(dataset), "weights": weights}
+
+    def _training(self, dataset: str, data: blocks.Dataset) -> dict:
+        return {"dataset": dataset, "classes": list(data.classes), "threads": data.torch_threads}
+
+
+def _network(block: blocks.Classifier) -> dict:
+    """What of a classifier's block is needed to build its network again."""
+    return block.model_dump(include={"method", "backbone", "options"})
+
+
+def _initial(initial: str) -> str | list[str]:
+    return [] if initial in {"random", "imagenet"} else str(Path(initial))

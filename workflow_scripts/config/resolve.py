@@ -1,0 +1,218 @@
+"""From the raw YAML to typed blocks: inheritance, overrides of a data set, references, and errors of one line."""
+
+import copy
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from workflow_scripts.config import blocks
+from workflow_scripts.config.blocks import KINDS, nearest
+from workflow_scripts.errors import UserError
+
+# Fields that name a block of another kind.
+REFERENCES = {
+    "classifiers": {"saliency": "saliency"},
+    "cams": {"classifier": "classifiers"},
+    "masks": {"cam": "cams"},
+    "predictions": {"prediction": "predictions"},
+    "systems": {"cam": "cams", "mask": "masks", "segmenter": "segmenters", "predictions": "predictions"},
+}
+
+
+class Config:
+    """The whole configuration, checked; blocks are looked up per data set, overrides applied."""
+
+    def __init__(self, raw: Mapping):
+        raw = copy.deepcopy(dict(raw))
+        sections = {*KINDS, "systems", "datasets"}
+        for key in raw:
+            if key not in sections:
+                raise UserError(f"config: unknown key {key!r}, {nearest(key, sections)}")
+        self._raw = {section: _section(raw, section) for section in sections}
+        self.datasets: dict[str, blocks.Dataset] = {
+            name: _typed(blocks.AnyDataset, data, f"datasets.{name}")
+            for name, data in _inherit(self._raw["datasets"], "datasets").items()
+        }
+        self.systems: dict[str, blocks.System] = {
+            name: _typed(blocks.System, data, f"systems.{name}") for name, data in _inherit(self._raw["systems"], "systems").items()
+        }
+        self._blocks = {(name, kind): self._resolve(name, kind) for name in self.datasets for kind in KINDS}
+        for name, dataset in self.datasets.items():
+            self._check_dataset(name, dataset)
+            self._check_references(name)
+
+    @classmethod
+    def load(cls, *paths: str | Path) -> "Config":
+        """Read YAML files, later ones laid over earlier ones as Snakemake's --configfile does."""
+        merged: dict = {}
+        for path in paths:
+            merged = merge(merged, read_yaml(path))
+        return cls(merged)
+
+    def dataset(self, name: str) -> blocks.Dataset:
+        if name not in self.datasets:
+            raise UserError(f"config: no data set {name!r}, {nearest(name, self.datasets)}")
+        return self.datasets[name]
+
+    def block(self, dataset: str, kind: str, name: str) -> BaseModel:
+        """The block of that kind and name as the data set sees it."""
+        self.dataset(dataset)
+        known = self._blocks[dataset, kind]
+        if name not in known:
+            raise UserError(f"config: {kind} has no block {name!r}, {nearest(name, known)}")
+        return known[name]
+
+    def names(self, dataset: str, kind: str) -> list[str]:
+        return list(self._blocks[dataset, kind])
+
+    def _resolve(self, dataset: str, kind: str) -> dict[str, BaseModel]:
+        overrides = self.datasets[dataset].overrides
+        for key in overrides:
+            if key not in KINDS:
+                raise UserError(f"config: datasets.{dataset}.overrides: unknown key {key!r}, {nearest(key, KINDS)}")
+        raw = dict(self._raw[kind])
+        for name, change in overrides.get(kind, {}).items():
+            if name not in raw:
+                raise UserError(f"config: datasets.{dataset}.overrides.{kind}: no block {name!r}, {nearest(name, raw)}")
+            raw[name] = merge(raw[name], change)
+        return {name: _typed(KINDS[kind], data, f"{kind}.{name}") for name, data in _inherit(raw, kind).items()}
+
+    def _check_references(self, dataset: str) -> None:
+        kinds = {kind: self._blocks[dataset, kind] for kind in KINDS} | {"systems": self.systems}
+        for kind, fields in REFERENCES.items():
+            for name, block in kinds[kind].items():
+                for field, target in fields.items():
+                    named = getattr(block, field, None)
+                    for reference in named if isinstance(named, tuple) else [named] if named else []:
+                        if reference not in kinds[target]:
+                            raise UserError(
+                                f"config: {kind}.{name}.{field}: {target} has no block {reference!r}, "
+                                f"{nearest(reference, kinds[target])}"
+                            )
+        for name, block in kinds["predictions"].items():
+            if isinstance(block, blocks.CrfPrediction) and isinstance(kinds["predictions"][block.prediction], blocks.CrfPrediction):
+                raise UserError(f"config: predictions.{name}.prediction: {block.prediction!r} holds no soft scores, name one without crf")
+        for name, block in kinds["masks"].items():
+            if isinstance(block, blocks.LearntMask):
+                classifier = kinds["classifiers"][kinds["cams"][block.cam].classifier]
+                if classifier.method == "cam":
+                    raise UserError(f"config: masks.{name}: method 'cam' learns no background map, use rule 'constant'")
+
+    def _check_dataset(self, name: str, dataset: blocks.Dataset) -> None:
+        where = f"config: datasets.{name}"
+        known = dataset.splits
+        use = dataset.use
+        for field, split in [("train", use.train), ("masks", use.masks), ("thresholds", use.thresholds), *(("evaluation", s) for s in use.evaluation)]:
+            if split is not None and split not in known:
+                raise UserError(f"{where}.use.{field}: no split {split!r}, {nearest(split, known)}")
+        for key, split in known.items():
+            for field in ("of", "without"):
+                other = getattr(split, field)
+                if other is not None and other not in known:
+                    raise UserError(f"{where}.splits.{key}.{field}: no split {other!r}, {nearest(other, known)}")
+        order_splits(known, where)
+        for system in dataset.systems:
+            if system not in self.systems:
+                raise UserError(f"{where}.systems: no system {system!r}, {nearest(system, self.systems)}")
+        if not dataset.seeds:
+            raise UserError(f"{where}.seeds: empty, name at least one")
+        if not set(dataset.segmentation_seeds or ()) <= set(dataset.seeds):
+            raise UserError(f"{where}.segmentation_seeds: {list(dataset.segmentation_seeds)} are not all among seeds {list(dataset.seeds)}")
+        if len(set(dataset.classes)) != len(dataset.classes):
+            raise UserError(f"{where}.classes: a class is listed twice")
+
+
+def order_splits(splits: Mapping[str, blocks.Split], where: str) -> list[str]:
+    """Names of the splits, each after those it is made from."""
+    done: list[str] = []
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            raise UserError(f"{where}.splits: cycle {' -> '.join([*path, name])}; name a split with ids of its own")
+        if name in done:
+            return
+        for other in (splits[name].of, splits[name].without):
+            if other is not None:
+                visit(other, (*path, name))
+        done.append(name)
+
+    for name in splits:
+        visit(name, ())
+    return done
+
+
+def merge(base: Mapping, change: Mapping) -> dict:
+    """`change` laid over `base`: mappings merged deeply, everything else replaced, null takes an inherited key away."""
+    merged = dict(base)
+    for key, value in change.items():
+        if value is None and key in merged:
+            del merged[key]
+            continue
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def read_yaml(path: str | Path) -> dict:
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); name an existing YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())[:200]})") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: holds no mapping of sections; expected keys such as datasets and systems")
+    return data
+
+
+def _section(raw: Mapping, name: str) -> dict[str, dict]:
+    section = raw.get(name) or {}
+    if not isinstance(section, dict) or not all(isinstance(block, dict) for block in section.values()):
+        raise UserError(f"config: {name}: expected named blocks, each a mapping")
+    for key in section:
+        if not blocks.NAME.fullmatch(str(key)):
+            raise UserError(f"config: {name}: {key!r} is no name: letters, digits and _ only, as it becomes a file name")
+    return section
+
+
+def _inherit(section: Mapping[str, dict], where: str) -> dict[str, dict]:
+    """Lay every block over the block that its `base` names."""
+
+    @cache
+    def resolved(name: str, path: tuple[str, ...] = ()) -> dict:
+        if name in path:
+            raise UserError(f"config: {where}: base goes in a circle: {' -> '.join([*path, name])}")
+        block = dict(section[name])
+        base = block.pop("base", None)
+        if base is None:
+            return block
+        if base not in section:
+            raise UserError(f"config: {where}.{name}.base: no block {base!r}, {nearest(base, section)}")
+        return merge(resolved(base, (*path, name)), block)
+
+    return {name: resolved(name) for name in section}
+
+
+def _typed(type_, data: dict, where: str):
+    try:
+        return TypeAdapter(type_).validate_python(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        # Locations of tagged unions hold the tag, which the user never wrote.
+        location, inside = [], data
+        for part in first["loc"]:
+            if isinstance(inside, dict) and part not in inside and first["type"] != "missing":
+                continue
+            if isinstance(inside, dict) and part not in inside and part != first["loc"][-1]:
+                continue
+            location.append(str(part))
+            inside = inside[part] if isinstance(inside, dict) and part in inside else inside
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "missing":
+            message = "missing, and no base gives it"
+        elif "input" in first and not isinstance(first["input"], dict):
+            message = f"{message[0].lower() + message[1:]}, found {first['input']!r}" if "unknown key" not in message else message
+        raise UserError(f"config: {'.'.join([where, *location])}: {message}") from None

@@ -1,0 +1,41 @@
+"""What the Snakemake rules call: inputs, settings and code of a stage as functions of the wildcards alone.
+
+Snakemake forgets params that depend on anything but wildcards, and compares dictionaries by their text: so both params
+are one string each.
+"""
+
+from collections.abc import Callable
+
+from workflow_scripts.config.plan import OUTPUTS, Plan
+from workflow_scripts.config.resolve import Config
+
+
+class Rules:
+    """Answers for one configuration: `rules.inputs("cams")` is an input function, `rules.settings("cams")` a param."""
+
+    def __init__(self, raw: dict):
+        self.config = Config(raw)
+        self.plan = Plan(self.config)
+
+    def inputs(self, stage: str) -> Callable:
+        return lambda wildcards: self.plan.job(stage, wildcards).inputs
+
+    def settings(self, stage: str) -> Callable:
+        return lambda wildcards: self.plan.settings(stage, wildcards)
+
+    def code(self, stage: str) -> Callable:
+        return lambda wildcards: self.plan.code(stage, wildcards)
+
+    def output(self, stage: str, name: str) -> str:
+        return OUTPUTS[stage][name]
+
+    def torch_threads(self, wildcards) -> int:
+        """Threads of a training job, from the data set's configuration, as they decide the bytes."""
+        return self.config.dataset(wildcards.dataset).torch_threads
+
+    def gpus(self, wildcards) -> int:
+        """GPUs that a network job of the data set asks for."""
+        return self.config.dataset(wildcards.dataset).gpus
+
+    def pictures(self, wildcards) -> list[str]:
+        return self.plan.pictures(wildcards.dataset)

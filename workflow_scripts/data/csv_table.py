@@ -1,0 +1,183 @@
+"""The user's own images, listed in a CSV table: id,image,labels[,mask][,boxes][,split]."""
+
+import csv
+import io
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from workflow_scripts.data.index_entries import (
+    Entry,
+    Faults,
+    Progress,
+    check_entry,
+    check_id,
+    class_index,
+    gather,
+    nearest,
+    parse_box,
+)
+from workflow_scripts.errors import UserError
+
+REQUIRED_COLUMNS = ("id", "image", "labels")
+COLUMNS = (*REQUIRED_COLUMNS, "mask", "boxes", "split")
+
+Row = dict[str, str]
+
+
+def read_csv(
+    table: Path,
+    classes: Sequence[str],
+    splits: dict[str, str],
+    limit: int | None = None,
+    progress: Progress | None = None,
+    unlabelled: Collection[str] = (),
+) -> tuple[dict[str, list[str]], list[Entry], dict[str, Path]]:
+    """Read and check a table of images.
+
+    Columns: `labels` are class names separated by ";", `boxes` are "x0 y0 x1 y1 class" in pixels separated by ";",
+    `image` and `mask` are paths relative to the folder of the table.
+
+    Args:
+        table: a UTF-8 file of comma-separated values with a header.
+        classes: names of the object classes.
+        splits: from the name of a split to its value in the column `split`; "" stands for every row.
+        limit: keep the first rows of each split only.
+        progress: called with (done, total) after each image.
+        unlabelled: splits whose images may have no label.
+
+    Returns:
+        the ids of each split in the order of the table, an entry for each id in a split in the order of first
+        appearance, and the path of the mask of each id that has one.
+
+    Raises:
+        UserError: with all faults of the table and of the images. A row whose split is not asked for is a fault, as a
+            mistyped split would otherwise lose images without a word.
+    """
+    table = Path(table)
+    faults = Faults()
+    rows = _read_rows(table, splits, faults)
+    members = {
+        name: [identifier for identifier, row in rows.items() if value in ("", row["split"])][:limit]
+        for name, value in splits.items()
+    }
+    for name, ids in members.items():
+        if rows and not ids:
+            faults.add(f"{table}: split {name!r} is empty, as no row has {splits[name]!r} in the column 'split'")
+    labelled = {identifier for name, ids in members.items() if name not in unlabelled for identifier in ids}
+    union = list(dict.fromkeys(identifier for ids in members.values() for identifier in ids))
+    masks = {identifier: table.parent / rows[identifier]["mask"] for identifier in union if rows[identifier]["mask"]}
+
+    def check(identifier: str, own: Faults) -> Entry | None:
+        row, where = rows[identifier], f"{table}, id {identifier!r}"
+        labels = _parse_labels(row["labels"], classes, where, own)
+        boxes = _parse_boxes(row["boxes"], classes, where, own)
+        if not row["labels"].strip("; ") and identifier in labelled:
+            own.add(f"{where}: the image has no label; write class names separated by ';'")
+        for number in sorted({box[4] for box in boxes} - set(labels)):
+            own.add(f"{where}: a box of {classes[number]!r}, which is not among the labels; add it or drop the box")
+        if identifier in masks and not masks[identifier].is_file():
+            own.add(f"{where}: the mask {masks[identifier]} is missing; restore it or leave the cell empty")
+        if not row["image"]:
+            own.add(f"{where}: the column 'image' is empty; write a path relative to the folder of the table")
+            return None
+        return check_entry(identifier, table.parent / row["image"], labels, boxes, where, own)
+
+    entries = gather(check, union, faults, progress)
+    faults.raise_if_any(str(table))
+    return members, entries, masks
+
+
+def read_mask_paths(table: Path) -> dict[str, Path]:
+    """Paths of the truth masks by id, for the rows that have one."""
+    faults = Faults()
+    rows = _read_rows(Path(table), {"": ""}, faults)
+    faults.raise_if_any(str(table))
+    return {identifier: Path(table).parent / row["mask"] for identifier, row in rows.items() if row["mask"]}
+
+
+def _read_rows(table: Path, splits: dict[str, str], faults: Faults) -> dict[str, Row]:
+    """The valid rows by id, every column present and stripped; a table whose header cannot be used is refused."""
+    try:
+        text = table.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"{table}: the table is missing; set its path in the config") from None
+    except OSError as error:
+        raise UserError(f"{table}: cannot be read ({error.strerror}); check the path and its permissions") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{table}: not UTF-8 text (byte {error.start}); save the table as 'CSV UTF-8'") from None
+
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows: dict[str, Row] = {}
+    first_line: dict[str, int] = {}
+    try:
+        header = [cell.strip() for cell in next(reader, [])]
+        _check_header(table, header, splits)
+        for cells in reader:
+            where = f"{table}, line {reader.line_num}"
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) != len(header):
+                faults.add(f"{where}: {len(cells)} cells, expected {len(header)}; put cells with commas in quotes")
+                continue
+            row = dict.fromkeys(COLUMNS, "") | {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+            identifier = row["id"]
+            try:
+                check_id(identifier)
+            except UserError as error:
+                faults.add(f"{where}: {error}")
+                continue
+            if identifier in rows:
+                faults.add(f"{where}: id {identifier!r} is in line {first_line[identifier]} too; rename or remove one")
+                continue
+            rows[identifier], first_line[identifier] = row, reader.line_num
+            if not {"", row["split"]} & set(splits.values()):
+                faults.add(
+                    f"{where}: split {row['split']!r} is none of {', '.join(map(repr, splits.values()))}; correct it or"
+                    " name the split in the config"
+                )
+    except csv.Error as error:
+        faults.add(f"{table}, line {reader.line_num}: not comma-separated values ({error}); check the quotes")
+    if not rows and not faults.messages:
+        faults.add(f"{table}: the table has no rows below its header; list one image in a line")
+    return rows
+
+
+def _check_header(table: Path, header: list[str], splits: dict[str, str]) -> None:
+    """Raise a UserError with everything that is wrong with the header: without it, the rows mean nothing."""
+    faults = Faults()
+    for name in header:
+        if name not in COLUMNS:
+            faults.add(f"{table}: unknown column {name!r}, the nearest known is {nearest(name, COLUMNS)!r}; rename it")
+    for name in dict.fromkeys(name for name in header if header.count(name) > 1):
+        faults.add(f"{table}: the column {name!r} occurs {header.count(name)} times; keep one")
+    needs_split = any(splits.values())
+    for name in (*REQUIRED_COLUMNS, *(("split",) if needs_split else ())):
+        if name not in header:
+            faults.add(f"{table}: the column {name!r} is missing; the first line must be like {','.join(COLUMNS)}")
+    faults.raise_if_any(str(table))
+
+
+def _parse_labels(text: str, classes: Sequence[str], where: str, faults: Faults) -> list[int]:
+    labels = []
+    for name in filter(None, (part.strip() for part in text.split(";"))):
+        try:
+            labels.append(class_index(name, classes, where))
+        except UserError as error:
+            faults.add(str(error))
+    return labels
+
+
+def _parse_boxes(
+    text: str, classes: Sequence[str], where: str, faults: Faults
+) -> list[tuple[float, float, float, float, int]]:
+    boxes = []
+    for box in filter(None, (part.strip() for part in text.split(";"))):
+        cells = box.split(maxsplit=4)
+        try:
+            if len(cells) != 5:
+                raise UserError(f"{where}: box {box!r} is not 'x0 y0 x1 y1 class'; correct it")
+            number = class_index(cells[4], classes, where)
+            boxes.append((*parse_box(cells[:4], where), number))
+        except UserError as error:
+            faults.add(str(error))
+    return boxes

@@ -1,0 +1,184 @@
+"""What the index holds for one image, and the checks that every reader of a data set shares."""
+
+import difflib
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from workflow_scripts.data.images import check_image
+from workflow_scripts.errors import UserError
+
+MAX_SHOWN = 50
+MAX_ID_LENGTH = 200
+MAX_THREADS = 16
+
+Item = TypeVar("Item")
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image of a data set.
+
+    Attributes:
+        id: name of the image, unique in the data set and usable as a file name.
+        image: path of the image file.
+        height, width: of the image in pixels.
+        digest: SHA-256 of the image file in hexadecimal.
+        labels: the 0-based classes in the image, ascending.
+        boxes: (M, 5) float32, x0, y0, x1, y1 in pixels as the source has them, and the 0-based class.
+    """
+
+    id: str
+    image: str
+    height: int
+    width: int
+    digest: str
+    labels: tuple[int, ...]
+    boxes: np.ndarray
+
+
+class Faults:
+    """Collects the faults of a data set, so that all of them are reported together."""
+
+    def __init__(self) -> None:
+        self._messages: dict[str, None] = {}  # in order, each line once
+
+    def add(self, message: str) -> None:
+        """Note one fault: a line that names the file or id, what was expected and what to do. A line counts once."""
+        self._messages.setdefault(message)
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """The faults noted so far, in order."""
+        return tuple(self._messages)
+
+    def raise_if_any(self, context: str) -> None:
+        """Raise a UserError with a line for each of the first 50 faults below a line with their number."""
+        number = len(self._messages)
+        if number == 0:
+            return
+        lines = [f"{context}: {number} fault{'s' if number > 1 else ''}", *self.messages[:MAX_SHOWN]]
+        if number > MAX_SHOWN:
+            lines.append(f"... and {number - MAX_SHOWN} more")
+        raise UserError("\n".join(lines))
+
+
+def check_id(identifier: str) -> None:
+    """Raise a UserError unless the id can name a file and an HDF5 group."""
+    expected = f"expected 1 to {MAX_ID_LENGTH} characters without slashes, such as 2007_000032; rename the image"
+    if not identifier:
+        raise UserError(f"an image id is empty; {expected}")
+    shown = repr(identifier[:60])
+    if len(identifier) > MAX_ID_LENGTH:
+        raise UserError(f"image id {shown}... has {len(identifier)} characters; {expected}")
+    if "/" in identifier or "\\" in identifier:
+        raise UserError(f"image id {shown} has a slash; {expected}")
+    if identifier.startswith(".") or ".." in identifier:
+        raise UserError(f"image id {shown} starts with '.' or has '..'; {expected}")
+    if identifier != identifier.strip():
+        raise UserError(f"image id {shown} starts or ends with white space; {expected}")
+    if not identifier.isprintable():
+        raise UserError(f"image id {shown} has control characters; {expected}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that is spelled most like `name`, upper and lower case being equal."""
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    return by_lower[difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.0)[0]]
+
+
+def class_index(name: str, classes: Sequence[str], where: str) -> int:
+    """The 0-based class of a name; if unknown, a UserError that starts with `where` and tells the nearest class."""
+    if name in classes:
+        return classes.index(name)
+    raise UserError(
+        f"{where}: label {name!r} is unknown, the nearest known class is {nearest(name, classes)!r}; correct it or add"
+        " it to the classes of the data set"
+    )
+
+
+def parse_box(coordinates: Sequence[str | None], where: str) -> tuple[float, float, float, float]:
+    """x0, y0, x1, y1 in pixels from their four texts.
+
+    Raises:
+        UserError: one of them is not a finite number, or the box has no area.
+    """
+    try:
+        x0, y0, x1, y1 = (float(text) for text in coordinates)
+    except (TypeError, ValueError):
+        x0 = y0 = x1 = y1 = np.nan
+    if not np.isfinite([x0, y0, x1, y1]).all():
+        shown = " ".join("(missing)" if text is None else text.strip() for text in coordinates)
+        raise UserError(f"{where}: box '{shown}' is not four numbers x0 y0 x1 y1; correct it")
+    if x1 <= x0 or y1 <= y0:
+        raise UserError(f"{where}: box {_shown((x0, y0, x1, y1))} has no area; expected x0 < x1 and y0 < y1")
+    return x0, y0, x1, y1
+
+
+def check_entry(
+    identifier: str,
+    image: Path,
+    labels: Iterable[int],
+    boxes: Sequence[tuple[float, float, float, float, int]],
+    where: str,
+    faults: Faults,
+) -> Entry | None:
+    """Decode the image, check the boxes against it and make its entry.
+
+    Args:
+        boxes: x0, y0, x1, y1 in pixels and the 0-based class. Whether the source counts pixels from 0 or from 1 is not
+            known here, so that one pixel outside the image is let through.
+        where: the file (and line) that the boxes come from, for the faults.
+
+    Returns:
+        the entry, or None where the image cannot be read; a fault is noted then.
+    """
+    try:
+        height, width, digest = check_image(image)
+    except UserError as error:
+        faults.add(str(error))
+        return None
+    for x0, y0, x1, y1, _ in boxes:
+        if x0 < -1 or y0 < -1 or x1 > width + 1 or y1 > height + 1:
+            faults.add(
+                f"{where}: box {_shown((x0, y0, x1, y1))} is outside the image of {width} x {height} pixels;"
+                " correct the box or restore the image it was drawn on"
+            )
+    box_array = np.array(boxes, dtype=np.float32).reshape(-1, 5)
+    return Entry(identifier, str(image), height, width, digest, tuple(sorted(set(labels))), box_array)
+
+
+def gather(
+    check: Callable[[Item, Faults], Entry | None], items: Sequence[Item], faults: Faults, progress: Progress | None
+) -> list[Entry]:
+    """Check many images in threads; entries and faults come in the order of `items`, whatever the number of threads.
+
+    Args:
+        check: makes the entry of an item and notes its faults.
+        progress: called with (done, total) from the calling thread.
+    """
+
+    def check_alone(item: Item) -> tuple[Entry | None, Faults]:
+        own = Faults()
+        return check(item, own), own
+
+    entries = []
+    with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
+        for done, (entry, own) in enumerate(pool.map(check_alone, items), start=1):
+            for message in own.messages:
+                faults.add(message)
+            if entry is not None:
+                entries.append(entry)
+            if progress is not None:
+                progress(done, len(items))
+    return entries
+
+
+def _shown(box: Sequence[float]) -> str:
+    return "'" + " ".join(f"{value:g}" for value in box) + "'"

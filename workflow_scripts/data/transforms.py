@@ -1,0 +1,79 @@
+"""Augmentation as pure functions of an image and a random generator, and the normalisation of pretrained networks.
+
+Whatever goes with an image (saliency, label) is transformed with it: the parameters are drawn once and applied to both.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+MEAN = (0.485, 0.456, 0.406)  # of ImageNet, RGB in [0, 1]
+STANDARD_DEVIATION = (0.229, 0.224, 0.225)
+
+
+def normalise(image: np.ndarray) -> Tensor:
+    """uint8 (H, W, 3) RGB -> float32 (3, H, W), ImageNet mean 0 and standard deviation 1."""
+    tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float().div_(255)
+    return (tensor - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STANDARD_DEVIATION)[:, None, None]
+
+
+def resized(image: np.ndarray, height: int, width: int, nearest: bool = False) -> np.ndarray:
+    """Resize uint8 (H, W[, 3]) by Pillow: bicubic with antialiasing, or nearest for labels."""
+    if image.shape[:2] == (height, width):
+        return image
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.NEAREST if nearest else Image.BICUBIC))
+
+
+def scaled_size(height: int, width: int, scale: float) -> tuple[int, int]:
+    """Size at a test scale; halves round to even, as in the published code (97 * 0.5 -> 48)."""
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a resized image and the square training crop overlap: the crop's canvas and the image's pixels."""
+
+    canvas: tuple[slice, slice]
+    source: tuple[slice, slice]
+
+
+def place(height: int, width: int, crop: int, rng: np.random.Generator) -> Placement:
+    """Random crop; an image smaller than the crop goes to a random place on an empty canvas (the published code of AffinityNet and EPS)."""
+    slices = []
+    for side in (height, width):
+        space = side - crop
+        offset = int(rng.integers(abs(space) + 1))
+        length = min(side, crop)
+        slices.append((slice(0, crop), slice(offset, offset + crop)) if space >= 0 else (slice(offset, offset + length), slice(0, length)))
+    return Placement((slices[0][0], slices[1][0]), (slices[0][1], slices[1][1]))
+
+
+def multi_scale(image: np.ndarray, scales: tuple[float, ...], flip: bool, align_to: int | None = None):
+    """Yield (1, 3, h, w) normalised tensors of an image at every scale and whether each is mirrored.
+
+    `align_to` rounds both sides to a multiple of it plus 1, so that the first and last cells of a feature map of that
+    stride lie on the first and last pixels.
+    """
+    height, width = image.shape[:2]
+    for scale in scales:
+        size = scaled_size(height, width, scale)
+        if align_to:
+            size = tuple(max(1, round((side - 1) / align_to)) * align_to + 1 for side in size)
+        tensor = normalise(resized(image, *size))[None]
+        yield tensor, False
+        if flip:
+            yield tensor.flip(-1), True
+
+
+def resize_maps(maps: Tensor, height: int, width: int, align_corners: bool = False) -> Tensor:
+    """Bilinear (B, C, h, w) -> (B, C, height, width)."""
+    return interpolate(maps, size=(height, width), mode="bilinear", align_corners=align_corners)
+
+
+def stored_size(height: int, width: int, resolution: int) -> tuple[int, int]:
+    """Size of a map stored at one cell per `resolution` image pixels."""
+    return -(-height // resolution), -(-width // resolution)

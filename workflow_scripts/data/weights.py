@@ -1,0 +1,77 @@
+"""Initial weights by name or path, and the safetensors files that trained networks are kept in."""
+
+import pickle
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from workflow_scripts.artifacts import replaced
+from workflow_scripts.errors import UserError
+
+
+def load_initial(network: nn.Module, initial: str, path: str | None) -> None:
+    """Fill a backbone with its initial weights.
+
+    Args:
+        network: a backbone of `networks`; its `imagenet()` gives torchvision's state dict, `ignored` names the layers
+            of a checkpoint that it does not have (the classifier of ImageNet).
+        initial: "random", "imagenet", or a path (then `path` is it).
+
+    Raises:
+        UserError: missing file, pickled code, or layers that do not fit, each named.
+    """
+    if initial == "random":
+        return
+    state = network.imagenet() if initial == "imagenet" else read_state(path)
+    state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+    state = {name: value for name, value in state.items() if not name.startswith(network.ignored)}
+    load_strictly(network, state, initial)
+
+
+def load_strictly(network: nn.Module, state: dict[str, torch.Tensor], source: str) -> None:
+    """Load a state dict that must fit whole; the layers that do not are named."""
+    own = network.state_dict()
+    optional = {name for name in own if name.endswith("num_batches_tracked")}
+    missing = [name for name in own if name not in state and name not in optional]
+    unknown = [name for name in state if name not in own]
+    wrong = [name for name in state if name in own and own[name].shape != state[name].shape]
+    faults = []
+    for title, names in (("missing", missing), ("unknown", unknown), ("of another shape", wrong)):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            faults.append(f"{title}: {', '.join(names[:3])}{more}")
+    if faults:
+        raise UserError(f"{source}: weights of another network ({'; '.join(faults)}); name weights made for this one")
+    network.load_state_dict(state, strict=False)
+
+
+def read_state(path: str | Path) -> dict[str, torch.Tensor]:
+    """Read a state dict: .safetensors, or a .pth of tensors only. Pickled code is refused, never run."""
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path}: no such weights; download them there or name others under 'initial'")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        reason = "it holds code, which is never run" if "Weights only" in str(error) else "damaged or no checkpoint"
+        raise UserError(f"{path}: not a state dict of tensors ({reason}); name a .pth or .safetensors of weights") from None
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise UserError(f"{path}: holds no plain state dict of tensors; save network.state_dict() alone")
+    return state
+
+
+def save_weights(network: nn.Module, path: str | Path) -> None:
+    """Write a network's weights as safetensors, whole or not at all."""
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    with replaced(path) as temporary:
+        save_file(state, temporary)
+
+
+def load_weights(network: nn.Module, path: str | Path) -> None:
+    """Read weights that `save_weights` wrote for the same network."""
+    load_strictly(network, read_state(path), str(path))

@@ -1,0 +1,68 @@
+"""Class activation maps (Zhou et al., CVPR 2016): the localisation that an image classifier gives for free."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def class_activation_maps(features: Tensor, weight: Tensor) -> Tensor:
+    """Project features on the classifier's weights and keep the positive part: ReLU(sum_d w_cd f_d).
+
+    Args:
+        features: (B, D, h, w) last feature map, before global average pooling.
+        weight: (C, D) weights of the linear classifier.
+
+    Returns:
+        (B, C, h, w), >= 0, not normalised.
+    """
+    return functional.conv2d(features, weight[:, :, None, None]).relu()
+
+
+def normalise_maps(maps: Tensor, eps: float = 1e-5) -> Tensor:
+    """Divide every map by its own maximum over the positions: A / (max A + eps).
+
+    The minimum is not subtracted, so that 0 stays 0 and an empty map stays empty.
+
+    Args:
+        maps: (..., H, W), >= 0.
+        eps: keeps an empty map finite; 1e-5 is the value of the published AffinityNet and EPS code.
+
+    Returns:
+        The shape of `maps`, in [0, 1).
+    """
+    return maps / (torch.amax(maps, dim=(-2, -1), keepdim=True) + eps)
+
+
+class Classifier(nn.Module):
+    """Backbone, global average pooling and a linear classifier without bias, so that its weights also give the maps.
+
+    Args:
+        backbone: with `.channels`.
+        num_classes: C object classes.
+        options: `dropout`, share of feature channels dropped before pooling (0.5 in the published baseline).
+    """
+
+    learns_background = False
+
+    def __init__(self, backbone: nn.Module, num_classes: int, options):
+        super().__init__()
+        self.backbone = backbone
+        self.dropout = nn.Dropout2d(options.dropout)
+        self.head = nn.Conv2d(backbone.channels, num_classes, 1, bias=False)
+        nn.init.xavier_uniform_(self.head.weight)
+
+    def new_parameters(self) -> list[nn.Parameter]:
+        """Parameters without initial weights, trained at the head's rate."""
+        return list(self.head.parameters())
+
+    def class_logits(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, C) logits of independent classes."""
+        return self.head(self.dropout(self.backbone(images))).mean(dim=(2, 3))
+
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Named losses, to be summed; the batch holds `image` (B, 3, H, W) and `labels` (B, C) 0/1."""
+        return {"classification": functional.multilabel_soft_margin_loss(self.class_logits(batch["image"]).float(), batch["labels"])}
+
+    def maps(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Class activation maps (B, C, h, w), >= 0; no background map."""
+        return class_activation_maps(self.backbone(images), self.head.weight.flatten(1)), None

@@ -1,0 +1,45 @@
+"""MobileNetV2 (Sandler et al., CVPR 2018) from torchvision, the last stages dilated to keep a finer feature map."""
+
+from torch import Tensor, nn
+from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
+
+from workflow_scripts.networks.batch_norm import KeepsBatchNorm
+
+
+class Backbone(KeepsBatchNorm):
+    """(B, 3, H, W) -> (B, 1280, H/stride, W/stride), stride 8, 16 or 32; state dict as torchvision's `features`."""
+
+    channels = 1280
+    ignored = ("classifier.",)
+
+    def __init__(self, stride: int = 16, batch_norm: str = "frozen", frozen_stages: int = 0):
+        super().__init__()
+        self.stride = stride
+        self.features = mobilenet_v2(weights=None).features
+        current, dilation = 1, 1
+        for module in self.features.modules():
+            if not isinstance(module, nn.Conv2d):
+                continue
+            if module.stride == (2, 2):
+                if current == stride:
+                    # The skipped stride moves into the dilation of what follows; this layer keeps its own taps.
+                    module.stride = (1, 1)
+                    _dilate(module, dilation)
+                    dilation *= 2
+                    continue
+                current *= 2
+            _dilate(module, dilation)
+        self.features[:frozen_stages].requires_grad_(False)
+        self.freeze_batch_norm(batch_norm)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.features(images)
+
+    def imagenet(self) -> dict[str, Tensor]:
+        """torchvision's ImageNet weights, downloaded with its own checksum on first use."""
+        return MobileNet_V2_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
+
+
+def _dilate(convolution: nn.Conv2d, dilation: int) -> None:
+    if convolution.kernel_size == (3, 3):
+        convolution.dilation = convolution.padding = (dilation, dilation)

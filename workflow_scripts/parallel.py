@@ -1,0 +1,56 @@
+"""Map a function over images in worker processes, results in order, memory bounded.
+
+Workers are spawned, not forked (HDF5 handles and thread pools do not survive a fork), and use one torch thread each,
+so that the bytes of a result do not depend on how many there are.
+"""
+
+import itertools
+import multiprocessing
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+from workflow_scripts.errors import UserError
+
+_state: Any = None
+_function: Callable | None = None
+
+
+def ordered_map(make_state: Callable[[], Any], function: Callable[[Any, Any], Any], items: Iterable, workers: int) -> Iterator:
+    """Yield `function(state, item)` for every item in order; `make_state()` runs once in each worker.
+
+    Args:
+        make_state: picklable; opens files, builds networks.
+        function: picklable; pure in the state.
+        workers: processes; 1 works in this one.
+    """
+    if workers <= 1:
+        _start(make_state, function)
+        yield from (_apply(item) for item in items)
+        return
+    os.environ["OMP_NUM_THREADS"] = "1"  # inherited by the workers, whatever they import later
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(make_state, function)) as pool:
+        iterator, waiting = iter(items), deque()
+        waiting.extend(pool.submit(_apply, item) for item in itertools.islice(iterator, 4 * workers))
+        try:
+            while waiting:
+                yield waiting.popleft().result()
+                waiting.extend(pool.submit(_apply, item) for item in itertools.islice(iterator, 1))
+        except UserError:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _start(make_state: Callable[[], Any], function: Callable) -> None:
+    global _state, _function
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+    _state, _function = make_state(), function
+
+
+def _apply(item: Any) -> Any:
+    return _function(_state, item)

@@ -1,0 +1,103 @@
+"""Line plots: the losses of training jobs, and mIoU against the background threshold. Equal content gives equal bytes."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+import matplotlib.style
+from matplotlib.figure import Figure
+
+from workflow_scripts.errors import UserError
+
+PANELS_ACROSS = 3
+
+
+def read_curve(path: str | Path) -> dict[str, list[float]]:
+    """The columns of a training curve by name."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        columns = {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else {})}
+    except (OSError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: not a readable training curve ({error}); delete it and run again") from None
+    if "iteration" not in columns:
+        raise UserError(f"{path}: no training curve, it has no column 'iteration'; is it the right file?")
+    return columns
+
+
+def loss_curves(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> bytes:
+    """PNG with one panel for each training job: its losses by iteration, on a logarithmic scale where they span much.
+
+    Args:
+        curves: columns of the curve's CSV by title: `iteration`, `learning_rate`, one for each loss.
+    """
+    if not curves:
+        return _words("No training curves: no system trains a network.")
+    across = min(PANELS_ACROSS, len(curves))
+    down = -(-len(curves) // across)
+    with matplotlib.style.context("default"):
+        figure = Figure((4.6 * across, 3.3 * down), dpi=110, layout="constrained")
+        panels = figure.subplots(down, across, squeeze=False).ravel()
+        for axes, (title, columns) in zip(panels, curves.items(), strict=False):
+            _draw_losses(axes, columns)
+            axes.set(title=title, xlabel="iteration", ylabel="loss")
+        for axes in panels[len(curves) :]:
+            axes.remove()
+        return _png(figure)
+
+
+def threshold_sweeps(sweeps: Mapping[str, Sequence[tuple[Mapping[float, float], float]]]) -> bytes:
+    """PNG of mIoU against the background threshold: one colour for each cam, a line for each seed, the choice marked.
+
+    Args:
+        sweeps: by name of the cam, for each seed: mIoU in [0, 1] by threshold, and the threshold chosen.
+    """
+    if not sweeps:
+        return _words("No threshold sweeps: no split is named to choose thresholds on.")
+    with matplotlib.style.context("default"):
+        figure = Figure((7.0, 4.4), dpi=110, layout="constrained")
+        axes = figure.subplots()
+        for number, (name, seeds) in enumerate(sweeps.items()):
+            colour = matplotlib.colormaps["tab10"](number % 10)
+            line = ("-", "--", ":", "-.")[number // 10 % 4]
+            best = [100 * mious[chosen] for mious, chosen in seeds]
+            choices = ", ".join(f"{chosen:g}" for _, chosen in seeds)
+            label = f"{name}: {sum(best) / len(best):.1f} % at {choices}"
+            for (mious, chosen), height in zip(seeds, best, strict=True):
+                percent = [100 * value for value in mious.values()]
+                axes.plot(list(mious), percent, line, color=colour, linewidth=1.8 if len(seeds) == 1 else 0.8, label=label)
+                axes.plot([chosen], [height], "o", color=colour, markersize=6)
+                label = None
+        axes.set(xlabel="threshold (score of the background)", ylabel="mIoU, %", title="Choice of the threshold")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=9)
+        return _png(figure)
+
+
+def _draw_losses(axes, columns: Mapping[str, Sequence[float]]) -> None:
+    losses = {name: values for name, values in columns.items() if name not in {"iteration", "learning_rate"}}
+    for name, values in losses.items():
+        axes.plot(columns["iteration"], values, label=name.replace("_", " "), marker="." if len(values) == 1 else None)
+    every = [value for values in losses.values() for value in values]
+    if every and min(every) > 0 and max(every) > 10 * min(every):
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=min([0, *every]))
+    axes.grid(alpha=0.3)
+    if losses:
+        axes.legend(fontsize=9)
+
+
+def _words(text: str) -> bytes:
+    with matplotlib.style.context("default"):
+        figure = Figure((7.0, 1.2), dpi=110)
+        figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=11)
+        return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()

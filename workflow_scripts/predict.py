@@ -1,0 +1,147 @@
+"""Run a trained segmentation network on a folder of new images.
+
+    python -m workflow_scripts.predict --weights results/demo/seed-0/segmenters/eps/large_fov.safetensors --images photos --out labels
+
+Writes `{name}.png` for every image, a palette PNG as large as the image whose values are listed in `classes.csv`
+(0 background), and with --overlay `overlays/{name}.png`. The pixels count as stored: an EXIF orientation is not applied.
+"""
+
+import argparse
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+from PIL import Image
+
+from workflow_scripts import pictures
+from workflow_scripts.artifacts import replaced
+from workflow_scripts.data.images import read_image
+from workflow_scripts.data.index_entries import check_id
+from workflow_scripts.errors import UserError
+from workflow_scripts.progress import progress
+from workflow_scripts.provenance import read_sidecar, sidecar_path
+from workflow_scripts.segmentation.inference import load, soft_prediction
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm"}
+
+
+def read_settings(weights: Path) -> SimpleNamespace:
+    """The settings that a segmentation network was trained under: its `block`, `classes` and data set."""
+    if not weights.is_file():
+        raise UserError(f"{weights}: no such weights; run snakemake to make them")
+    record = read_sidecar(weights)
+    if record is None:
+        raise UserError(f"{sidecar_path(weights)}: missing or no JSON; it says which network the weights are of, keep it beside them")
+    if record.get("stage") != "train_segmenter":
+        raise UserError(f"{weights}: made by {record.get('stage')!r}, expected a segmentation network (segmenters/*/*.safetensors)")
+    return json.loads(json.dumps(record["settings"]), object_hook=lambda item: SimpleNamespace(**item))
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The image files of a folder, by name; names that would give one label map for two images are refused."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder of images")
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    images = [path for path in files if path.suffix.lower() in SUFFIXES]
+    others = [path.name for path in files if path.suffix.lower() not in SUFFIXES]
+    if others:
+        print(f"left out, no images by their names: {', '.join(others[:10])}{f' and {len(others) - 10} more' if len(others) > 10 else ''}")
+    if not images:
+        raise UserError(f"{folder}: holds no image; expected files named {', '.join(sorted(SUFFIXES))}")
+    by_stem: dict[str, Path] = {}
+    for path in images:
+        other = by_stem.setdefault(path.stem, path)
+        if other is not path:
+            raise UserError(f"{folder}: {other.name} and {path.name} would both give {path.stem}.png; rename one of them")
+    return images
+
+
+def check_output(out: Path, images: Path) -> None:
+    """Refuse to write among the images."""
+    source = images.resolve()
+    for folder in (out.resolve(), (out / "overlays").resolve()):
+        if folder == source or source in folder.parents:
+            raise UserError(f"--out {out}: lies in the folder of the images, which is never written to; name another folder")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out}: is a file; name a folder")
+
+
+def label_png(label: np.ndarray) -> bytes:
+    """A palette PNG of a label map uint8 (H, W), in the colours of PASCAL VOC."""
+    image = Image.fromarray(label)
+    image.putpalette(pictures.PALETTE.tobytes())
+    return pictures.png(image)
+
+
+def classes_csv(classes: Sequence[str]) -> str:
+    """Value, name and colour of every label."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["value", "name", "red", "green", "blue"])
+    for value, name in enumerate(["background", *classes]):
+        writer.writerow([value, name, *pictures.PALETTE[value].tolist()])
+    return text.getvalue()
+
+
+def predict_folder(images: Sequence[Path], out: Path, label_of: Callable[[np.ndarray], np.ndarray], overlay: bool) -> list[str]:
+    """Write the label map of every image that can be read; returns a line for each of the others."""
+    faults = []
+    for path in progress(images, len(images), "predict"):
+        try:
+            check_id(path.stem)
+            image = read_image(path)
+        except UserError as error:
+            faults.append(str(error))
+            continue
+        label = label_of(image)
+        _write(out / f"{path.stem}.png", label_png(label))
+        if overlay:
+            picture = pictures.blended(image, label)
+            _write(out / "overlays" / f"{path.stem}.png", pictures.png(Image.fromarray(picture)))
+    return faults
+
+
+def _write(path: Path, content: bytes) -> None:
+    with replaced(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m workflow_scripts.predict", description="Segment a folder of new images.")
+    parser.add_argument("--weights", type=Path, required=True, help="a trained segmentation network, its .json beside it")
+    parser.add_argument("--images", type=Path, required=True, help="folder of images")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the label maps")
+    parser.add_argument("--scales", type=float, nargs="+", default=[1.0], help="test scales, their predictions are averaged (1)")
+    parser.add_argument("--flip", action="store_true", help="also predict the mirrored image")
+    parser.add_argument("--overlay", action="store_true", help="also write the label maps over their images")
+    given = parser.parse_args(arguments)
+    try:
+        if min(given.scales) <= 0:
+            raise UserError(f"--scales: {min(given.scales):g} is no scale; give numbers above 0")
+        settings = read_settings(given.weights)
+        check_output(given.out, given.images)
+        images = list_images(given.images)
+        network = load(settings.block, len(settings.classes) + 1, str(given.weights))
+        options = SimpleNamespace(
+            scales=given.scales, flip=given.flip, merge="mean", resolution=1, precision="float32", align_corners=settings.block.align_corners
+        )
+        _write(given.out / "classes.csv", classes_csv(settings.classes).encode())
+        faults = predict_folder(
+            images, given.out, lambda image: soft_prediction(network, image, options).argmax(axis=0).astype(np.uint8), given.overlay
+        )
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    for fault in faults:
+        print(f"error: {fault}", file=sys.stderr)
+    print(f"{len(images) - len(faults)} of {len(images)} images predicted into {given.out}")
+    if faults:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

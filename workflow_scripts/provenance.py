@@ -1,0 +1,58 @@
+"""Sidecars: a small JSON beside each artifact that says how it was made. Artifacts themselves hold no provenance."""
+
+import hashlib
+import json
+import platform
+from importlib import metadata
+from pathlib import Path
+
+from workflow_scripts.artifacts import replaced
+
+PACKAGES = ("torch", "torchvision", "numpy", "h5py", "pillow", "pydensecrf2")
+
+
+def sidecar_path(artifact: str | Path) -> Path:
+    """`eps.h5` -> `eps.h5.json`."""
+    return Path(f"{artifact}.json")
+
+
+def file_sha256(path: str | Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_sidecar(artifact: str | Path) -> dict | None:
+    """The sidecar of an artifact, or None where it is missing or no JSON."""
+    try:
+        return json.loads(sidecar_path(artifact).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def write_sidecar(artifact: str, stage: str, settings: str, code: str, parents: list[str], seconds: float, modules: list[str]) -> None:
+    """Record settings, code digest, digests of the artifact and its parents, versions and duration."""
+    record = {
+        "stage": stage,
+        "settings": json.loads(settings),
+        "code": code,
+        "sha256": file_sha256(artifact),
+        "parents": {parent: _recorded_digest(parent) for parent in parents},
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "seconds": round(seconds, 1),
+        "modules": modules,
+    }
+    with replaced(sidecar_path(artifact)) as temporary:
+        temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _recorded_digest(parent: str) -> str:
+    """What the parent's own sidecar says, which spares reading gigabytes again; foreign files are hashed."""
+    record = read_sidecar(parent)
+    return record["sha256"] if record and "sha256" in record else file_sha256(parent)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,44 @@
+"""From soft maps to a pseudo mask: what counts as background beside the object maps."""
+
+import numpy as np
+from PIL import Image
+
+
+def upsampled(maps: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bilinear (K, h, w) -> float32 (K, height, width), corners not aligned."""
+    layers = [Image.fromarray(layer).resize((width, height), Image.BILINEAR) for layer in maps.astype(np.float32)]
+    return np.stack([np.asarray(layer) for layer in layers]) if layers else np.zeros((0, height, width), np.float32)
+
+
+def constant_background(scores: np.ndarray, threshold: float, eps: float = 1e-5) -> np.ndarray:
+    """Object maps divided by their maxima below a background of constant score (PSA and EPS; 0.20 published).
+
+    Args:
+        scores: (K, H, W), >= 0.
+        threshold: background score, in [0, 1].
+        eps: keeps an empty map finite.
+
+    Returns:
+        float32 (K + 1, H, W), background first.
+    """
+    peaks = scores.max(axis=(1, 2), keepdims=True, initial=0)
+    return np.concatenate([np.full((1, *scores.shape[1:]), threshold, np.float32), scores / (peaks + eps)]).astype(np.float32)
+
+
+def learnt_background(scores: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Object maps as they are below the background that the classifier learnt.
+
+    Args:
+        scores: (K, H, W) probabilities.
+        background: (H, W) probability.
+
+    Returns:
+        float32 (K + 1, H, W), background first.
+    """
+    return np.concatenate([background[None], scores]).astype(np.float32)
+
+
+def to_label(probabilities: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Arg-max over (K + 1, H, W), background first, as uint8 (H, W): 0 background, class + 1 else."""
+    values = np.concatenate([[0], classes + 1]).astype(np.uint8)
+    return values[probabilities.argmax(axis=0)]

@@ -1,0 +1,50 @@
+"""Soft predictions of a segmentation network, merged over test scales and mirrored copies."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from torch import nn
+
+from workflow_scripts import segmentation
+from workflow_scripts.data import transforms
+from workflow_scripts.data.weights import load_weights
+from workflow_scripts.training.device import autocast, device
+
+
+def load(block: SimpleNamespace, num_labels: int, weights: str) -> nn.Module:
+    """The trained segmentation network of a block, in evaluation mode, on the device of the job."""
+    network = segmentation.build(block, num_labels)
+    load_weights(network, weights)
+    return network.to(device(), memory_format=torch.channels_last).eval()
+
+
+@torch.inference_mode()
+def soft_prediction(network: nn.Module, image: np.ndarray, options) -> np.ndarray:
+    """Softmax probabilities of one image.
+
+    Args:
+        network: (1, 3, H, W) -> logits (1, L, h, w); `.backbone.stride` in pixels.
+        image: uint8 (H, W, 3) RGB.
+        options: `scales`, `flip`, `merge` ("mean" or "max" over the passes), `align_corners`, `resolution`, `precision`.
+
+    Returns:
+        float16 (L, ceil(H / resolution), ceil(W / resolution)); with "max" they do not sum to 1.
+    """
+    size, where = image.shape[:2], next(network.parameters()).device
+    stored = transforms.stored_size(*size, options.resolution)
+    merged, passes = None, 0
+    align_to = network.backbone.stride if options.align_corners else None
+    for tensor, mirrored in transforms.multi_scale(image, options.scales, options.flip, align_to):
+        with autocast(where, options.precision):
+            logits = network(tensor.to(where).contiguous(memory_format=torch.channels_last))
+        logits = logits.float().flip(-1) if mirrored else logits.float()
+        scores = transforms.resize_maps(logits, *size, options.align_corners).softmax(dim=1)
+        if merged is None:
+            merged = scores
+        else:
+            merged = torch.maximum(merged, scores) if options.merge == "max" else merged + scores
+        passes += 1
+    if options.merge == "mean":
+        merged = merged / passes
+    return nn.functional.interpolate(merged, size=stored, mode="area")[0].cpu().numpy().astype(np.float16)

@@ -1,0 +1,76 @@
+"""Class activation maps of a trained classifier: mean over test scales and mirrored copies, soft, labelled classes only."""
+
+from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from workflow_scripts import methods
+from workflow_scripts.artifacts import create
+from workflow_scripts.command import Job, run
+from workflow_scripts.data import transforms
+from workflow_scripts.data.index import Images, read_index
+from workflow_scripts.data.weights import load_weights
+from workflow_scripts.parallel import ordered_map
+from workflow_scripts.progress import progress
+from workflow_scripts.training.device import autocast, device
+
+
+@dataclass
+class State:
+    """What a worker holds: the network and the way to the images."""
+
+    network: Any
+    images: Images
+    block: SimpleNamespace
+    where: torch.device
+
+
+def make_state(job: Job) -> State:
+    index = read_index(job.inputs.index, job.settings.dataset)
+    network = methods.build(job.settings.classifier, index.classes)
+    load_weights(network, job.inputs.weights)
+    where = device()
+    network.to(where, memory_format=torch.channels_last).eval()
+    return State(network, Images(index, job.inputs.images), job.settings.block, where)
+
+
+@torch.inference_mode()
+def maps_of(state: State, identifier: str) -> dict[str, np.ndarray]:
+    """`classes`, `scores` and, where learnt, `background` of one image, at the block's resolution."""
+    block, image = state.block, state.images.read(identifier)
+    size = image.shape[:2]
+    classes = state.images.index.classes_of(identifier)
+    chosen = torch.from_numpy(classes).long()
+    total, passes = None, 0
+    align_to = state.network.backbone.stride if block.align_corners else None
+    for tensor, mirrored in transforms.multi_scale(image, block.scales, block.flip, align_to):
+        with autocast(state.where, block.precision):
+            scores, background = state.network.maps(tensor.to(state.where).contiguous(memory_format=torch.channels_last))
+        scores = scores[:, chosen.to(scores.device)]
+        maps = scores if background is None else torch.cat([scores, background[:, None]], dim=1)
+        maps = maps.float().flip(-1) if mirrored else maps.float()
+        maps = transforms.resize_maps(maps, *size, block.align_corners)
+        total, passes = maps if total is None else total + maps, passes + 1
+    stored = torch.nn.functional.interpolate(total / passes, size=transforms.stored_size(*size, block.resolution), mode="area")
+    stored = stored[0].cpu().numpy().astype(np.float16)
+    arrays = {"classes": classes, "scores": stored[: len(classes)]}
+    return arrays | ({"background": stored[-1]} if state.network.learns_background else {})
+
+
+def main(job: Job) -> None:
+    settings = job.settings
+    index = read_index(job.inputs.index, settings.dataset)
+    ids = index.split(*settings.splits)
+    workers = 1 if device().type == "cuda" else job.workers
+    with create(job.outputs.cams, "cam", dataset=settings.dataset, split="+".join(settings.splits), classes=index.classes) as artifact:
+        results = ordered_map(partial(make_state, job), maps_of, ids, workers)
+        for identifier, arrays in progress(zip(ids, results, strict=True), len(ids), "cams"):
+            artifact.put(identifier, **arrays)
+
+
+if __name__ == "__main__":
+    run(main, inputs=("index", "images", "weights"), outputs=("cams",))

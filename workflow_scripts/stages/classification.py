@@ -1,0 +1,48 @@
+"""How well a classifier classifies: its scores on the evaluation split, as mean average precision."""
+
+import json
+
+import numpy as np
+import torch
+
+from workflow_scripts import methods
+from workflow_scripts.artifacts import replaced
+from workflow_scripts.command import Job, run
+from workflow_scripts.data.index import Images, read_index
+from workflow_scripts.data.transforms import normalise
+from workflow_scripts.data.weights import load_weights
+from workflow_scripts.evaluation.classification import average_precision
+from workflow_scripts.progress import progress
+from workflow_scripts.training.device import device
+
+
+@torch.inference_mode()
+def main(job: Job) -> None:
+    settings = job.settings
+    torch.set_num_threads(1)
+    index = read_index(job.inputs.index, settings.dataset)
+    images = Images(index, job.inputs.images)
+    network = methods.build(settings.classifier, index.classes)
+    load_weights(network, job.inputs.weights)
+    where = device()
+    network.to(where).eval()
+    rows = index.rows(settings.split)
+    scores = [
+        network.class_logits(normalise(images.read(index.ids[row]))[None].to(where))[0].float().cpu().numpy()
+        for row in progress(rows, len(rows), "classification")
+    ]
+    precision = average_precision(np.stack(scores), index.labels[rows])
+    result = {
+        "split": settings.split,
+        "images": len(rows),
+        "mean_average_precision": float(np.nanmean(precision)) if np.isfinite(precision).any() else None,
+        "average_precision": {
+            name: None if np.isnan(value) else float(value) for name, value in zip(index.classes, precision, strict=True)
+        },
+    }
+    with replaced(job.outputs.scores) as temporary:
+        temporary.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    run(main, inputs=("index", "images", "weights"), outputs=("scores",))

@@ -1,0 +1,29 @@
+"""Draw the training curves of all networks, and how mIoU depends on the threshold of every cam."""
+
+import json
+from pathlib import Path
+
+from workflow_scripts.artifacts import replaced
+from workflow_scripts.command import Job, run
+from workflow_scripts.plots import loss_curves, read_curve, threshold_sweeps
+
+
+def read_sweep(path: str | Path) -> tuple[dict[float, float], float]:
+    """mIoU by threshold, and the threshold chosen."""
+    record = json.loads(Path(path).read_text(encoding="utf-8"))
+    return {float(threshold): miou for threshold, miou in record["miou"].items()}, float(record["threshold"])
+
+
+def main(job: Job) -> None:
+    curves = {name: read_curve(path) for name, path in zip(job.settings.curves, job.inputs.curves, strict=True)}
+    sweeps: dict[str, list] = {}
+    for name, path in zip(job.settings.sweeps, job.inputs.sweeps, strict=True):
+        sweeps.setdefault(name, []).append(read_sweep(path))
+    with replaced(job.outputs.curves) as temporary:
+        temporary.write_bytes(loss_curves(curves))
+    with replaced(job.outputs.sweep) as temporary:
+        temporary.write_bytes(threshold_sweeps(sweeps))
+
+
+if __name__ == "__main__":
+    run(main, lists=("curves", "sweeps"), outputs=("curves", "sweep"))

@@ -1,0 +1,69 @@
+"""Check every image, label and box of a data set once, and write the list that all later stages trust."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from workflow_scripts.artifacts import Reader
+from workflow_scripts.command import Job, plain, run
+from workflow_scripts.data.index import write_index
+from workflow_scripts.data.index_entries import Entry
+from workflow_scripts.errors import UserError
+from workflow_scripts.plugins import plugin
+
+# Decides which images a held-out part of a split gets; any fixed value serves.
+SHUFFLE_SEED = 0
+
+
+def main(job: Job) -> None:
+    settings = job.settings
+    splits = plain(settings.splits)
+    sources = {name: split["ids"] for name, split in splits.items() if split["ids"] is not None}
+    if settings.kind == "synthetic":
+        members, entries = _rendered(job.inputs.images, {name for name, split in splits.items() if split["images"]})
+    elif settings.kind == "voc":
+        reader = plugin("data", "voc").read_voc
+        members, entries = reader(Path(settings.root), settings.classes, sources, settings.images, settings.annotations, settings.limit, _tell)
+    else:
+        members, entries, _ = plugin("data", "csv_table").read_csv(Path(settings.table), settings.classes, sources, settings.limit, _tell)
+    for name in settings.split_order:
+        members[name] = members.get(name) or _part(name, splits[name], members)
+    write_index(job.outputs.index, settings.dataset, settings.classes, entries, members)
+    sizes = ", ".join(f"{name} {len(ids)}" for name, ids in members.items())
+    print(f"{settings.dataset}: {len(entries)} images; {sizes}")
+
+
+def _part(name: str, split: dict, members: dict[str, list[str]]) -> list[str]:
+    """Ids of a split that is made from others: in a fixed shuffled order when only the first so many are asked for."""
+    without = set(members[split["without"]]) if split["without"] else set()
+    ids = [identifier for identifier in members[split["of"]] if identifier not in without]
+    if split["first"]:
+        order = np.random.default_rng(SHUFFLE_SEED).permutation(len(ids))[: split["first"]]
+        ids = [ids[position] for position in sorted(order)]
+    if not ids:
+        raise UserError(f"config: splits.{name}: empty, as nothing of {split['of']!r} is left; choose other splits or a larger limit")
+    return ids
+
+
+def _rendered(path: str, names: set[str]) -> tuple[dict[str, list[str]], list[Entry]]:
+    reader = Reader(path, "images")
+    members: dict[str, list[str]] = {name: [] for name in names}
+    entries = []
+    for identifier in reader.ids:
+        scene = reader.read(identifier)
+        members[identifier.rsplit("_", 1)[0]].append(identifier)
+        height, width = scene["image"].shape[:2]
+        digest = hashlib.sha256(scene["image"].tobytes()).hexdigest()
+        labels = tuple(int(label) for label in scene["labels"])
+        entries.append(Entry(identifier, "", height, width, digest, labels, scene["boxes"].reshape(-1, 5)))
+    return members, entries
+
+
+def _tell(done: int, total: int) -> None:
+    if done % 2000 == 0 or done == total:
+        print(f"index: {done}/{total} images", flush=True)
+
+
+if __name__ == "__main__":
+    run(main, inputs=("images",), outputs=("index",))

@@ -1,0 +1,94 @@
+"""The table: one row per system and stage, mean and spread over seeds; and what the systems were given."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from workflow_scripts.artifacts import replaced
+from workflow_scripts.command import Job, run
+from workflow_scripts.evaluation.groups import mean_iou_of_counts
+from workflow_scripts.evaluation.miou import intersection_over_union, mean_intersection_over_union
+
+
+def main(job: Job) -> None:
+    settings = job.settings
+    read = {path: json.loads(Path(path).read_text()) for path in job.inputs.scores}
+    names = ["background", *settings.classes]
+    rows, groups = [], []
+    for row in settings.rows:
+        scores = [read[path] for path in row.scores]
+        splits = [score["splits"][row.split] for score in scores]
+        confusions = [np.array(split["confusion"]) for split in splits]
+        per_seed = 100 * np.array([mean_intersection_over_union(confusion) for confusion in confusions])
+        classes = 100 * np.array([intersection_over_union(confusion) for confusion in confusions])
+        occurs = confusions[0].sum(axis=1) > 0
+        published = row.published[0] if row.published else None
+        entry = {
+            "system": row.system,
+            "stage": row.stage,
+            "prediction": getattr(row, "prediction", None),
+            "split": row.split,
+            "images": splits[0]["images"],
+            "seeds": len(scores),
+            "threshold": _threshold(row, scores),
+            "threshold_from": getattr(row, "threshold_from", None),
+            "miou": f"{per_seed.mean():.2f}",
+            "miou_std": _spread(per_seed),
+            "published": published.miou if published else None,
+            "source": published.source if published else None,
+        }
+        rows.append(entry | {name: f"{classes[:, k].mean():.2f}" if occurs[k] else None for k, name in enumerate(names)})
+        where = {name: entry[name] for name in ("system", "stage", "prediction", "split")}
+        groups += [where | group for group in _groups(splits)]
+    _write(job.outputs.miou, rows)
+    _write(job.outputs.groups, groups)
+    _write(job.outputs.inputs, [_given(item, [read[path] for path in item.scores]) for item in settings.inputs])
+
+
+def _threshold(row, scores: list[dict]) -> str | None:
+    values = [score["threshold"] for score in scores if "threshold" in score]
+    if not values and getattr(row, "threshold", None) is not None:
+        values = [row.threshold]
+    return ";".join(f"{value:g}" for value in dict.fromkeys(values)) or None
+
+
+def _spread(values: np.ndarray) -> str | None:
+    """Sample standard deviation; none for a single seed."""
+    return f"{values.std(ddof=1):.2f}" if len(values) > 1 else None
+
+
+def _groups(splits: list[dict]) -> list[dict]:
+    """Mean IoU by number of labels (background included) and by size of the object (object classes alone)."""
+    rows = []
+    for kind, measure in (("by_labels", mean_intersection_over_union), ("by_size", mean_iou_of_counts)):
+        for name in splits[0][kind]:
+            values = 100 * np.array([measure(np.array(split[kind][name])) for split in splits])
+            if np.isfinite(values).all():
+                group = {"group_by": kind.removeprefix("by_"), "group": name}
+                rows.append(group | {"miou": f"{values.mean():.2f}", "miou_std": _spread(values)})
+    return rows
+
+
+def _given(item, scores: list[dict]) -> dict:
+    """One row of what the systems were given: saliency maps and classifiers."""
+    row: dict = {"kind": item.kind, "name": item.name, "seeds": len(scores)}
+    if item.kind == "saliency":
+        split, values = next(iter(scores[0]["splits"].items()))
+        row |= {"split": split, "images": values["images"]}
+        row |= {name: f"{values[name]:.4f}" for name in ("foreground_iou", "mean_absolute_error", "max_f_measure")}
+        return row
+    precision = np.array([score["mean_average_precision"] for score in scores], float)
+    row |= {"split": scores[0]["split"], "images": scores[0]["images"]}
+    spread = f"{precision.std(ddof=1):.4f}" if len(precision) > 1 else None
+    return row | {"mean_average_precision": f"{precision.mean():.4f}", "mean_average_precision_std": spread}
+
+
+def _write(path: str, rows: list[dict]) -> None:
+    with replaced(path) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n")
+
+
+if __name__ == "__main__":
+    run(main, lists=("scores",), outputs=("miou", "groups", "inputs"))

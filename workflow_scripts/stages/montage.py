@@ -1,0 +1,83 @@
+"""Show what every stage of a system makes of a few images: a block of rows for each split, the truth last.
+
+The images are chosen by their place in the split and their labels alone, never by a score.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from workflow_scripts import pictures
+from workflow_scripts.artifacts import Reader, replaced
+from workflow_scripts.command import Job, run
+from workflow_scripts.data.index import Images, Index, read_index
+
+TITLES = {"saliency": "saliency", "cams": "class activation maps", "masks": "pseudo mask", "predictions": "prediction"}
+
+
+def representative(index: Index, split: str, count: int) -> list[str]:
+    """Ids of a few images, evenly spread over a split.
+
+    The split is cut into equal parts; each part gives the image whose labels were shown least by the parts before, the
+    one nearest to its middle where several are equal.
+    """
+    ids, seen, chosen = index.split(split), set(), []
+    for part in np.array_split(np.arange(len(ids)), min(count, len(ids))):
+        middle = part[len(part) // 2]
+
+        def merit(position: int) -> tuple[float, int]:
+            labels = set(index.classes_of(ids[position]).tolist())
+            return len(labels - seen) / max(1, len(labels)), -abs(position - middle)
+
+        best = ids[max(part.tolist(), key=merit)]
+        chosen.append(best)
+        seen |= set(index.classes_of(best).tolist())
+    return chosen
+
+
+def cell(schema: str, arrays: dict[str, np.ndarray], image: np.ndarray, classes: tuple[str, ...]) -> pictures.Cell:
+    """One picture of what an artifact holds of an image; the maps of all classes together, each in its colour."""
+    if schema == "cam":
+        labels = frozenset((arrays["classes"] + 1).tolist())
+        return pictures.Cell(pictures.class_map(image, arrays["scores"], arrays["classes"]), labels=labels)
+    first = pictures.cells(schema, arrays, image, classes)[0]
+    return pictures.Cell(first.picture, labels=first.labels)
+
+
+def block_of(split: str, ids: list[str], images: Images, columns: list[tuple[str, Reader]]) -> pictures.Block:
+    """The rows of one split; artifacts that hold none of its images have no column."""
+    index = images.index
+    columns = [(title, reader) for title, reader in columns if any(identifier in reader for identifier in ids)]
+    rows = []
+    for identifier in ids:
+        image = images.read(identifier)
+        found: list[pictures.Cell | None] = [pictures.Cell(pictures.shown(image))]
+        for _, reader in columns:
+            arrays = reader.read(identifier) if identifier in reader else None
+            found.append(cell(reader.schema, arrays, image, index.classes) if arrays else None)
+        names = [index.classes[label] for label in index.classes_of(identifier)]
+        rows.append(pictures.Row([identifier, *names], found))
+    heading = f"split {split}: {len(ids)} of {len(index.rows(split))} images"
+    return pictures.Block(heading, ["image", *(title for title, _ in columns)], rows)
+
+
+def main(job: Job) -> None:
+    settings = job.settings
+    index = read_index(job.inputs.index, settings.dataset)
+    columns = []
+    for (stage, schema), path in zip(settings.columns, job.inputs.artifacts, strict=True):
+        columns.append((f"{TITLES[stage]}\n{Path(path).stem}", Reader(path, schema, settings.dataset)))
+    if job.inputs.truth:
+        columns.append(("truth", Reader(job.inputs.truth, "truth", settings.dataset)))
+    images = Images(index, job.inputs.images)
+    blocks = [
+        block_of(split, representative(index, split, settings.images), images, columns)
+        for split in dict.fromkeys(settings.splits)
+    ]
+    picture = pictures.montage(f"{settings.system} on {settings.dataset}", blocks, index.classes)
+    with replaced(job.outputs.montage) as temporary:
+        temporary.write_bytes(pictures.png(picture))
+
+
+if __name__ == "__main__":
+    run(main, inputs=("index", "images", "truth"), lists=("artifacts",), outputs=("montage",))

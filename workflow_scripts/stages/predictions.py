@@ -1,0 +1,60 @@
+"""Predict the evaluation splits: soft scores of a segmentation network, or labels of a dense CRF on soft scores."""
+
+from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from workflow_scripts.artifacts import Reader, create
+from workflow_scripts.command import Job, run
+from workflow_scripts.data.index import Images, read_index
+from workflow_scripts.parallel import ordered_map
+from workflow_scripts.plugins import plugin
+from workflow_scripts.progress import progress
+
+
+@dataclass
+class State:
+    """What a worker holds: a network, or soft predictions to refine."""
+
+    images: Images
+    block: SimpleNamespace
+    soft: Reader | None = None
+    network: Any = None
+
+
+def make_state(job: Job) -> State:
+    settings, inputs = job.settings, job.inputs
+    index = read_index(inputs.index, settings.dataset)
+    images = Images(index, inputs.images)
+    if inputs.soft:
+        return State(images, settings.block, soft=Reader(inputs.soft, "prediction", settings.dataset))
+    network = plugin("segmentation", "inference").load(settings.segmenter, len(index.classes) + 1, inputs.weights)
+    return State(images, settings.block, network=network)
+
+
+def predict(state: State, identifier: str) -> dict[str, np.ndarray]:
+    """`scores` (L, h, w) of the network, or `label` (H, W) of the CRF."""
+    image = state.images.read(identifier)
+    if state.soft is None:
+        return {"scores": plugin("segmentation", "inference").soft_prediction(state.network, image, state.block)}
+    scores = plugin("refine", "background").upsampled(state.soft.read(identifier)["scores"], *image.shape[:2])
+    crf = state.block.crf
+    posterior = plugin("refine", "dense_crf").dense_crf(image, scores, crf.bilateral, crf.gaussian, crf.iterations)
+    return {"label": posterior.argmax(axis=0).astype(np.uint8)}
+
+
+def main(job: Job) -> None:
+    settings = job.settings
+    index = read_index(job.inputs.index, settings.dataset)
+    ids = index.split(*settings.splits)
+    with create(job.outputs.predictions, "prediction", dataset=settings.dataset, split="+".join(settings.splits), classes=index.classes) as artifact:
+        results = ordered_map(partial(make_state, job), predict, ids, job.workers)
+        for identifier, arrays in progress(zip(ids, results, strict=True), len(ids), "predictions"):
+            artifact.put(identifier, **arrays)
+
+
+if __name__ == "__main__":
+    run(main, inputs=("index", "images", "weights", "soft"), outputs=("predictions",))

@@ -1,0 +1,87 @@
+"""Score one artifact against the truth: a confusion matrix for each split, also by object size and number of labels.
+
+Serves the rules `score_saliency`, `score_cams`, `score_masks` and `score_predictions`.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from workflow_scripts.artifacts import Reader, replaced
+from workflow_scripts.command import Job, run
+from workflow_scripts.data.index import read_index
+from workflow_scripts.evaluation.groups import counts_by_size
+from workflow_scripts.plugins import plugin
+from workflow_scripts.progress import progress
+
+
+def main(job: Job) -> None:
+    settings = job.settings
+    index = read_index(job.inputs.index, settings.dataset)
+    artifact = Reader(job.inputs.artifact, settings.schema, settings.dataset)
+    truth = Reader(job.inputs.truth, "truth", settings.dataset)
+    result: dict = {"splits": {}}
+    if settings.schema == "cam":
+        chosen = json.loads(Path(job.inputs.thresholds).read_text())["threshold"] if job.inputs.thresholds else settings.threshold
+        result["threshold"] = chosen
+    for split in settings.splits:
+        ids = index.split(split)
+        pairs = ((artifact.read(identifier), truth.read(identifier)["label"]) for identifier in progress(ids, len(ids), f"scores {split}"))
+        if settings.schema == "saliency":
+            result["splits"][split] = {"images": len(ids)} | _saliency(pairs)
+        else:
+            labels = ((_label(arrays, target.shape, result.get("threshold")), target) for arrays, target in pairs)
+            result["splits"][split] = {"images": len(ids)} | _segmentation(labels, len(index.classes) + 1)
+    with replaced(job.outputs.scores) as temporary:
+        temporary.write_text(json.dumps(result) + "\n")
+
+
+def _label(arrays: dict[str, np.ndarray], size: tuple[int, int], threshold: float | None) -> np.ndarray:
+    """The label map that an artifact's arrays stand for: as stored, by threshold (cam) or by arg-max (prediction)."""
+    if "label" in arrays:
+        return arrays["label"]
+    background = plugin("refine", "background")
+    scores = background.upsampled(arrays["scores"], *size)
+    if threshold is None:
+        return scores.argmax(axis=0).astype(np.uint8)
+    return background.to_label(background.constant_background(scores, threshold), arrays["classes"])
+
+
+def _segmentation(pairs, labels: int) -> dict:
+    miou = plugin("evaluation", "miou")
+    total = np.zeros((labels, labels + 1), np.int64)
+    by_labels: dict[str, np.ndarray] = {}
+    by_size: dict[str, np.ndarray] = {}
+    for label, target in pairs:
+        confusion = miou.confusion_matrix(label, target, labels, missed_column=True)
+        total += confusion
+        count = min(3, int((confusion[1:].sum(axis=1) > 0).sum()))
+        name = {0: "none", 1: "1", 2: "2"}.get(count, "3 or more")
+        by_labels[name] = by_labels.get(name, 0) + confusion
+        for size, counts in counts_by_size(confusion).items():
+            by_size[size] = by_size.get(size, 0) + counts
+    return {
+        "confusion": total.tolist(),
+        "by_labels": {name: matrix.tolist() for name, matrix in sorted(by_labels.items())},
+        "by_size": {name: counts.tolist() for name, counts in by_size.items()},
+    }
+
+
+def _saliency(pairs) -> dict:
+    measure = plugin("evaluation", "saliency")
+    overlaps, errors, curves = [], [], []
+    for arrays, target in pairs:
+        saliency = arrays["saliency"]
+        overlaps.append(measure.foreground_iou(saliency, target))
+        errors.append(measure.mean_absolute_error(saliency, target))
+        curves.append(measure.precision_recall(saliency, target))
+    return {
+        "foreground_iou": float(np.nanmean(overlaps)),
+        "mean_absolute_error": float(np.nanmean(errors)),
+        "max_f_measure": float(measure.max_f_measure(curves)),
+    }
+
+
+if __name__ == "__main__":
+    run(main, inputs=("index", "artifact", "truth", "thresholds"), outputs=("scores",))

@@ -1,0 +1,28 @@
+"""Train the image classifier whose features give the class activation maps."""
+
+from workflow_scripts import methods
+from workflow_scripts.command import Job, run
+from workflow_scripts.data.index import Images, read_index
+from workflow_scripts.data.samples import ClassificationSamples
+from workflow_scripts.data.weights import load_initial, save_weights
+from workflow_scripts.training.device import deterministic
+from workflow_scripts.training.loop import train
+
+
+def main(job: Job) -> None:
+    settings, block = job.settings, job.settings.block
+    deterministic(settings.seed, settings.threads)
+    index = read_index(job.inputs.index, settings.dataset)
+    network = methods.build(block, index.classes)
+    load_initial(network.backbone, block.initial, job.inputs.initial)
+    images = Images(index, job.inputs.images)
+    samples = ClassificationSamples(index, images, settings.split, block.recipe, settings.seed, job.inputs.saliency)
+    train(
+        network, network.losses, samples, block.recipe,
+        seed=settings.seed, fingerprint=job.fingerprint, output=job.outputs.weights, curve=job.outputs.curve,
+    )  # fmt: skip
+    save_weights(network, job.outputs.weights)
+
+
+if __name__ == "__main__":
+    run(main, inputs=("index", "images", "saliency", "initial"), outputs=("weights", "curve"))

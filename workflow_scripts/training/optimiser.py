@@ -1,0 +1,44 @@
+"""Parameter groups and the optimiser of a recipe."""
+
+import torch
+from torch import nn
+
+from workflow_scripts.training.schedules import poly
+
+
+def parameter_groups(network: nn.Module, recipe) -> list[dict]:
+    """Four groups as in the published AffinityNet and EPS code: pretrained weights and biases, new weights and biases.
+
+    New layers learn at `head_multiplier` times the base rate, biases at `bias_multiplier` times the rate of their
+    weights and without decay. Frozen parameters are in no group.
+    """
+    new = {id(parameter) for parameter in network.new_parameters()}
+    groups = []
+    for is_new in (False, True):
+        chosen = [p for p in network.parameters() if p.requires_grad and (id(p) in new) == is_new]
+        if not chosen:
+            continue
+        rate = recipe.learning_rate * (recipe.head_multiplier if is_new else 1)
+        weights = [p for p in chosen if p.ndim > 1]
+        biases = [p for p in chosen if p.ndim <= 1]
+        groups.append({"params": weights, "lr": rate, "weight_decay": recipe.weight_decay})
+        groups.append({"params": biases, "lr": rate * recipe.bias_multiplier, "weight_decay": 0.0})
+    return [group for group in groups if group["params"]]
+
+
+def build(network: nn.Module, recipe) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+    """Optimiser and poly schedule of a recipe.
+
+    SGD's momentum is what the recipe says: the published code of AffinityNet and EPS passes the decay constant
+    (5e-4) in its place, practically none.
+    """
+    groups = parameter_groups(network, recipe)
+    if recipe.optimiser == "sgd":
+        optimiser = torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum)
+    else:
+        optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999))
+
+    def factor(step: int) -> float:
+        return poly(step, recipe.iterations, recipe.poly_power, recipe.poly_every)
+
+    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, factor)

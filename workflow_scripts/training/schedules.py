@@ -1,0 +1,24 @@
+"""Learning-rate schedules as pure functions of the iteration."""
+
+
+def poly(step: int, total: int, power: float = 0.9, every: int = 1) -> float:
+    """Polynomial decay: the factor on the base learning rate, (1 - step / total) ^ power.
+
+    From `total` on the last value is kept, as in the published AffinityNet and EPS code: the rate never reaches 0.
+
+    Args:
+        step: 0-based iteration whose update is about to be made.
+        total: iterations over which the rate decays, >= 1.
+        power: exponent; 0.9 is DeepLab's (Chen et al., TPAMI 2018).
+        every: the rate changes only at multiples of this many iterations (10 in the common DeepLab-V2 code).
+
+    Returns:
+        In (0, 1].
+
+    Raises:
+        ValueError: step < 0, total < 1 or every < 1.
+    """
+    if step < 0 or total < 1 or every < 1:
+        raise ValueError(f"poly needs step >= 0, total >= 1 and every >= 1, not {step}, {total} and {every}")
+    step = min(step, total - 1)
+    return (1 - (step - step % every) / total) ** power
