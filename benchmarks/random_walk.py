@@ -2,9 +2,10 @@
 
     python benchmarks/random_walk.py --plot random_walk.png
 
-Both get the same pair affinities (radius 5, published border, float32), 21 score maps and 2^8 steps. The dense peer is at
-its best settings: float32 BLAS products into two preallocated matrices. Runs of both alternate after a warm-up; seconds are
-medians, memory is the growth of the process' peak over its inputs in a process of its own (Linux).
+Both get the same pair affinities (radius 5, published border, float32), 21 score maps and 2^8 steps. The dense peer
+is at its best settings: float32 BLAS products into two preallocated matrices, on all threads (the sparse walk uses
+one). Runs of both alternate after a warm-up; seconds are medians, memory is the growth of the process' peak over its
+inputs in a process of its own (Linux).
 """
 
 import argparse
@@ -17,7 +18,7 @@ import time
 import torch
 from torch import Tensor
 
-from workflow_scripts.refine.affinity import pair_affinity, pair_indices, pair_offsets
+from workflow_scripts.refine.affinity import pair_affinity, pair_indices
 from workflow_scripts.refine.random_walk import propagate_pairs
 
 IMAGES = ((188, 250), (281, 375), (375, 500), (480, 640))  # height, width
@@ -128,7 +129,7 @@ def plot(rows: dict[tuple[int, int], dict[str, float]], path: pathlib.Path) -> N
 def main() -> int:
     parser = argparse.ArgumentParser(description="Random walk: sparse against dense repeated squaring.")
     parser.add_argument("--plot", type=pathlib.Path, help="PNG to write")
-    parser.add_argument("--threads", type=int, default=2, help="threads of both walks (default %(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch (default %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="timed runs of each walk (default %(default)s)")
     parser.add_argument("--memory", nargs=3, metavar=("WALK", "HEIGHT", "WIDTH"), help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Random walk: the published values, an independent dense walk in double precision, and the invariants of the method."""
+"""Random walk: published values, an independent dense walk in double precision, and the invariants of the method."""
 
 import numpy as np
 import pytest
@@ -196,8 +196,8 @@ def test_affinities_of_pairs_outside_the_map_do_not_count():
 def test_power_series_is_the_power_on_the_whole_spectrum(exponent):
     series = power_series(exponent)
     points = np.concatenate([np.linspace(-1, 1, 2001), 1 - np.logspace(-8, -1, 200)])
-    np.testing.assert_allclose(np.polynomial.chebyshev.chebval(points, series), points**exponent, atol=2e-12)
-    assert len(series) - 1 <= min(exponent, np.sqrt(2 * exponent * np.log(2e12)) + 1)
+    np.testing.assert_allclose(np.polynomial.chebyshev.chebval(points, series), points**exponent, atol=2e-10)
+    assert len(series) - 1 <= min(exponent, np.sqrt(2 * exponent * np.log(2e10)) + 1)
 
 
 def test_inputs_are_not_changed_and_hold_no_gradient():
@@ -213,6 +213,17 @@ def test_walk_without_a_compressed_product_is_the_same(monkeypatch):
     expected = propagate(scores, features)
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: False)
     torch.testing.assert_close(propagate(scores, features), expected)
+
+
+def test_number_of_threads_stays_and_does_not_matter():
+    scores, features = random_inputs(9, 14)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    expected = propagate(scores, features)
+    torch.set_num_threads(2)
+    assert torch.equal(propagate(scores, features), expected)
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

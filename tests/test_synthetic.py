@@ -35,7 +35,8 @@ def salient():
 def _same(one, other):
     arrays = ("image", "mask", "instances", "context", "boxes")
     return one.labels == other.labels and all(
-        getattr(one, name).tobytes() == getattr(other, name).tobytes() for name in arrays)
+        getattr(one, name).tobytes() == getattr(other, name).tobytes() for name in arrays
+    )
 
 
 def test_scene_depends_on_its_arguments_only(scenes):
@@ -47,9 +48,11 @@ def test_scene_depends_on_its_arguments_only(scenes):
 
 
 def test_renderings_are_equal_in_another_process(scenes, salient):
-    code = ("import hashlib; from workflow_scripts.data.synthetic import render_salient, render_scene; "
-            "print(hashlib.sha256(render_scene(0, 'train', 3).image.tobytes() + render_salient(0, 3)[0].tobytes())"
-            ".hexdigest())")
+    code = (
+        "import hashlib; from workflow_scripts.data.synthetic import render_salient, render_scene; "
+        "print(hashlib.sha256(render_scene(0, 'train', 3).image.tobytes() + render_salient(0, 3)[0].tobytes())"
+        ".hexdigest())"
+    )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONHASHSEED": "7"}
     digest = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
     here = hashlib.sha256(scenes[3].image.tobytes() + salient[3][0].tobytes()).hexdigest()
@@ -116,6 +119,7 @@ def test_sizes_include_small_and_large_objects(scenes):
 
 def test_classes_of_a_family_differ_in_small_parts_only():
     """Drawn with equal random numbers, two classes of a family share most of their pixels."""
+
     def layers(family, name):
         surface = synthetic_objects.Surface((120, 90, 60), 64, 80, 70)
         synthetic_objects.SHAPES[family](surface, np.random.default_rng(5), name, np.array([120, 90, 60], np.float32))
@@ -171,6 +175,8 @@ def test_registries_of_scenes_and_salient_set_share_nothing():
         assert not set(scenes) & set(salient)
         assert not set(scenes.values()) & set(salient.values())
     assert not set(synthetic_objects.PALETTES) & set(synthetic_salient.PALETTES)
-    scenes, salient = ({colour for palette in module.PALETTES.values() for colour in palette}
-                       for module in (synthetic_objects, synthetic_salient))
+    scenes, salient = (
+        {colour for palette in module.PALETTES.values() for colour in palette}
+        for module in (synthetic_objects, synthetic_salient)
+    )
     assert not scenes & salient

@@ -52,7 +52,9 @@ class Writer:
         for name, array in arrays.items():
             array = np.ascontiguousarray(array)
             if array.nbytes > 1024:
-                group.create_dataset(name, data=array, chunks=array.shape, compression="gzip", compression_opts=1, shuffle=True)
+                group.create_dataset(
+                    name, data=array, chunks=array.shape, compression="gzip", compression_opts=1, shuffle=True
+                )
             else:
                 group.create_dataset(name, data=array)
         self._count += 1
@@ -96,7 +98,9 @@ def open_hdf5(path: str | Path) -> h5py.File:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; run snakemake to make it") from None
     except OSError as error:
-        raise UserError(f"{path}: not a readable HDF5 file ({str(error).splitlines()[0][:120]}); delete it and run again") from None
+        raise UserError(
+            f"{path}: not a readable HDF5 file ({str(error).splitlines()[0][:120]}); delete it and run again"
+        ) from None
 
 
 def check_attributes(file: h5py.File, path: str | Path, schema: str, dataset: str | None) -> None:
@@ -155,8 +159,12 @@ class Reader:
         try:
             group = file[identifier]
         except KeyError:
-            raise UserError(f"{self.path}: has no image {identifier!r}; it was made from other images, delete it and run again") from None
+            raise UserError(
+                f"{self.path}: has no image {identifier!r}; it was made from other images, delete it and run again"
+            ) from None
         try:
             return {name: dataset[()] for name, dataset in group.items()}
         except OSError:
-            raise UserError(f"{self.path}: image {identifier!r} cannot be read, the file is damaged; delete it and run again") from None
+            raise UserError(
+                f"{self.path}: image {identifier!r} cannot be read, the file is damaged; delete it and run again"
+            ) from None

@@ -38,7 +38,9 @@ def plain(value):
     return [plain(item) for item in value] if isinstance(value, list) else value
 
 
-def run(main: Callable[[Job], None], inputs: Sequence[str] = (), outputs: Sequence[str] = (), lists: Sequence[str] = ()) -> None:
+def run(
+    main: Callable[[Job], None], inputs: Sequence[str] = (), outputs: Sequence[str] = (), lists: Sequence[str] = ()
+) -> None:
     """Parse the command line, call `main`, write a sidecar for every output."""
     stage = os.path.splitext(os.path.basename(sys.modules["__main__"].__file__ or ""))[0]
     parser = argparse.ArgumentParser(prog=f"python -m workflow_scripts.stages.{stage}")
@@ -70,7 +72,9 @@ def run(main: Callable[[Job], None], inputs: Sequence[str] = (), outputs: Sequen
         sys.exit(f"error: {error}")
     seconds = time.perf_counter() - start
     parents = [path for value in paths.values() for path in value]
-    modules = sorted(name.removeprefix("workflow_scripts.") for name in sys.modules if name.startswith("workflow_scripts."))
+    modules = sorted(
+        name.removeprefix("workflow_scripts.") for name in sys.modules if name.startswith("workflow_scripts.")
+    )
     for path in vars(job.outputs).values():
         write_sidecar(path, stage, arguments["settings"], arguments["code"], parents, seconds, modules)
     print(f"{stage}: done in {seconds:.1f} s", flush=True)

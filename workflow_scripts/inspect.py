@@ -48,7 +48,9 @@ def find_data_set(artifact: Path, dataset: str, results: Path | None) -> DataSet
     if results is None:
         folder = next((parent for parent in artifact.resolve().parents if (parent / "index.h5").exists()), None)
         if folder is None:
-            raise UserError(f"{artifact}: no index.h5 in the folders above it, so its images are unknown; name their folder with --results")
+            raise UserError(
+                f"{artifact}: no index.h5 in the folders above it, so its images are unknown; name their folder with --results"
+            )
     else:
         folder = results / dataset
     index = read_index(str(folder / "index.h5"), dataset)
@@ -94,7 +96,9 @@ def draw_index(ids: Sequence[str], data: DataSet) -> pictures.Block:
     index, rows = data.index, []
     for identifier in ids:
         image, labels = data.images.read(identifier), index.classes_of(identifier)
-        found: list[pictures.Cell | None] = [pictures.image_cell(image, labels, index.boxes_of(identifier), index.classes)]
+        found: list[pictures.Cell | None] = [
+            pictures.image_cell(image, labels, index.boxes_of(identifier), index.classes)
+        ]
         if data.truth:
             arrays = data.truth.read(identifier) if identifier in data.truth else None
             found.append(pictures.cells("truth", arrays, image, index.classes)[0] if arrays else None)
@@ -134,7 +138,9 @@ def describe_weights(path: Path) -> Iterator[str]:
             layers = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118: the file is no mapping
             shapes = {name: (layer.get_dtype(), tuple(layer.get_shape())) for name, layer in layers.items()}
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not readable weights ({str(error).splitlines()[0]}); delete the file and run again") from None
+        raise UserError(
+            f"{path}: not readable weights ({str(error).splitlines()[0]}); delete the file and run again"
+        ) from None
     total = sum(math.prod(shape) for _, shape in shapes.values())
     yield f"{path}: weights, {len(shapes)} layers, {total:,} numbers ({total / 1e6:.2f} million)"
     longest = max(map(len, shapes), default=0)
@@ -173,7 +179,9 @@ def inspect(path: Path, ids: Sequence[str] | None, number: int, out: Path | None
         print("\n".join(describe_weights(path) if weights else describe_curve(path)))
         if out:
             if not curve.exists():
-                raise UserError(f"{curve}: no training curve beside the weights, so there is nothing to draw; leave --out away")
+                raise UserError(
+                    f"{curve}: no training curve beside the weights, so there is nothing to draw; leave --out away"
+                )
             _write(out, loss_curves({curve.name.removesuffix(".curve.csv"): read_curve(curve)}))
         return
     if path.suffix != ".h5":
@@ -194,9 +202,14 @@ def inspect(path: Path, ids: Sequence[str] | None, number: int, out: Path | None
         if out is None:
             print("\n".join(describe_artifact(reader, shown)))
             return
-        block, classes = draw_artifact(reader, shown, find_data_set(path, dataset, results)), reader.attributes["classes"]
+        block, classes = (
+            draw_artifact(reader, shown, find_data_set(path, dataset, results)),
+            reader.attributes["classes"],
+        )
     else:
-        raise UserError(f"{path}: holds {schema or 'no known content'!r}, expected one of index, {', '.join(SCHEMAS)}; is it the right file?")
+        raise UserError(
+            f"{path}: holds {schema or 'no known content'!r}, expected one of index, {', '.join(SCHEMAS)}; is it the right file?"
+        )
     _write(out, pictures.png(pictures.montage(str(path), [block], classes)))
 
 
@@ -212,7 +225,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m workflow_scripts.inspect", description="Look into any result.")
     parser.add_argument("artifact", type=Path, help=".h5, .safetensors or .curve.csv")
     parser.add_argument("--ids", nargs="+", help="images to show")
-    parser.add_argument("--number", type=int, default=8, help="how many images, evenly spread, where no ids are given (8)")
+    parser.add_argument(
+        "--number", type=int, default=8, help="how many images, evenly spread, where no ids are given (8)"
+    )
     parser.add_argument("--out", type=Path, help="PNG to draw into; without it, the content is printed")
     parser.add_argument("--results", type=Path, help="folder of the data sets' folders (found from the artifact)")
     given = parser.parse_args(arguments)

@@ -19,7 +19,9 @@ _state: Any = None
 _function: Callable | None = None
 
 
-def ordered_map(make_state: Callable[[], Any], function: Callable[[Any, Any], Any], items: Iterable, workers: int) -> Iterator:
+def ordered_map(
+    make_state: Callable[[], Any], function: Callable[[Any, Any], Any], items: Iterable, workers: int
+) -> Iterator:
     """Yield `function(state, item)` for every item in order; `make_state()` runs once in each worker.
 
     Args:

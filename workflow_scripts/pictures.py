@@ -59,15 +59,16 @@ def overlay(image: np.ndarray, label: np.ndarray) -> np.ndarray:
     return blended(picture, np.asarray(Image.fromarray(label).resize((width, height), Image.NEAREST)))
 
 
-def blended(image: np.ndarray, label: np.ndarray, opacity: float = 0.7) -> np.ndarray:
-    """A label map over its image.
+def blended(image: np.ndarray, label: np.ndarray, opacity: float = 0.65) -> np.ndarray:
+    """A label map over its image in grey, so that every colour is that of a label.
 
     Args:
         image: uint8 (H, W, 3) RGB.
         label: uint8 (H, W): 0 shows the image, other labels their colour, 255 cream; edges between labels are white.
     """
-    above = np.where(label[..., None] > 0, PALETTE[label], image)
-    picture = _rounded(image + opacity * (above.astype(np.float32) - image))
+    below = _grey(image)
+    above = np.where(label[..., None] > 0, PALETTE[label].astype(np.float32), below)
+    picture = _rounded(below + opacity * (above - below))
     picture[_edges(label)] = 255
     return picture
 
@@ -180,22 +181,30 @@ def cells(schema: str, arrays: Mapping[str, np.ndarray], image: np.ndarray, clas
         return [image_cell(image, arrays.get("labels", ()), boxes, classes)]
     if schema == "saliency":
         saliency = arrays["saliency"]
-        return [Cell(heat_map(image, saliency / 255), f"{saliency.min()} to {saliency.max()}, mean {saliency.mean():.0f}")]
+        return [
+            Cell(heat_map(image, saliency / 255), f"{saliency.min()} to {saliency.max()}, mean {saliency.mean():.0f}")
+        ]
     if schema == "cam":
         maps = {classes[index]: scores for index, scores in zip(arrays["classes"], arrays["scores"], strict=True)}
         if "background" in arrays:
             maps["learnt background"] = arrays["background"]
-        return [Cell(heat_map(image, _divided_by_peak(m[None])[0]), f"{name} {m.min():.2f} to {m.max():.2f}") for name, m in maps.items()]
+        return [
+            Cell(heat_map(image, _divided_by_peak(m[None])[0]), f"{name} {m.min():.2f} to {m.max():.2f}")
+            for name, m in maps.items()
+        ]
     if schema == "prediction" and "scores" in arrays:
         scores = upsampled(arrays["scores"], *image.shape[:2])
         confidence = scores.max(axis=0)
         likely = label_cell(image, scores.argmax(axis=0).astype(np.uint8), classes)
-        return [likely, Cell(heat_map(image, confidence), f"confidence {confidence.min():.2f} to {confidence.max():.2f}")]
+        return [
+            likely,
+            Cell(heat_map(image, confidence), f"confidence {confidence.min():.2f} to {confidence.max():.2f}"),
+        ]
     found = [label_cell(image, arrays["label"], classes)]
     for name in ("instance", "context"):
         if name in arrays:
-            values = arrays[name]
-            found.append(Cell(overlay(image, values), f"{name}: {len(np.setdiff1d(values, [0, VOID]))}"))
+            values = np.setdiff1d(arrays[name], [0, VOID])
+            found.append(Cell(overlay(image, arrays[name]), f"{name}: {', '.join(map(str, values)) or 'none'}"))
     return found
 
 

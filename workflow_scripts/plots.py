@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib
 import matplotlib.style
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from workflow_scripts.errors import UserError
 
@@ -67,7 +68,9 @@ def threshold_sweeps(sweeps: Mapping[str, Sequence[tuple[Mapping[float, float], 
             label = f"{name}: {sum(best) / len(best):.1f} % at {choices}"
             for (mious, chosen), height in zip(seeds, best, strict=True):
                 percent = [100 * value for value in mious.values()]
-                axes.plot(list(mious), percent, line, color=colour, linewidth=1.8 if len(seeds) == 1 else 0.8, label=label)
+                axes.plot(
+                    list(mious), percent, line, color=colour, linewidth=1.8 if len(seeds) == 1 else 0.8, label=label
+                )
                 axes.plot([chosen], [height], "o", color=colour, markersize=6)
                 label = None
         axes.set(xlabel="threshold (score of the background)", ylabel="mIoU, %", title="Choice of the threshold")
@@ -83,6 +86,8 @@ def _draw_losses(axes, columns: Mapping[str, Sequence[float]]) -> None:
     every = [value for values in losses.values() for value in values]
     if every and min(every) > 0 and max(every) > 10 * min(every):
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
     else:
         axes.set_ylim(bottom=min([0, *every]))
     axes.grid(alpha=0.3)

@@ -36,9 +36,13 @@ def read_settings(weights: Path) -> SimpleNamespace:
         raise UserError(f"{weights}: no such weights; run snakemake to make them")
     record = read_sidecar(weights)
     if record is None:
-        raise UserError(f"{sidecar_path(weights)}: missing or no JSON; it says which network the weights are of, keep it beside them")
+        raise UserError(
+            f"{sidecar_path(weights)}: missing or no JSON; it says which network the weights are of, keep it beside them"
+        )
     if record.get("stage") != "train_segmenter":
-        raise UserError(f"{weights}: made by {record.get('stage')!r}, expected a segmentation network (segmenters/*/*.safetensors)")
+        raise UserError(
+            f"{weights}: made by {record.get('stage')!r}, expected a segmentation network (segmenters/*/*.safetensors)"
+        )
     return json.loads(json.dumps(record["settings"]), object_hook=lambda item: SimpleNamespace(**item))
 
 
@@ -50,14 +54,18 @@ def list_images(folder: Path) -> list[Path]:
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
     others = [path.name for path in files if path.suffix.lower() not in SUFFIXES]
     if others:
-        print(f"left out, no images by their names: {', '.join(others[:10])}{f' and {len(others) - 10} more' if len(others) > 10 else ''}")
+        print(
+            f"left out, no images by their names: {', '.join(others[:10])}{f' and {len(others) - 10} more' if len(others) > 10 else ''}"
+        )
     if not images:
         raise UserError(f"{folder}: holds no image; expected files named {', '.join(sorted(SUFFIXES))}")
     by_stem: dict[str, Path] = {}
     for path in images:
         other = by_stem.setdefault(path.stem, path)
         if other is not path:
-            raise UserError(f"{folder}: {other.name} and {path.name} would both give {path.stem}.png; rename one of them")
+            raise UserError(
+                f"{folder}: {other.name} and {path.name} would both give {path.stem}.png; rename one of them"
+            )
     return images
 
 
@@ -66,7 +74,9 @@ def check_output(out: Path, images: Path) -> None:
     source = images.resolve()
     for folder in (out.resolve(), (out / "overlays").resolve()):
         if folder == source or source in folder.parents:
-            raise UserError(f"--out {out}: lies in the folder of the images, which is never written to; name another folder")
+            raise UserError(
+                f"--out {out}: lies in the folder of the images, which is never written to; name another folder"
+            )
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: is a file; name a folder")
 
@@ -88,7 +98,9 @@ def classes_csv(classes: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def predict_folder(images: Sequence[Path], out: Path, label_of: Callable[[np.ndarray], np.ndarray], overlay: bool) -> list[str]:
+def predict_folder(
+    images: Sequence[Path], out: Path, label_of: Callable[[np.ndarray], np.ndarray], overlay: bool
+) -> list[str]:
     """Write the label map of every image that can be read; returns a line for each of the others."""
     faults = []
     for path in progress(images, len(images), "predict"):
@@ -112,11 +124,17 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m workflow_scripts.predict", description="Segment a folder of new images.")
-    parser.add_argument("--weights", type=Path, required=True, help="a trained segmentation network, its .json beside it")
+    parser = argparse.ArgumentParser(
+        prog="python -m workflow_scripts.predict", description="Segment a folder of new images."
+    )
+    parser.add_argument(
+        "--weights", type=Path, required=True, help="a trained segmentation network, its .json beside it"
+    )
     parser.add_argument("--images", type=Path, required=True, help="folder of images")
     parser.add_argument("--out", type=Path, required=True, help="folder for the label maps")
-    parser.add_argument("--scales", type=float, nargs="+", default=[1.0], help="test scales, their predictions are averaged (1)")
+    parser.add_argument(
+        "--scales", type=float, nargs="+", default=[1.0], help="test scales, their predictions are averaged (1)"
+    )
     parser.add_argument("--flip", action="store_true", help="also predict the mirrored image")
     parser.add_argument("--overlay", action="store_true", help="also write the label maps over their images")
     given = parser.parse_args(arguments)
@@ -128,11 +146,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         images = list_images(given.images)
         network = load(settings.block, len(settings.classes) + 1, str(given.weights))
         options = SimpleNamespace(
-            scales=given.scales, flip=given.flip, merge="mean", resolution=1, precision="float32", align_corners=settings.block.align_corners
+            scales=given.scales,
+            flip=given.flip,
+            merge="mean",
+            resolution=1,
+            precision="float32",
+            align_corners=settings.block.align_corners,
         )
         _write(given.out / "classes.csv", classes_csv(settings.classes).encode())
         faults = predict_folder(
-            images, given.out, lambda image: soft_prediction(network, image, options).argmax(axis=0).astype(np.uint8), given.overlay
+            images,
+            given.out,
+            lambda image: soft_prediction(network, image, options).argmax(axis=0).astype(np.uint8),
+            given.overlay,
         )
     except UserError as error:
         sys.exit(f"error: {error}")

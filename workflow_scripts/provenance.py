@@ -29,7 +29,9 @@ def read_sidecar(artifact: str | Path) -> dict | None:
         return None
 
 
-def write_sidecar(artifact: str, stage: str, settings: str, code: str, parents: list[str], seconds: float, modules: list[str]) -> None:
+def write_sidecar(
+    artifact: str, stage: str, settings: str, code: str, parents: list[str], seconds: float, modules: list[str]
+) -> None:
     """Record settings, code digest, digests of the artifact and its parents, versions and duration."""
     record = {
         "stage": stage,

@@ -4,7 +4,19 @@ import difflib
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+    model_validator,
+)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*")
 
@@ -46,7 +58,9 @@ class Block(BaseModel):
 class Backbone(Block):
     name: Literal["tiny", "mobilenet_v2"]
     stride: Literal[8, 16, 32] = Field(description="pixels per feature cell; last stages are dilated to reach it")
-    batch_norm: Literal["frozen", "trained"] = Field(description="frozen: initial statistics and affine values are kept")
+    batch_norm: Literal["frozen", "trained"] = Field(
+        description="frozen: initial statistics and affine values are kept"
+    )
     frozen_stages: NonNegativeInt = Field(description="first layers of the network that are not trained")
 
 
@@ -64,7 +78,9 @@ class Schedule(Block):
     batch: PositiveInt = Field(description="images per step")
     optimiser: Literal["sgd", "adamw"]
     learning_rate: PositiveFloat = Field(description="initial rate of the backbone's weights")
-    bias_multiplier: PositiveFloat = Field(description="rate of biases, times that of the weights; biases have no decay")
+    bias_multiplier: PositiveFloat = Field(
+        description="rate of biases, times that of the weights; biases have no decay"
+    )
     momentum: Share = Field(description="SGD momentum, or AdamW beta 1")
     weight_decay: NonNegativeFloat
     poly_power: NonNegativeFloat = Field(description="exponent of the polynomial decay to zero; 0 keeps the rate")
@@ -88,7 +104,9 @@ class SegmenterRecipe(Recipe):
 
 
 class DenseCrf(Block):
-    bilateral: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field(description="spatial sd (pixels), colour sd (0-255), weight")
+    bilateral: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field(
+        description="spatial sd (pixels), colour sd (0-255), weight"
+    )
     gaussian: tuple[PositiveFloat, PositiveFloat] = Field(description="spatial sd (pixels), weight")
     iterations: PositiveInt = Field(description="mean-field steps")
 
@@ -120,14 +138,18 @@ class CamOptions(Block):
 class EpsOptions(Block):
     selection: Literal["adaptive", "naive", "predefined", "none"] = Field(description="which maps count as background")
     overlap_threshold: float = Field(description="tau: a map that overlaps saliency by more is foreground")
-    foreground_weight: Share = Field(description="lambda: weight of the foreground map, the background map has the rest")
+    foreground_weight: Share = Field(
+        description="lambda: weight of the foreground map, the background map has the rest"
+    )
     saliency_weight: NonNegativeFloat = Field(description="weight of the saliency loss beside the classification loss")
     predefined_background: tuple[str, ...] = Field(description="classes on the background side under 'predefined'")
 
 
 class Classifier(Block):
     backbone: Backbone
-    initial: str = Field(description="initial backbone weights: random, imagenet (torchvision), or a path to a state dict")
+    initial: str = Field(
+        description="initial backbone weights: random, imagenet (torchvision), or a path to a state dict"
+    )
     recipe: ClassifierRecipe
 
 
@@ -152,7 +174,9 @@ class Cam(Block):
     scales: tuple[PositiveFloat, ...] = Field(description="test scales")
     flip: bool = Field(description="also the mirrored image, at every scale")
     resolution: PositiveInt = Field(description="image pixels per stored cell")
-    align_corners: bool = Field(description="input sides become a multiple of the stride plus 1, cells and pixels line up")
+    align_corners: bool = Field(
+        description="input sides become a multiple of the stride plus 1, cells and pixels line up"
+    )
     precision: Literal["float32", "bfloat16"]
 
 
@@ -233,7 +257,9 @@ Prediction = Annotated[
 
 
 class Split(Block):
-    ids: str | None = Field(None, description="voc: list file under root; csv: value in column 'split' ('' for every row)")
+    ids: str | None = Field(
+        None, description="voc: list file under root; csv: value in column 'split' ('' for every row)"
+    )
     images: PositiveInt | None = Field(None, description="synthetic: how many to render")
     of: Name | None = Field(None, description="a part of this split")
     without: Name | None = Field(None, description="less the ids of this split")
@@ -258,13 +284,19 @@ class Dataset(Block):
     splits: dict[Name, Split]
     use: Use
     seeds: tuple[int, ...]
-    segmentation_seeds: tuple[int, ...] | None = Field(None, description="seeds of the segmentation stages, all of them if null")
+    segmentation_seeds: tuple[int, ...] | None = Field(
+        None, description="seeds of the segmentation stages, all of them if null"
+    )
     limit: PositiveInt | None = Field(None, description="the first so many images of each split, for a smoke run")
     torch_threads: PositiveInt = Field(description="CPU threads of a training job; part of what decides its bytes")
-    gpus: NonNegativeInt = Field(description="GPUs that a network job asks for; with 0, jobs run side by side on the CPU")
+    gpus: NonNegativeInt = Field(
+        description="GPUs that a network job asks for; with 0, jobs run side by side on the CPU"
+    )
     threshold: Share = Field(description="at which maps are scored where no split chooses one")
     systems: tuple[Name, ...]
-    overrides: dict[str, dict[Name, dict]] = Field(default_factory=dict, description="changes to blocks, for this data set alone")
+    overrides: dict[str, dict[Name, dict]] = Field(
+        default_factory=dict, description="changes to blocks, for this data set alone"
+    )
     montage: PositiveInt = Field(description="images in each montage")
 
 

@@ -141,7 +141,13 @@ class Plan:
     def _index(self, dataset: str) -> Job:
         data = self._dataset(dataset)
         splits = {name: data.splits[name].model_dump() for name in order_splits(data.splits, f"datasets.{dataset}")}
-        settings = {"dataset": dataset, "kind": data.kind, "classes": list(data.classes), "splits": splits, "limit": data.limit}
+        settings = {
+            "dataset": dataset,
+            "kind": data.kind,
+            "classes": list(data.classes),
+            "splits": splits,
+            "limit": data.limit,
+        }
         settings["split_order"] = list(splits)
         modules: tuple[str, ...] = ()
         if isinstance(data, blocks.VocDataset):
@@ -156,14 +162,18 @@ class Plan:
     def _truth(self, dataset: str) -> Job:
         data = self._dataset(dataset)
         settings = {"dataset": dataset, "kind": data.kind, "classes": list(data.classes)}
-        settings["splits"] = sorted({data.use.train, data.use.masks, *data.use.evaluation} | ({data.use.thresholds} - {None}))
+        settings["splits"] = sorted(
+            {data.use.train, data.use.masks, *data.use.evaluation} | ({data.use.thresholds} - {None})
+        )
         inputs: dict = {"index": self._index_path(dataset), "rendered": []}
         modules: tuple[str, ...] = ()
         if isinstance(data, blocks.SyntheticDataset):
             inputs["rendered"] = OUTPUTS["render"]["truth"].format(dataset=dataset)
         elif isinstance(data, blocks.VocDataset):
             if data.masks is None:
-                raise UserError(f"config: datasets.{dataset}.masks is null: there is no truth to read; drop what is scored")
+                raise UserError(
+                    f"config: datasets.{dataset}.masks is null: there is no truth to read; drop what is scored"
+                )
             settings |= {"root": data.root, "masks": data.masks}
             modules = ("data.voc",)
         else:
@@ -176,7 +186,9 @@ class Plan:
         block = self.config.block(dataset, "saliency", saliency)
         if not isinstance(block, blocks.NetworkSaliency):
             raise UserError(f"config: saliency.{saliency}: detector {block.detector!r} is not trained")
-        return Job({}, {"block": block.model_dump(), "threads": self._dataset(dataset).torch_threads}, ("networks.saliency",))
+        return Job(
+            {}, {"block": block.model_dump(), "threads": self._dataset(dataset).torch_threads}, ("networks.saliency",)
+        )
 
     def _saliency(self, dataset: str, saliency: str) -> Job:
         block = self.config.block(dataset, "saliency", saliency)
@@ -217,8 +229,12 @@ class Plan:
     def _cams(self, dataset: str, seed: str, cam: str) -> Job:
         data, block = self._dataset(dataset), self.config.block(dataset, "cams", cam)
         classifier = self.config.block(dataset, "classifiers", block.classifier)
-        settings = {"dataset": dataset, "block": block.model_dump(exclude={"classifier"}), "classifier": _network(classifier)}
-        settings["splits"] = sorted({data.use.train, data.use.masks} | ({data.use.thresholds} - {None}))
+        settings = {
+            "dataset": dataset,
+            "block": block.model_dump(exclude={"classifier"}),
+            "classifier": _network(classifier),
+        }
+        settings["splits"] = self._mask_splits(data, seed)
         inputs = self._with_classifier(dataset, seed, block.classifier)
         return Job(inputs, settings, (f"methods.{classifier.method}", f"networks.{classifier.backbone.name}"))
 
@@ -233,7 +249,7 @@ class Plan:
 
     def _masks(self, dataset: str, seed: str, mask: str) -> Job:
         data, block = self._dataset(dataset), self.config.block(dataset, "masks", mask)
-        settings: dict = {"dataset": dataset, "splits": sorted({data.use.train, data.use.masks} | ({data.use.thresholds} - {None}))}
+        settings: dict = {"dataset": dataset, "splits": self._mask_splits(data, seed)}
         settings["block"] = block.model_dump(exclude={"cam"}, exclude_none=True)
         inputs: dict = {"index": self._index_path(dataset), "images": [], "cams": [], "thresholds": [], "truth": []}
         if isinstance(block, blocks.TruthMask):
@@ -242,7 +258,9 @@ class Plan:
         inputs["cams"] = OUTPUTS["cams"]["cams"].format(dataset=dataset, seed=seed, cam=block.cam)
         if isinstance(block, blocks.ConstantMask) and isinstance(block.threshold, blocks.HeldOutThreshold):
             if data.use.thresholds is None:
-                raise UserError(f"config: masks.{mask}.threshold: data set {dataset!r} has no split for it in use.thresholds")
+                raise UserError(
+                    f"config: masks.{mask}.threshold: data set {dataset!r} has no split for it in use.thresholds"
+                )
             inputs["thresholds"] = OUTPUTS["thresholds"]["thresholds"].format(dataset=dataset, seed=seed, cam=block.cam)
         if block.crf:
             inputs["images"] = self._images(dataset)
@@ -256,7 +274,9 @@ class Plan:
             "masks": OUTPUTS["masks"]["masks"].format(dataset=dataset, seed=seed, mask=mask),
             "initial": _initial(block.initial),
         }
-        settings = {"block": block.model_dump(), "seed": int(seed), "split": data.use.train} | self._training(dataset, data)
+        settings = {"block": block.model_dump(), "seed": int(seed), "split": data.use.train} | self._training(
+            dataset, data
+        )
         return Job(inputs, settings, (f"segmentation.{block.network}", f"networks.{block.backbone.name}"))
 
     def _predictions(self, dataset: str, seed: str, mask: str, segmenter: str, prediction: str) -> Job:
@@ -280,7 +300,9 @@ class Plan:
 
     def _score_cams(self, dataset: str, seed: str, cam: str) -> Job:
         data = self._dataset(dataset)
-        job = self._scores(dataset, "cam", OUTPUTS["cams"]["cams"].format(dataset=dataset, seed=seed, cam=cam), [data.use.masks])
+        job = self._scores(
+            dataset, "cam", OUTPUTS["cams"]["cams"].format(dataset=dataset, seed=seed, cam=cam), [data.use.masks]
+        )
         if data.use.thresholds is not None:
             job.inputs["thresholds"] = OUTPUTS["thresholds"]["thresholds"].format(dataset=dataset, seed=seed, cam=cam)
         else:
@@ -319,9 +341,19 @@ class Plan:
         for stage, wildcards in chain:
             if stage in {"saliency", "cams", "masks", "predictions"}:
                 paths.append(next(iter(self.outputs(stage, wildcards).values())))
-                columns.append([stage, {"saliency": "saliency", "cams": "cam", "masks": "mask", "predictions": "prediction"}[stage]])
+                columns.append(
+                    [
+                        stage,
+                        {"saliency": "saliency", "cams": "cam", "masks": "mask", "predictions": "prediction"}[stage],
+                    ]
+                )
         truth = OUTPUTS["truth"]["truth"].format(dataset=dataset)
-        inputs = {"index": self._index_path(dataset), "images": self._images(dataset), "truth": truth, "artifacts": paths}
+        inputs = {
+            "index": self._index_path(dataset),
+            "images": self._images(dataset),
+            "truth": truth,
+            "artifacts": paths,
+        }
         settings = {"dataset": dataset, "system": system, "columns": columns, "images": data.montage}
         settings["splits"] = [data.use.masks, *data.use.evaluation[:1]]
         return Job(inputs, settings)
@@ -379,7 +411,9 @@ class Plan:
                 for item in block.published
                 if (item.dataset, item.split, item.stage) == (dataset, split, stage)
             ]
-            rows.append({"system": system, "stage": stage, "split": split, "scores": paths, "published": published} | more)
+            rows.append(
+                {"system": system, "stage": stage, "split": split, "scores": paths, "published": published} | more
+            )
 
         mask = self.config.block(dataset, "masks", block.mask) if block.mask else None
         cam = block.cam or getattr(mask, "cam", None)
@@ -397,7 +431,13 @@ class Plan:
             crf = isinstance(self.config.block(dataset, "predictions", prediction), blocks.CrfPrediction)
             names = {"mask": block.mask, "segmenter": block.segmenter, "prediction": prediction}
             for split in data.use.evaluation:
-                add("segmentation_crf" if crf else "segmentation", "score_predictions", split, names, prediction=prediction)
+                add(
+                    "segmentation_crf" if crf else "segmentation",
+                    "score_predictions",
+                    split,
+                    names,
+                    prediction=prediction,
+                )
         return rows
 
     def _other_scores(self, dataset: str) -> list[dict]:
@@ -410,8 +450,14 @@ class Plan:
                     paths = [OUTPUTS["score_saliency"]["scores"].format(**names)]
                     rows[stage, names["saliency"]] = {"kind": "saliency", "name": names["saliency"], "scores": paths}
                 elif stage == "train_classifier":
-                    paths = [OUTPUTS["classification"]["scores"].format(**{**names, "seed": seed}) for seed in data.seeds]
-                    rows[stage, names["classifier"]] = {"kind": "classifier", "name": names["classifier"], "scores": paths}
+                    paths = [
+                        OUTPUTS["classification"]["scores"].format(**{**names, "seed": seed}) for seed in data.seeds
+                    ]
+                    rows[stage, names["classifier"]] = {
+                        "kind": "classifier",
+                        "name": names["classifier"],
+                        "scores": paths,
+                    }
         return list(rows.values())
 
     # Shared parts
@@ -424,11 +470,15 @@ class Plan:
         yield from ((stage, base) for stage in ("render", "index", "truth", "miou", "curves"))
         yield from (("montage", {**base, "system": system}) for system in data.systems)
         for saliency in names["saliency"]:
-            yield from ((stage, {**base, "saliency": saliency}) for stage in ("train_saliency", "saliency", "score_saliency"))
+            yield from (
+                (stage, {**base, "saliency": saliency}) for stage in ("train_saliency", "saliency", "score_saliency")
+            )
         for seed in map(str, data.seeds):
             seeded = {**base, "seed": seed}
             for classifier in names["classifiers"]:
-                yield from ((stage, {**seeded, "classifier": classifier}) for stage in ("train_classifier", "classification"))
+                yield from (
+                    (stage, {**seeded, "classifier": classifier}) for stage in ("train_classifier", "classification")
+                )
             for cam in names["cams"]:
                 yield from ((stage, {**seeded, "cam": cam}) for stage in ("cams", "thresholds", "score_cams"))
             for mask in names["masks"]:
@@ -437,10 +487,19 @@ class Plan:
                     trained = {**seeded, "mask": mask, "segmenter": segmenter}
                     yield "train_segmenter", trained
                     for prediction in names["predictions"]:
-                        yield from ((stage, {**trained, "prediction": prediction}) for stage in ("predictions", "score_predictions"))
+                        yield from (
+                            (stage, {**trained, "prediction": prediction})
+                            for stage in ("predictions", "score_predictions")
+                        )
 
     def _dataset(self, dataset: str) -> blocks.Dataset:
         return self.config.dataset(dataset)
+
+    def _mask_splits(self, data: blocks.Dataset, seed: str) -> list[str]:
+        """Splits that maps and masks are made for: the training split only for seeds that train a segmenter."""
+        trains = int(seed) in (data.segmentation_seeds or data.seeds)
+        names = {data.use.masks, data.use.thresholds, data.use.train if trains else None}
+        return sorted(names - {None})
 
     def _digest(self, dataset: str, what: str, folder: str | None = None) -> str:
         key = (dataset, what, folder)

@@ -37,7 +37,8 @@ class Config:
             for name, data in _inherit(self._raw["datasets"], "datasets").items()
         }
         self.systems: dict[str, blocks.System] = {
-            name: _typed(blocks.System, data, f"systems.{name}") for name, data in _inherit(self._raw["systems"], "systems").items()
+            name: _typed(blocks.System, data, f"systems.{name}")
+            for name, data in _inherit(self._raw["systems"], "systems").items()
         }
         self._blocks = {(name, kind): self._resolve(name, kind) for name in self.datasets for kind in KINDS}
         for name, dataset in self.datasets.items():
@@ -93,8 +94,12 @@ class Config:
                                 f"{nearest(reference, kinds[target])}"
                             )
         for name, block in kinds["predictions"].items():
-            if isinstance(block, blocks.CrfPrediction) and isinstance(kinds["predictions"][block.prediction], blocks.CrfPrediction):
-                raise UserError(f"config: predictions.{name}.prediction: {block.prediction!r} holds no soft scores, name one without crf")
+            if isinstance(block, blocks.CrfPrediction) and isinstance(
+                kinds["predictions"][block.prediction], blocks.CrfPrediction
+            ):
+                raise UserError(
+                    f"config: predictions.{name}.prediction: {block.prediction!r} holds no soft scores, name one without crf"
+                )
         for name, block in kinds["masks"].items():
             if isinstance(block, blocks.LearntMask):
                 classifier = kinds["classifiers"][kinds["cams"][block.cam].classifier]
@@ -105,7 +110,12 @@ class Config:
         where = f"config: datasets.{name}"
         known = dataset.splits
         use = dataset.use
-        for field, split in [("train", use.train), ("masks", use.masks), ("thresholds", use.thresholds), *(("evaluation", s) for s in use.evaluation)]:
+        for field, split in [
+            ("train", use.train),
+            ("masks", use.masks),
+            ("thresholds", use.thresholds),
+            *(("evaluation", s) for s in use.evaluation),
+        ]:
             if split is not None and split not in known:
                 raise UserError(f"{where}.use.{field}: no split {split!r}, {nearest(split, known)}")
         for key, split in known.items():
@@ -120,7 +130,9 @@ class Config:
         if not dataset.seeds:
             raise UserError(f"{where}.seeds: empty, name at least one")
         if not set(dataset.segmentation_seeds or ()) <= set(dataset.seeds):
-            raise UserError(f"{where}.segmentation_seeds: {list(dataset.segmentation_seeds)} are not all among seeds {list(dataset.seeds)}")
+            raise UserError(
+                f"{where}.segmentation_seeds: {list(dataset.segmentation_seeds)} are not all among seeds {list(dataset.seeds)}"
+            )
         if len(set(dataset.classes)) != len(dataset.classes):
             raise UserError(f"{where}.classes: a class is listed twice")
 
@@ -174,7 +186,9 @@ def _section(raw: Mapping, name: str) -> dict[str, dict]:
         raise UserError(f"config: {name}: expected named blocks, each a mapping")
     for key in section:
         if not blocks.NAME.fullmatch(str(key)):
-            raise UserError(f"config: {name}: {key!r} is no name: letters, digits and _ only, as it becomes a file name")
+            raise UserError(
+                f"config: {name}: {key!r} is no name: letters, digits and _ only, as it becomes a file name"
+            )
     return section
 
 
@@ -214,5 +228,9 @@ def _typed(type_, data: dict, where: str):
         if first["type"] == "missing":
             message = "missing, and no base gives it"
         elif "input" in first and not isinstance(first["input"], dict):
-            message = f"{message[0].lower() + message[1:]}, found {first['input']!r}" if "unknown key" not in message else message
+            message = (
+                f"{message[0].lower() + message[1:]}, found {first['input']!r}"
+                if "unknown key" not in message
+                else message
+            )
         raise UserError(f"config: {'.'.join([where, *location])}: {message}") from None

@@ -40,7 +40,9 @@ class Index:
     def rows(self, *names: str) -> list[int]:
         for name in names:
             if name not in self.splits:
-                raise UserError(f"{self.path}: has no split {name!r}, found {', '.join(self.splits)}; delete it and run again")
+                raise UserError(
+                    f"{self.path}: has no split {name!r}, found {', '.join(self.splits)}; delete it and run again"
+                )
         return list(dict.fromkeys(int(row) for name in names for row in self.splits[name]))
 
     @cached_property
@@ -63,7 +65,9 @@ class Index:
         return self.boxes[self.box_offsets[row] : self.box_offsets[row + 1]]
 
 
-def write_index(path: str, dataset: str, classes: Sequence[str], entries: Sequence[Entry], splits: Mapping[str, Sequence[str]]) -> None:
+def write_index(
+    path: str, dataset: str, classes: Sequence[str], entries: Sequence[Entry], splits: Mapping[str, Sequence[str]]
+) -> None:
     """Write the index of one data set."""
     rows = {entry.id: row for row, entry in enumerate(entries)}
     labels = np.zeros((len(entries), len(classes)), np.uint8)
@@ -116,5 +120,7 @@ class Images:
             return self._rendered.read(identifier)["image"]
         image = read_image(Path(self.index.images[self.index.row[identifier]]))
         if image.shape[:2] != self.index.size_of(identifier):
-            raise UserError(f"{self.index.images[self.index.row[identifier]]}: size changed since the index was made; run again")
+            raise UserError(
+                f"{self.index.images[self.index.row[identifier]]}: size changed since the index was made; run again"
+            )
         return image

@@ -80,7 +80,9 @@ class ClassificationSamples(Dataset):
         if self.saliency:
             saliency = self.saliency.read(identifier)["saliency"]
             if saliency.shape != (height, width):
-                raise UserError(f"{self.saliency.path}: map of {identifier!r} is not as large as its image; delete it and run again")
+                raise UserError(
+                    f"{self.saliency.path}: map of {identifier!r} is not as large as its image; delete it and run again"
+                )
             saliency = transforms.resized(saliency, *size)
             saliency = saliency[:, ::-1] if mirrored else saliency
             sample["saliency"] = torch.zeros(1, self.recipe.crop, self.recipe.crop)
@@ -106,7 +108,9 @@ class SegmentationSamples(Dataset):
         rng = generator(self.seed, epoch, identifier)
         image, label = self.images.read(identifier), self.masks.read(identifier)["label"]
         if label.shape != image.shape[:2]:
-            raise UserError(f"{self.masks.path}: mask of {identifier!r} is not as large as its image; delete it and run again")
+            raise UserError(
+                f"{self.masks.path}: mask of {identifier!r} is not as large as its image; delete it and run again"
+            )
         size = transforms.scaled_size(*label.shape, float(rng.choice(self.recipe.scales)))
         image, label = transforms.resized(image, *size), transforms.resized(label, *size, nearest=True)
         if rng.random() < 0.5:

@@ -121,8 +121,14 @@ def render_scene(seed: int, split: str, number: int) -> Scene:
     # VOC marks a border that the annotators were not asked to place; here it lies outside the object, so that thin
     # parts keep their class.
     mask[(instances == 0) & (maximum_filter(instances, size=3) > 0)] = 255
-    return Scene(photograph(rng, image), mask, instances, context, _boxes(instances, classes),
-                 tuple(int(index) for index in np.unique(classes)))
+    return Scene(
+        photograph(rng, image),
+        mask,
+        instances,
+        context,
+        _boxes(instances, classes),
+        tuple(int(index) for index in np.unique(classes)),
+    )
 
 
 def _stack(objects: list[_Object], hidden: np.ndarray) -> np.ndarray:
@@ -187,7 +193,7 @@ def _clutter(rng: np.random.Generator, image: np.ndarray, horizon: float, ground
 def _speck(rng: np.random.Generator, image: np.ndarray, horizon: float, ground: str) -> None:
     x, y = rng.integers(0, WIDTH - 6), rng.integers(int(horizon), HEIGHT - 4)
     wide, tall = rng.integers(1, 6), rng.integers(1, 5)
-    area = image[y:y + tall, x:x + wide]
+    area = image[y : y + tall, x : x + wide]
     area += 0.5 * (jitter(rng, pick(rng, PALETTES[ground]), 40) - area)
 
 
@@ -334,8 +340,15 @@ def _paint_branch(rng: np.random.Generator, image: np.ndarray, horizon: float, b
             side = 2 * int(rng.integers(2))
             x, y = ends[1] + (ends[side] - ends[1]) * rng.uniform(0.35, 1)
             size = bird.length * rng.uniform(0.05, 0.1) + 0.8
-            surface.ellipse(x, y + rng.uniform(-1.5, 1.5) * size, 1.7 * size, 0.8 * size, jitter(rng, leaf, 16), True,
-                            rng.uniform(-1, 1))
+            surface.ellipse(
+                x,
+                y + rng.uniform(-1.5, 1.5) * size,
+                1.7 * size,
+                0.8 * size,
+                jitter(rng, leaf, 16),
+                True,
+                rng.uniform(-1, 1),
+            )
     colour, alpha, textured = surface.layers()
     composite(image, colour * (1 + 0.15 * (textured * TEXTURES["grain"](rng))[..., None]), alpha)
     return alpha

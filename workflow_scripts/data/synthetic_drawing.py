@@ -116,7 +116,7 @@ def _bytes(colour: Colour) -> tuple[int, int, int]:
 
 def photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Take the picture: uneven light, colour cast, exposure, slight defocus and sensor noise; uint8 (96, 128, 3)."""
-    rows, columns = np.mgrid[-1:1:HEIGHT * 1j, -1:1:WIDTH * 1j].astype(np.float32)
+    rows, columns = np.mgrid[-1 : 1 : HEIGHT * 1j, -1 : 1 : WIDTH * 1j].astype(np.float32)
     direction, fall = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.25)
     light = 1 + fall * (math.cos(direction) * columns + math.sin(direction) * rows)
     light -= rng.uniform(0, 0.12) * (rows**2 + columns**2)

@@ -68,7 +68,12 @@ def ripples(rng: np.random.Generator) -> np.ndarray:
 
 
 TEXTURES = {
-    "grain": grain, "strands": strands, "patches": patches, "bands": bands, "masonry": masonry, "ripples": ripples,
+    "grain": grain,
+    "strands": strands,
+    "patches": patches,
+    "bands": bands,
+    "masonry": masonry,
+    "ripples": ripples,
 }
 COATS = ("grain", "strands", "patches", "bands")  # class-independent textures of bodies, all found on grounds too
 
@@ -108,15 +113,15 @@ def _bird_head(surface: Surface, x: float, y: float, size: float, face: np.ndarr
 
 def _cat_head(surface: Surface, x: float, y: float, size: float, face: np.ndarray) -> None:
     for side in (-1, 1):
-        ear = np.array([(0.1, -0.6), (0.8, -1.9), (1.0, -0.2)]) * (side * size, size) + (x, y)
+        ear = np.array([(0.1, -0.6), (0.9, -2.0), (1.0, -0.2)]) * (side * size, size) + (x, y)
         surface.polygon(ear, face * 0.75)
-        surface.polygon(ear * 0.55 + ear.mean(0) * 0.45, (216, 130, 130))
+        surface.polygon(ear * 0.55 + ear.mean(0) * 0.45, (236, 124, 146))
     surface.ellipse(x, y, 1.1 * size, 0.95 * size, face)
     for side in (-0.48, 0.48):
-        surface.ellipse(x + side * size, y - 0.15 * size, 0.36 * size, 0.38 * size, (150, 226, 60))
+        surface.ellipse(x + side * size, y - 0.15 * size, 0.42 * size, 0.42 * size, (196, 244, 40))
         surface.ellipse(x + side * size, y - 0.15 * size, 0.1 * size, 0.34 * size, (14, 20, 10))
     nose = np.array([(-0.28, 0.25), (0.28, 0.25), (0, 0.6)]) * size + (x, y)
-    surface.polygon(nose, (216, 110, 116))
+    surface.polygon(nose, (236, 112, 136))
 
 
 def _dog_head(surface: Surface, x: float, y: float, size: float, face: np.ndarray) -> None:
@@ -143,11 +148,13 @@ def draw_vehicle(surface: Surface, rng: np.random.Generator, name: str, colour: 
         surface.box(funnel, top - 0.15, funnel + 0.09, top + 0.02, (226, 220, 210))
         surface.box(funnel, top - 0.1, funnel + 0.09, top - 0.05, (176, 42, 38))
     if name == "train":
-        surface.polygon([(0.38, top), (0.46, top + 0.02), (0.56, top * 0.45), (0.56, -0.02), (0.38, -0.02)],
-                        (224, 186, 48))
+        surface.polygon(
+            [(0.38, top), (0.46, top + 0.02), (0.56, top * 0.45), (0.56, -0.02), (0.38, -0.02)], (224, 186, 48)
+        )
         hoop = rng.uniform(-0.25, 0.1)
-        surface.stroke([(hoop, top), (hoop + 0.08, top - 0.06), (hoop, top - 0.12), (hoop + 0.12, top - 0.12)], 0.022,
-                       (40, 40, 42))
+        surface.stroke(
+            [(hoop, top), (hoop + 0.08, top - 0.06), (hoop, top - 0.12), (hoop + 0.12, top - 0.12)], 0.022, (40, 40, 42)
+        )
     cabin = [(-0.44, top + 0.05), (-0.41, top), (0.38, top), (0.41, top + 0.05), (0.41, bottom), (-0.44, bottom)]
     surface.polygon(cabin, colour, True)
     if rng.random() < 0.6:

@@ -173,7 +173,7 @@ def _backdrop(rng: np.random.Generator) -> np.ndarray:
     """One to three textured regions with wandering borders, open bands, and faint clutter."""
     palette = pick(rng, BACKDROPS)
     image = _fill(rng, palette, rng.uniform(0.03, 0.12))
-    rows, columns = np.mgrid[-0.5:0.5:HEIGHT * 1j, -0.5:0.5:WIDTH * 1j].astype(np.float32)
+    rows, columns = np.mgrid[-0.5 : 0.5 : HEIGHT * 1j, -0.5 : 0.5 : WIDTH * 1j].astype(np.float32)
     for _ in range(int(rng.integers(0, 3))):
         turn = rng.uniform(0, 2 * np.pi)
         level = (math.cos(turn) * columns + math.sin(turn) * rows) * 100 + rng.uniform(0, 6) * noise(rng, 3, 4)
@@ -189,8 +189,15 @@ def _backdrop(rng: np.random.Generator) -> np.ndarray:
     return image
 
 
-def _place(rng: np.random.Generator, image: np.ndarray, x: float, y: float, length: float, opacity: float,
-           palette: str | None = None) -> np.ndarray:
+def _place(
+    rng: np.random.Generator,
+    image: np.ndarray,
+    x: float,
+    y: float,
+    length: float,
+    opacity: float,
+    palette: str | None = None,
+) -> np.ndarray:
     """Paint one object, sometimes with parts of a second colour, onto the image; return its opacity (96, 128)."""
     palette = palette or pick(rng, list(PALETTES))
     around = image[np.clip(int(y), 0, HEIGHT - 1), np.clip(int(x), 0, WIDTH - 1)]

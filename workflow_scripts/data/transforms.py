@@ -48,7 +48,11 @@ def place(height: int, width: int, crop: int, rng: np.random.Generator) -> Place
         space = side - crop
         offset = int(rng.integers(abs(space) + 1))
         length = min(side, crop)
-        slices.append((slice(0, crop), slice(offset, offset + crop)) if space >= 0 else (slice(offset, offset + length), slice(0, length)))
+        slices.append(
+            (slice(0, crop), slice(offset, offset + crop))
+            if space >= 0
+            else (slice(offset, offset + length), slice(0, length))
+        )
     return Placement((slices[0][0], slices[1][0]), (slices[0][1], slices[1][1]))
 
 

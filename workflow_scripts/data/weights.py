@@ -59,7 +59,9 @@ def read_state(path: str | Path) -> dict[str, torch.Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         reason = "it holds code, which is never run" if "Weights only" in str(error) else "damaged or no checkpoint"
-        raise UserError(f"{path}: not a state dict of tensors ({reason}); name a .pth or .safetensors of weights") from None
+        raise UserError(
+            f"{path}: not a state dict of tensors ({reason}); name a .pth or .safetensors of weights"
+        ) from None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise UserError(f"{path}: holds no plain state dict of tensors; save network.state_dict() alone")
     return state

@@ -15,6 +15,8 @@ def build(block: SimpleNamespace, classes: tuple[str, ...]) -> nn.Module:
     """
     options = dict(vars(block.options))
     if "predefined_background" in options:
-        options["predefined_background"] = [classes.index(name) for name in options["predefined_background"] if name in classes]
+        options["predefined_background"] = [
+            classes.index(name) for name in options["predefined_background"] if name in classes
+        ]
     backbone = networks.build(**vars(block.backbone))
     return plugin("methods", block.method).Classifier(backbone, len(classes), SimpleNamespace(**options))

@@ -61,7 +61,11 @@ class Classifier(nn.Module):
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Named losses, to be summed; the batch holds `image` (B, 3, H, W) and `labels` (B, C) 0/1."""
-        return {"classification": functional.multilabel_soft_margin_loss(self.class_logits(batch["image"]).float(), batch["labels"])}
+        return {
+            "classification": functional.multilabel_soft_margin_loss(
+                self.class_logits(batch["image"]).float(), batch["labels"]
+            )
+        }
 
     def maps(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Class activation maps (B, C, h, w), >= 0; no background map."""

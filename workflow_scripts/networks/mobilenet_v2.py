@@ -4,6 +4,7 @@ from torch import Tensor, nn
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
 from workflow_scripts.networks.batch_norm import KeepsBatchNorm
+from workflow_scripts.networks.depthwise import DepthwiseConv
 
 
 class Backbone(KeepsBatchNorm):
@@ -20,6 +21,8 @@ class Backbone(KeepsBatchNorm):
         for module in self.features.modules():
             if not isinstance(module, nn.Conv2d):
                 continue
+            if module.groups > 1:
+                module.__class__ = DepthwiseConv
             if module.stride == (2, 2):
                 if current == stride:
                     # The skipped stride moves into the dilation of what follows; this layer keeps its own taps.

@@ -6,9 +6,9 @@ A pair joins a position, `from`, with a later one in raster order, `to`, at a di
 (34 for radius 5) and P `from` positions every pair tensor is (..., K, P).
 
 Borders: "published" leaves out the first and last `radius - 1` columns and the last `radius - 1` rows as `from`
-positions, as the published code does, so that every pair lies inside the map; positions near the border lose neighbours,
-and a map that is too small has no pairs (P = 0). "padded" starts a pair at every position (P = h * w); pairs that leave
-the map are there in shape only: index -1, no label, affinity 0.
+positions, as the published code does, so that every pair lies inside the map; positions near the border lose
+neighbours, and a map that is too small has no pairs (P = 0). "padded" starts a pair at every position (P = h * w);
+pairs that leave the map are there in shape only: index -1, no label, affinity 0.
 """
 
 import functools
@@ -103,8 +103,8 @@ def pair_affinity(features: Tensor, radius: int = 5, distance: str = "mean", bor
 
 
 def affinity_loss(affinity: Tensor, background: Tensor, foreground: Tensor, negative: Tensor) -> Tensor:
-    """Balanced cross entropy of pair affinities (AffinityNet, Section 3.2): L_bg / 4 + L_fg / 4 + L_neg / 2, each a mean
-    over its pairs in the whole batch.
+    """Balanced cross entropy of pair affinities (AffinityNet, Section 3.2): L_bg / 4 + L_fg / 4 + L_neg / 2, each a
+    mean over its pairs in the whole batch.
 
     Args:
         affinity: (B, K, P) in [0, 1].

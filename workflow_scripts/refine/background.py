@@ -22,7 +22,9 @@ def constant_background(scores: np.ndarray, threshold: float, eps: float = 1e-5)
         float32 (K + 1, H, W), background first.
     """
     peaks = scores.max(axis=(1, 2), keepdims=True, initial=0)
-    return np.concatenate([np.full((1, *scores.shape[1:]), threshold, np.float32), scores / (peaks + eps)]).astype(np.float32)
+    return np.concatenate([np.full((1, *scores.shape[1:]), threshold, np.float32), scores / (peaks + eps)]).astype(
+        np.float32
+    )
 
 
 def learnt_background(scores: np.ndarray, background: np.ndarray) -> np.ndarray:

@@ -18,7 +18,9 @@ class Segmenter(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.align_corners = options.align_corners
-        self.context = nn.Conv2d(backbone.channels, options.hidden, 3, padding=options.dilation, dilation=options.dilation)
+        self.context = nn.Conv2d(
+            backbone.channels, options.hidden, 3, padding=options.dilation, dilation=options.dilation
+        )
         self.dropout = nn.Dropout2d(options.dropout)
         self.head = nn.Conv2d(options.hidden, num_labels, 1)
         nn.init.kaiming_normal_(self.context.weight, nonlinearity="relu")
@@ -39,6 +41,10 @@ class Segmenter(nn.Module):
         The batch holds `image` (B, 3, H, W) and `label` (B, H, W) int64.
         """
         logits = self(batch["image"]).float()
-        logits = functional.interpolate(logits, size=batch["label"].shape[-2:], mode="bilinear", align_corners=self.align_corners)
+        logits = functional.interpolate(
+            logits, size=batch["label"].shape[-2:], mode="bilinear", align_corners=self.align_corners
+        )
         known = (batch["label"] != 255).sum().clamp(min=1)
-        return {"cross_entropy": functional.cross_entropy(logits, batch["label"], ignore_index=255, reduction="sum") / known}
+        return {
+            "cross_entropy": functional.cross_entropy(logits, batch["label"], ignore_index=255, reduction="sum") / known
+        }

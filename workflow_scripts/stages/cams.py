@@ -49,13 +49,17 @@ def maps_of(state: State, identifier: str) -> dict[str, np.ndarray]:
     align_to = state.network.backbone.stride if block.align_corners else None
     for tensor, mirrored in transforms.multi_scale(image, block.scales, block.flip, align_to):
         with autocast(state.where, block.precision):
-            scores, background = state.network.maps(tensor.to(state.where).contiguous(memory_format=torch.channels_last))
+            scores, background = state.network.maps(
+                tensor.to(state.where).contiguous(memory_format=torch.channels_last)
+            )
         scores = scores[:, chosen.to(scores.device)]
         maps = scores if background is None else torch.cat([scores, background[:, None]], dim=1)
         maps = maps.float().flip(-1) if mirrored else maps.float()
         maps = transforms.resize_maps(maps, *size, block.align_corners)
         total, passes = maps if total is None else total + maps, passes + 1
-    stored = torch.nn.functional.interpolate(total / passes, size=transforms.stored_size(*size, block.resolution), mode="area")
+    stored = torch.nn.functional.interpolate(
+        total / passes, size=transforms.stored_size(*size, block.resolution), mode="area"
+    )
     stored = stored[0].cpu().numpy().astype(np.float16)
     arrays = {"classes": classes, "scores": stored[: len(classes)]}
     return arrays | ({"background": stored[-1]} if state.network.learns_background else {})
@@ -66,7 +70,9 @@ def main(job: Job) -> None:
     index = read_index(job.inputs.index, settings.dataset)
     ids = index.split(*settings.splits)
     workers = 1 if device().type == "cuda" else job.workers
-    with create(job.outputs.cams, "cam", dataset=settings.dataset, split="+".join(settings.splits), classes=index.classes) as artifact:
+    with create(
+        job.outputs.cams, "cam", dataset=settings.dataset, split="+".join(settings.splits), classes=index.classes
+    ) as artifact:
         results = ordered_map(partial(make_state, job), maps_of, ids, workers)
         for identifier, arrays in progress(zip(ids, results, strict=True), len(ids), "cams"):
             artifact.put(identifier, **arrays)

@@ -37,7 +37,8 @@ def main(job: Job) -> None:
         "images": len(rows),
         "mean_average_precision": float(np.nanmean(precision)) if np.isfinite(precision).any() else None,
         "average_precision": {
-            name: None if np.isnan(value) else float(value) for name, value in zip(index.classes, precision, strict=True)
+            name: None if np.isnan(value) else float(value)
+            for name, value in zip(index.classes, precision, strict=True)
         },
     }
     with replaced(job.outputs.scores) as temporary:

@@ -24,9 +24,13 @@ def main(job: Job) -> None:
         members, entries = _rendered(job.inputs.images, {name for name, split in splits.items() if split["images"]})
     elif settings.kind == "voc":
         reader = plugin("data", "voc").read_voc
-        members, entries = reader(Path(settings.root), settings.classes, sources, settings.images, settings.annotations, settings.limit, _tell)
+        members, entries = reader(
+            Path(settings.root), settings.classes, sources, settings.images, settings.annotations, settings.limit, _tell
+        )
     else:
-        members, entries, _ = plugin("data", "csv_table").read_csv(Path(settings.table), settings.classes, sources, settings.limit, _tell)
+        members, entries, _ = plugin("data", "csv_table").read_csv(
+            Path(settings.table), settings.classes, sources, settings.limit, _tell
+        )
     for name in settings.split_order:
         members[name] = members.get(name) or _part(name, splits[name], members)
     write_index(job.outputs.index, settings.dataset, settings.classes, entries, members)
@@ -42,7 +46,9 @@ def _part(name: str, split: dict, members: dict[str, list[str]]) -> list[str]:
         order = np.random.default_rng(SHUFFLE_SEED).permutation(len(ids))[: split["first"]]
         ids = [ids[position] for position in sorted(order)]
     if not ids:
-        raise UserError(f"config: splits.{name}: empty, as nothing of {split['of']!r} is left; choose other splits or a larger limit")
+        raise UserError(
+            f"config: splits.{name}: empty, as nothing of {split['of']!r} is left; choose other splits or a larger limit"
+        )
     return ids
 
 

@@ -49,14 +49,18 @@ def mask_of(state: State, identifier: str) -> np.ndarray:
     scores = background.upsampled(maps["scores"], *size)
     if state.block.rule == "learnt":
         if "background" not in maps:
-            raise UserError(f"{state.cams.path}: no learnt background of {identifier!r}; use rule 'constant' for this method")
+            raise UserError(
+                f"{state.cams.path}: no learnt background of {identifier!r}; use rule 'constant' for this method"
+            )
         probabilities = background.learnt_background(scores, background.upsampled(maps["background"][None], *size)[0])
     else:
         probabilities = background.constant_background(scores, state.threshold)
     crf = getattr(state.block, "crf", None)
     if crf and len(probabilities) > 1:
         image = state.images.read(identifier)
-        probabilities = plugin("refine", "dense_crf").dense_crf(image, probabilities, crf.bilateral, crf.gaussian, crf.iterations)
+        probabilities = plugin("refine", "dense_crf").dense_crf(
+            image, probabilities, crf.bilateral, crf.gaussian, crf.iterations
+        )
     return background.to_label(probabilities, maps["classes"])
 
 
@@ -65,7 +69,9 @@ def main(job: Job) -> None:
     index = read_index(job.inputs.index, settings.dataset)
     ids = index.split(*settings.splits)
     workers = job.workers if getattr(settings.block, "crf", None) else 1
-    with create(job.outputs.masks, "mask", dataset=settings.dataset, split="+".join(settings.splits), classes=index.classes) as artifact:
+    with create(
+        job.outputs.masks, "mask", dataset=settings.dataset, split="+".join(settings.splits), classes=index.classes
+    ) as artifact:
         labels = ordered_map(partial(make_state, job), mask_of, ids, workers)
         for identifier, label in progress(zip(ids, labels, strict=True), len(ids), "masks"):
             artifact.put(identifier, label=label)

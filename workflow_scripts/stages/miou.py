@@ -39,7 +39,9 @@ def main(job: Job) -> None:
             "published": published.miou if published else None,
             "source": published.source if published else None,
         }
-        rows.append(entry | {name: f"{classes[:, k].mean():.2f}" if occurs[k] else None for k, name in enumerate(names)})
+        rows.append(
+            entry | {name: f"{classes[:, k].mean():.2f}" if occurs[k] else None for k, name in enumerate(names)}
+        )
         where = {name: entry[name] for name in ("system", "stage", "prediction", "split")}
         groups += [where | group for group in _groups(splits)]
     _write(job.outputs.miou, rows)

@@ -22,7 +22,7 @@ def representative(index: Index, split: str, count: int) -> list[str]:
     one nearest to its middle where several are equal.
     """
     ids, seen, chosen = index.split(split), set(), []
-    for part in np.array_split(np.arange(len(ids)), min(count, len(ids))):
+    for part in np.array_split(np.arange(len(ids)), max(1, min(count, len(ids)))) if ids else ():
         middle = part[len(part) // 2]
 
         def merit(position: int) -> tuple[float, int]:

@@ -50,7 +50,13 @@ def main(job: Job) -> None:
     settings = job.settings
     index = read_index(job.inputs.index, settings.dataset)
     ids = index.split(*settings.splits)
-    with create(job.outputs.predictions, "prediction", dataset=settings.dataset, split="+".join(settings.splits), classes=index.classes) as artifact:
+    with create(
+        job.outputs.predictions,
+        "prediction",
+        dataset=settings.dataset,
+        split="+".join(settings.splits),
+        classes=index.classes,
+    ) as artifact:
         results = ordered_map(partial(make_state, job), predict, ids, job.workers)
         for identifier, arrays in progress(zip(ids, results, strict=True), len(ids), "predictions"):
             artifact.put(identifier, **arrays)

@@ -20,8 +20,12 @@ def main(job: Job) -> None:
     settings = job.settings
     known = _synthetic().CLASSES
     if tuple(settings.classes) != tuple(known):
-        raise UserError(f"config: datasets.{settings.dataset}.classes: the renderer draws {', '.join(known)}; list these, in order")
-    items = [(settings.seed, split, number) for split, count in plain(settings.images).items() for number in range(count)]
+        raise UserError(
+            f"config: datasets.{settings.dataset}.classes: the renderer draws {', '.join(known)}; list these, in order"
+        )
+    items = [
+        (settings.seed, split, number) for split, count in plain(settings.images).items() for number in range(count)
+    ]
     about = {"dataset": settings.dataset, "split": "all", "classes": known}
     with create(job.outputs.images, "images", **about) as images, create(job.outputs.truth, "truth", **about) as truth:
         scenes = ordered_map(_synthetic, _render, items, job.workers)

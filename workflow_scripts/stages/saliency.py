@@ -17,7 +17,9 @@ def main(job: Job) -> None:
     index = read_index(job.inputs.index, settings.dataset)
     read = _folder(Path(settings.path)) if settings.detector == "folder" else _network(job, index)
     faults = Faults()
-    with create(job.outputs.saliency, "saliency", dataset=settings.dataset, split="all", classes=index.classes) as artifact:
+    with create(
+        job.outputs.saliency, "saliency", dataset=settings.dataset, split="all", classes=index.classes
+    ) as artifact:
         for identifier in progress(index.ids, len(index.ids), "saliency"):
             try:
                 saliency = read(identifier)
@@ -26,7 +28,9 @@ def main(job: Job) -> None:
                 continue
             if saliency.shape != index.size_of(identifier):
                 (height, width), (rows, columns) = index.size_of(identifier), saliency.shape
-                faults.add(f"saliency of {identifier!r}: map is {rows} x {columns}, its image {height} x {width} (H x W); make it again")
+                faults.add(
+                    f"saliency of {identifier!r}: map is {rows} x {columns}, its image {height} x {width} (H x W); make it again"
+                )
                 continue
             artifact.put(identifier, saliency=saliency)
         faults.raise_if_any(f"saliency of {settings.dataset}")
@@ -34,7 +38,9 @@ def main(job: Job) -> None:
 
 def _folder(folder: Path):
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder of saliency maps; put {{id}}.png there or name another under saliency")
+        raise UserError(
+            f"{folder}: no such folder of saliency maps; put {{id}}.png there or name another under saliency"
+        )
     return lambda identifier: read_saliency(folder / f"{identifier}.png")
 
 

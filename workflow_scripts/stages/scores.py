@@ -23,11 +23,18 @@ def main(job: Job) -> None:
     truth = Reader(job.inputs.truth, "truth", settings.dataset)
     result: dict = {"splits": {}}
     if settings.schema == "cam":
-        chosen = json.loads(Path(job.inputs.thresholds).read_text())["threshold"] if job.inputs.thresholds else settings.threshold
+        chosen = (
+            json.loads(Path(job.inputs.thresholds).read_text())["threshold"]
+            if job.inputs.thresholds
+            else settings.threshold
+        )
         result["threshold"] = chosen
     for split in settings.splits:
         ids = index.split(split)
-        pairs = ((artifact.read(identifier), truth.read(identifier)["label"]) for identifier in progress(ids, len(ids), f"scores {split}"))
+        pairs = (
+            (artifact.read(identifier), truth.read(identifier)["label"])
+            for identifier in progress(ids, len(ids), f"scores {split}")
+        )
         if settings.schema == "saliency":
             result["splits"][split] = {"images": len(ids)} | _saliency(pairs)
         else:

@@ -19,7 +19,9 @@ THRESHOLDS = [round(0.01 * step, 2) for step in range(60)]
 def main(job: Job) -> None:
     settings = job.settings
     if settings.split is None:
-        raise UserError(f"config: datasets.{settings.dataset}.use.thresholds is empty; name a split to choose thresholds on")
+        raise UserError(
+            f"config: datasets.{settings.dataset}.use.thresholds is empty; name a split to choose thresholds on"
+        )
     index = read_index(job.inputs.index, settings.dataset)
     cams, truth = Reader(job.inputs.cams, "cam", settings.dataset), Reader(job.inputs.truth, "truth", settings.dataset)
     labels = len(index.classes) + 1

@@ -19,7 +19,9 @@ def main(job: Job) -> None:
     ids = index.split(*settings.splits)
     read = _reader(job, index)
     faults = Faults()
-    with create(job.outputs.truth, "truth", dataset=settings.dataset, split="+".join(settings.splits), classes=index.classes) as artifact:
+    with create(
+        job.outputs.truth, "truth", dataset=settings.dataset, split="+".join(settings.splits), classes=index.classes
+    ) as artifact:
         for identifier in progress(ids, len(ids), "truth"):
             try:
                 arrays = read(identifier)
@@ -27,7 +29,9 @@ def main(job: Job) -> None:
                 faults.add(str(error))
                 continue
             if arrays["label"].shape != index.size_of(identifier):
-                faults.add(f"truth of {identifier!r}: mask is {_shown(arrays['label'].shape)}, its image {_shown(index.size_of(identifier))} (H x W); restore the mask")
+                faults.add(
+                    f"truth of {identifier!r}: mask is {_shown(arrays['label'].shape)}, its image {_shown(index.size_of(identifier))} (H x W); restore the mask"
+                )
                 continue
             artifact.put(identifier, **arrays)
         faults.raise_if_any(f"truth of {settings.dataset}")
@@ -44,7 +48,9 @@ def _reader(job: Job, index):
 
     def path_of(identifier: str) -> Path:
         if identifier not in paths:
-            raise UserError(f"{settings.table}: image {identifier!r} has no mask, but its split is scored; fill in the column 'mask'")
+            raise UserError(
+                f"{settings.table}: image {identifier!r} has no mask, but its split is scored; fill in the column 'mask'"
+            )
         return paths[identifier]
 
     return partial(_read_png, path_of, None, len(index.classes))

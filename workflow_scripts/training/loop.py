@@ -52,7 +52,11 @@ def train(
     start = _resume(state_path, fingerprint, network, optimiser, schedule, record)
     sampler = BatchSampler(len(samples), recipe.batch, recipe.iterations, seed, start)
     loader = DataLoader(
-        samples, batch_sampler=sampler, num_workers=1, prefetch_factor=4, multiprocessing_context="fork" if where.type == "cpu" else "spawn"
+        samples,
+        batch_sampler=sampler,
+        num_workers=1,
+        prefetch_factor=4,
+        multiprocessing_context="fork" if where.type == "cpu" else "spawn",
     )
     clock = time.monotonic()
     for iteration, batch in enumerate(loader, start):
@@ -102,7 +106,10 @@ def _report(row: dict, total: int, done_now: int, seconds: float, where: torch.d
     left = seconds / max(1, done_now) * (total - row["iteration"])
     losses = ", ".join(f"{name} {value}" for name, value in row.items() if name not in {"iteration", "learning_rate"})
     memory = f", memory {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB" if where.type == "cuda" else ""
-    print(f"iteration {row['iteration']}/{total}, rate {row['learning_rate']}, {losses}, {left:.0f} s left{memory}", flush=True)
+    print(
+        f"iteration {row['iteration']}/{total}, rate {row['learning_rate']}, {losses}, {left:.0f} s left{memory}",
+        flush=True,
+    )
 
 
 def _save(path: Path, fingerprint: str, iteration: int, network, optimiser, schedule, record: _Record) -> None:

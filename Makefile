@@ -1,0 +1,37 @@
+# make demo: the whole workflow on the built-in data.  make test: linters and tests.
+PYTHON ?= python3
+BIN := $(CURDIR)/.venv/bin
+export PATH := $(BIN):$(PATH)
+
+.PHONY: demo test lint schema clean
+
+demo: .venv/.workflow
+	snakemake --cores all results/demo/miou.csv results/demo/pictures/done.txt
+	@python -m workflow_scripts.show results/demo/miou.csv
+	@echo "Table: results/demo/miou.csv   Pictures: results/demo/pictures/*.png   Logs: logs/demo/"
+
+test: .venv/.dev lint
+	python -m pytest -n 2 --dist loadscope -q tests
+
+lint: .venv/.dev
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile rules
+	lint-imports
+	snakemake --lint
+
+# The editor's schema of config.yaml, from the types.
+schema: .venv/.workflow
+	python -m workflow_scripts.config.schema > docs/config.schema.json
+
+.venv/.workflow: requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.venv/.dev: requirements-dev.txt .venv/.workflow
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf .venv .snakemake logs

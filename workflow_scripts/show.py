@@ -1,0 +1,30 @@
+"""Print a results table for people: `python -m workflow_scripts.show results/demo/miou.csv`."""
+
+import sys
+
+import pandas as pd
+
+COLUMNS = (
+    "system",
+    "stage",
+    "prediction",
+    "split",
+    "seeds",
+    "threshold",
+    "threshold_from",
+    "miou",
+    "miou_std",
+    "published",
+)
+
+
+def main(path: str) -> None:
+    table = pd.read_csv(path, dtype=str).fillna("")
+    kept = [name for name in COLUMNS if (table[name] != "").any()]
+    print(table[kept].to_string(index=False))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m workflow_scripts.show results/{dataset}/miou.csv")
+    main(sys.argv[1])

@@ -1,0 +1,99 @@
+"""Check results against the configuration and the code, without Snakemake's own memory.
+
+    python -m workflow_scripts.verify results/voc [--configfile config.yaml configs/mine.yaml]
+
+Every artifact of the data set's plan is compared with its sidecar: settings, code, digests of the parents and its own
+bytes. Prints one line for each that is stale, corrupt, missing or foreign, and exits with 1 if there is any. Snakemake
+notices stale artifacts by itself as long as `.snakemake/` is there; it cannot when results were copied without it.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.resolve import Config
+from workflow_scripts.errors import UserError
+from workflow_scripts.provenance import file_sha256, read_sidecar, sidecar_path
+
+
+def check(plan: Plan, dataset: str) -> Iterator[tuple[str, str, str]]:
+    """Yield (state, path, reason) of every artifact that is not as the configuration and the code would make it.
+
+    States: missing, foreign (no sidecar, or no artifact of this configuration), corrupt, stale. An artifact made from
+    a stale one is stale too.
+    """
+    known: set[str] = set()
+    bad: set[str] = set()
+    for stage, wildcards in plan.jobs(dataset):
+        job = plan.job(stage, wildcards)
+        parents = [path for value in job.inputs.values() for path in ([value] if isinstance(value, str) else value)]
+        for path in plan.outputs(stage, wildcards).values():
+            known |= {path, str(sidecar_path(path))}
+            found = _state(path, plan.settings(stage, wildcards), plan.code(stage, wildcards), parents, bad)
+            if found:
+                bad.add(path)
+                yield found[0], path, found[1]
+    for path in sorted(Path("results", dataset).rglob("*")):
+        if path.is_file() and str(path) not in known and not path.name.startswith(".") and path.name != "done.txt":
+            yield "foreign", str(path), "no artifact of this configuration; another one made it, or it was put there"
+
+
+def _state(path: str, settings: str, code: str, parents: list[str], bad: set[str]) -> tuple[str, str] | None:
+    if not Path(path).exists():
+        return "missing", "run snakemake to make it"
+    record = read_sidecar(path)
+    if record is None:
+        return "foreign", f"no readable {sidecar_path(path).name} says how it was made"
+    if record["sha256"] != file_sha256(path):
+        return "corrupt", "its bytes are not those that its stage wrote; delete it and run again"
+    wanted = json.loads(settings)
+    if record["settings"] != wanted:
+        return "stale", f"settings changed: {', '.join(_differences(record['settings'], wanted))}"
+    if record["code"] != code:
+        return "stale", "the code of its stage changed"
+    for parent in parents:
+        if parent in bad:
+            return "stale", f"made from {parent}, which is not up to date"
+        recorded = record["parents"].get(parent)
+        parent_record = read_sidecar(parent)
+        digest = parent_record["sha256"] if parent_record else file_sha256(parent) if Path(parent).exists() else None
+        if recorded != digest:
+            return "stale", f"made from another {parent}"
+    return None
+
+
+def _differences(old, new, where: str = "") -> list[str]:
+    """Dotted names of the settings that differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted({*old, *new})
+        return [name for key in keys for name in _differences(old.get(key), new.get(key), f"{where}.{key}".lstrip("."))]
+    return [] if old == new else [where]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m workflow_scripts.verify", description=__doc__.splitlines()[0])
+    parser.add_argument("results", type=Path, help="results/{dataset}")
+    parser.add_argument("--configfile", nargs="+", default=["config.yaml"], help="as given to snakemake")
+    arguments = parser.parse_args()
+    try:
+        if arguments.results.parent.name != "results":
+            raise UserError(f"{arguments.results}: expected results/{{dataset}}, in the folder that snakemake ran in")
+        plan = Plan(Config.load(*arguments.configfile))
+        found = list(check(plan, arguments.results.name))
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    for state, path, reason in found:
+        print(f"{state:8} {path}: {reason}")
+    print(
+        f"{arguments.results}: {len(found)} artifacts are not up to date"
+        if found
+        else f"{arguments.results}: up to date"
+    )
+    sys.exit(1 if found else 0)
+
+
+if __name__ == "__main__":
+    main()
