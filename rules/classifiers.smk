@@ -7,20 +7,20 @@ rule train_classifier:
     output:
         weights=stages.output("train_classifier", "weights"),
         curve=stages.output("train_classifier", "curve"),
-    params:
-        settings=stages.settings("train_classifier"),
-        code=stages.code("train_classifier"),
     log:
         "logs/{dataset}/seed-{seed}/train_classifier/{classifier}.log",
     benchmark:
         "logs/{dataset}/seed-{seed}/train_classifier/{classifier}.tsv"
+    conda:
+        "../envs/workflow.yaml"
     threads: stages.torch_threads
     resources:
         mem_mb=8000,
         runtime=720,
         gpu=stages.gpus,
-    conda:
-        "../envs/workflow.yaml"
+    params:
+        settings=stages.settings("train_classifier"),
+        code=stages.code("train_classifier"),
     message:
         "Training classifier {wildcards.classifier} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
@@ -34,20 +34,20 @@ rule classification:
         unpack(stages.inputs("classification")),
     output:
         scores=stages.output("classification", "scores"),
-    params:
-        settings=stages.settings("classification"),
-        code=stages.code("classification"),
     log:
         "logs/{dataset}/seed-{seed}/classification/{classifier}.log",
     benchmark:
         "logs/{dataset}/seed-{seed}/classification/{classifier}.tsv"
+    conda:
+        "../envs/workflow.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
         gpu=stages.gpus,
-    conda:
-        "../envs/workflow.yaml"
+    params:
+        settings=stages.settings("classification"),
+        code=stages.code("classification"),
     message:
         "Mean average precision of {wildcards.classifier} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
@@ -61,20 +61,20 @@ rule cams:
         unpack(stages.inputs("cams")),
     output:
         cams=stages.output("cams", "cams"),
-    params:
-        settings=stages.settings("cams"),
-        code=stages.code("cams"),
     log:
         "logs/{dataset}/seed-{seed}/cams/{cam}.log",
     benchmark:
         "logs/{dataset}/seed-{seed}/cams/{cam}.tsv"
+    conda:
+        "../envs/workflow.yaml"
     threads: 8
     resources:
         mem_mb=8000,
         runtime=240,
         gpu=stages.gpus,
-    conda:
-        "../envs/workflow.yaml"
+    params:
+        settings=stages.settings("cams"),
+        code=stages.code("cams"),
     message:
         "Class activation maps {wildcards.cam} of {wildcards.dataset}, seed {wildcards.seed}"
     shell:

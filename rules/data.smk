@@ -5,19 +5,19 @@ rule render:
     output:
         images=stages.output("render", "images"),
         truth=stages.output("render", "truth"),
-    params:
-        settings=stages.settings("render"),
-        code=stages.code("render"),
     log:
         "logs/{dataset}/render.log",
     benchmark:
         "logs/{dataset}/render.tsv"
+    conda:
+        "../envs/workflow.yaml"
     threads: 8
     resources:
         mem_mb=2000,
         runtime=30,
-    conda:
-        "../envs/workflow.yaml"
+    params:
+        settings=stages.settings("render"),
+        code=stages.code("render"),
     message:
         "Rendering the scenes of {wildcards.dataset}"
     shell:
@@ -31,19 +31,19 @@ rule index:
         unpack(stages.inputs("index")),
     output:
         index=stages.output("index", "index"),
-    params:
-        settings=stages.settings("index"),
-        code=stages.code("index"),
     log:
         "logs/{dataset}/index.log",
     benchmark:
         "logs/{dataset}/index.tsv"
+    conda:
+        "../envs/workflow.yaml"
     threads: 2
     resources:
         mem_mb=2000,
         runtime=60,
-    conda:
-        "../envs/workflow.yaml"
+    params:
+        settings=stages.settings("index"),
+        code=stages.code("index"),
     message:
         "Checking every image, label and box of {wildcards.dataset}"
     shell:
@@ -57,19 +57,19 @@ rule truth:
         unpack(stages.inputs("truth")),
     output:
         truth=stages.output("truth", "truth"),
-    params:
-        settings=stages.settings("truth"),
-        code=stages.code("truth"),
     log:
         "logs/{dataset}/truth.log",
     benchmark:
         "logs/{dataset}/truth.tsv"
+    conda:
+        "../envs/workflow.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
-    conda:
-        "../envs/workflow.yaml"
+    params:
+        settings=stages.settings("truth"),
+        code=stages.code("truth"),
     message:
         "Reading the truth masks of {wildcards.dataset}"
     shell:

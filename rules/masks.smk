@@ -6,19 +6,19 @@ rule thresholds:
         unpack(stages.inputs("thresholds")),
     output:
         thresholds=stages.output("thresholds", "thresholds"),
-    params:
-        settings=stages.settings("thresholds"),
-        code=stages.code("thresholds"),
     log:
         "logs/{dataset}/seed-{seed}/thresholds/{cam}.log",
     benchmark:
         "logs/{dataset}/seed-{seed}/thresholds/{cam}.tsv"
+    conda:
+        "../envs/workflow.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
-    conda:
-        "../envs/workflow.yaml"
+    params:
+        settings=stages.settings("thresholds"),
+        code=stages.code("thresholds"),
     message:
         "Choosing the threshold of {wildcards.cam} on the held-out split of {wildcards.dataset}, seed {wildcards.seed}"
     shell:
@@ -32,19 +32,19 @@ rule masks:
         unpack(stages.inputs("masks")),
     output:
         masks=stages.output("masks", "masks"),
-    params:
-        settings=stages.settings("masks"),
-        code=stages.code("masks"),
     log:
         "logs/{dataset}/seed-{seed}/masks/{mask}.log",
     benchmark:
         "logs/{dataset}/seed-{seed}/masks/{mask}.tsv"
+    conda:
+        "../envs/workflow.yaml"
     threads: 8
     resources:
         mem_mb=4000,
         runtime=240,
-    conda:
-        "../envs/workflow.yaml"
+    params:
+        settings=stages.settings("masks"),
+        code=stages.code("masks"),
     message:
         "Masks {wildcards.mask} of {wildcards.dataset}, seed {wildcards.seed}"
     shell:

@@ -6,19 +6,19 @@ rule montage:
         unpack(stages.inputs("montage")),
     output:
         montage=stages.output("montage", "montage"),
-    params:
-        settings=stages.settings("montage"),
-        code=stages.code("montage"),
     log:
         "logs/{dataset}/montage/{system}.log",
     benchmark:
         "logs/{dataset}/montage/{system}.tsv"
+    conda:
+        "../envs/workflow.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
-    conda:
-        "../envs/workflow.yaml"
+    params:
+        settings=stages.settings("montage"),
+        code=stages.code("montage"),
     message:
         "Montage of system {wildcards.system} on {wildcards.dataset}"
     shell:
@@ -33,19 +33,19 @@ rule curves:
     output:
         curves=stages.output("curves", "curves"),
         sweep=stages.output("curves", "sweep"),
-    params:
-        settings=stages.settings("curves"),
-        code=stages.code("curves"),
     log:
         "logs/{dataset}/curves.log",
     benchmark:
         "logs/{dataset}/curves.tsv"
+    conda:
+        "../envs/workflow.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
-    conda:
-        "../envs/workflow.yaml"
+    params:
+        settings=stages.settings("curves"),
+        code=stages.code("curves"),
     message:
         "Training curves and threshold sweep of {wildcards.dataset}"
     shell:

@@ -5,20 +5,20 @@ rule train_saliency:
     output:
         weights=stages.output("train_saliency", "weights"),
         curve=stages.output("train_saliency", "curve"),
-    params:
-        settings=stages.settings("train_saliency"),
-        code=stages.code("train_saliency"),
     log:
         "logs/{dataset}/train_saliency/{saliency}.log",
     benchmark:
         "logs/{dataset}/train_saliency/{saliency}.tsv"
+    conda:
+        "../envs/workflow.yaml"
     threads: stages.torch_threads
     resources:
         mem_mb=4000,
         runtime=60,
         gpu=stages.gpus,
-    conda:
-        "../envs/workflow.yaml"
+    params:
+        settings=stages.settings("train_saliency"),
+        code=stages.code("train_saliency"),
     message:
         "Training saliency network {wildcards.saliency}"
     shell:
@@ -31,20 +31,20 @@ rule saliency:
         unpack(stages.inputs("saliency")),
     output:
         saliency=stages.output("saliency", "saliency"),
-    params:
-        settings=stages.settings("saliency"),
-        code=stages.code("saliency"),
     log:
         "logs/{dataset}/saliency/{saliency}.log",
     benchmark:
         "logs/{dataset}/saliency/{saliency}.tsv"
+    conda:
+        "../envs/workflow.yaml"
     threads: 1
     resources:
         mem_mb=3000,
         runtime=120,
         gpu=stages.gpus,
-    conda:
-        "../envs/workflow.yaml"
+    params:
+        settings=stages.settings("saliency"),
+        code=stages.code("saliency"),
     message:
         "Saliency maps {wildcards.saliency} of {wildcards.dataset}"
     shell:

@@ -6,19 +6,19 @@ rule score_saliency:
         unpack(stages.inputs("score_saliency")),
     output:
         scores=stages.output("score_saliency", "scores"),
-    params:
-        settings=stages.settings("score_saliency"),
-        code=stages.code("score_saliency"),
     log:
         "logs/{dataset}/score_saliency/{saliency}.log",
     benchmark:
         "logs/{dataset}/score_saliency/{saliency}.tsv"
+    conda:
+        "../envs/workflow.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
-    conda:
-        "../envs/workflow.yaml"
+    params:
+        settings=stages.settings("score_saliency"),
+        code=stages.code("score_saliency"),
     message:
         "Scoring saliency {wildcards.saliency} of {wildcards.dataset}"
     shell:
@@ -32,19 +32,19 @@ rule score_cams:
         unpack(stages.inputs("score_cams")),
     output:
         scores=stages.output("score_cams", "scores"),
-    params:
-        settings=stages.settings("score_cams"),
-        code=stages.code("score_cams"),
     log:
         "logs/{dataset}/seed-{seed}/score_cams/{cam}.log",
     benchmark:
         "logs/{dataset}/seed-{seed}/score_cams/{cam}.tsv"
+    conda:
+        "../envs/workflow.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
-    conda:
-        "../envs/workflow.yaml"
+    params:
+        settings=stages.settings("score_cams"),
+        code=stages.code("score_cams"),
     message:
         "Scoring class activation maps {wildcards.cam} of {wildcards.dataset}, seed {wildcards.seed}"
     shell:
@@ -58,19 +58,19 @@ rule score_masks:
         unpack(stages.inputs("score_masks")),
     output:
         scores=stages.output("score_masks", "scores"),
-    params:
-        settings=stages.settings("score_masks"),
-        code=stages.code("score_masks"),
     log:
         "logs/{dataset}/seed-{seed}/score_masks/{mask}.log",
     benchmark:
         "logs/{dataset}/seed-{seed}/score_masks/{mask}.tsv"
+    conda:
+        "../envs/workflow.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
-    conda:
-        "../envs/workflow.yaml"
+    params:
+        settings=stages.settings("score_masks"),
+        code=stages.code("score_masks"),
     message:
         "Scoring masks {wildcards.mask} of {wildcards.dataset}, seed {wildcards.seed}"
     shell:
@@ -84,19 +84,19 @@ rule score_predictions:
         unpack(stages.inputs("score_predictions")),
     output:
         scores=stages.output("score_predictions", "scores"),
-    params:
-        settings=stages.settings("score_predictions"),
-        code=stages.code("score_predictions"),
     log:
         "logs/{dataset}/seed-{seed}/score_predictions/{mask}/{segmenter}/{prediction}.log",
     benchmark:
         "logs/{dataset}/seed-{seed}/score_predictions/{mask}/{segmenter}/{prediction}.tsv"
+    conda:
+        "../envs/workflow.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
-    conda:
-        "../envs/workflow.yaml"
+    params:
+        settings=stages.settings("score_predictions"),
+        code=stages.code("score_predictions"),
     message:
         "Scoring predictions {wildcards.mask}/{wildcards.segmenter}/{wildcards.prediction} of {wildcards.dataset}, seed {wildcards.seed}"
     shell:
@@ -112,19 +112,19 @@ rule miou:
         miou=stages.output("miou", "miou"),
         groups=stages.output("miou", "groups"),
         inputs=stages.output("miou", "inputs"),
-    params:
-        settings=stages.settings("miou"),
-        code=stages.code("miou"),
     log:
         "logs/{dataset}/miou.log",
     benchmark:
         "logs/{dataset}/miou.tsv"
+    conda:
+        "../envs/workflow.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        "../envs/workflow.yaml"
+    params:
+        settings=stages.settings("miou"),
+        code=stages.code("miou"),
     message:
         "The table of {wildcards.dataset}"
     shell:

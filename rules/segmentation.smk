@@ -7,20 +7,20 @@ rule train_segmenter:
     output:
         weights=stages.output("train_segmenter", "weights"),
         curve=stages.output("train_segmenter", "curve"),
-    params:
-        settings=stages.settings("train_segmenter"),
-        code=stages.code("train_segmenter"),
     log:
         "logs/{dataset}/seed-{seed}/train_segmenter/{mask}/{segmenter}.log",
     benchmark:
         "logs/{dataset}/seed-{seed}/train_segmenter/{mask}/{segmenter}.tsv"
+    conda:
+        "../envs/workflow.yaml"
     threads: stages.torch_threads
     resources:
         mem_mb=8000,
         runtime=720,
         gpu=stages.gpus,
-    conda:
-        "../envs/workflow.yaml"
+    params:
+        settings=stages.settings("train_segmenter"),
+        code=stages.code("train_segmenter"),
     message:
         "Training segmenter {wildcards.segmenter} on masks {wildcards.mask} of {wildcards.dataset}, seed {wildcards.seed}"
     shell:
@@ -34,20 +34,20 @@ rule predictions:
         unpack(stages.inputs("predictions")),
     output:
         predictions=stages.output("predictions", "predictions"),
-    params:
-        settings=stages.settings("predictions"),
-        code=stages.code("predictions"),
     log:
         "logs/{dataset}/seed-{seed}/predictions/{mask}/{segmenter}/{prediction}.log",
     benchmark:
         "logs/{dataset}/seed-{seed}/predictions/{mask}/{segmenter}/{prediction}.tsv"
+    conda:
+        "../envs/workflow.yaml"
     threads: 8
     resources:
         mem_mb=8000,
         runtime=240,
         gpu=stages.gpus,
-    conda:
-        "../envs/workflow.yaml"
+    params:
+        settings=stages.settings("predictions"),
+        code=stages.code("predictions"),
     message:
         "Predictions {wildcards.prediction} of {wildcards.mask}/{wildcards.segmenter} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:

@@ -78,6 +78,10 @@ def draw_artifact(reader: Reader, ids: Sequence[str], data: DataSet) -> pictures
     beside = data.truth if reader.schema != "truth" else None
     rows = []
     for identifier in ids:
+        if identifier not in data.index.row:
+            raise UserError(
+                f"{data.index.path}: has no image {identifier!r} of {reader.path}; one of them is from another run"
+            )
         image, names = data.images.read(identifier), [classes[label] for label in data.index.classes_of(identifier)]
         found = [pictures.Cell(pictures.shown(image))] if reader.schema != "images" else []
         if beside and identifier in beside:
@@ -116,7 +120,8 @@ def describe_artifact(reader: Reader, ids: Sequence[str]) -> Iterator[str]:
     for identifier in ids:
         yield identifier
         for name, values in reader.read(identifier).items():
-            yield f"    {name:<12} {values.dtype} {' x '.join(map(str, values.shape))}{_range(name, values, about['classes'])}"
+            shape = " x ".join(map(str, values.shape))
+            yield f"    {name:<12} {values.dtype} {shape}{_range(name, values, about['classes'])}"
 
 
 def describe_index(index: Index, ids: Sequence[str]) -> Iterator[str]:
@@ -135,7 +140,7 @@ def describe_weights(path: Path) -> Iterator[str]:
     """Lines: name, type and shape of every layer, and the number of parameters."""
     try:
         with safe_open(path, framework="numpy") as file:
-            layers = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118: the file is no mapping
+            layers = {name: file.get_slice(name) for name in file.keys()}
             shapes = {name: (layer.get_dtype(), tuple(layer.get_shape())) for name, layer in layers.items()}
     except (SafetensorError, OSError) as error:
         raise UserError(
@@ -222,6 +227,7 @@ def _write(out: Path, content: bytes) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m workflow_scripts.inspect", description="Look into any result.")
     parser.add_argument("artifact", type=Path, help=".h5, .safetensors or .curve.csv")
     parser.add_argument("--ids", nargs="+", help="images to show")

@@ -1,4 +1,4 @@
-"""Line plots: the losses of training jobs, and mIoU against the background threshold. Equal content gives equal bytes."""
+"""Line plots: the losses of training jobs, mIoU against the background threshold. Equal content gives equal bytes."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib
 import matplotlib.style
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogLocator
 
 from workflow_scripts.errors import UserError
 
@@ -87,7 +87,8 @@ def _draw_losses(axes, columns: Mapping[str, Sequence[float]]) -> None:
     if every and min(every) > 0 and max(every) > 10 * min(every):
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
+        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        axes.yaxis.set_minor_formatter("{x:g}")
     else:
         axes.set_ylim(bottom=min([0, *every]))
     axes.grid(alpha=0.3)

@@ -1,9 +1,10 @@
 """Run a trained segmentation network on a folder of new images.
 
-    python -m workflow_scripts.predict --weights results/demo/seed-0/segmenters/eps/large_fov.safetensors --images photos --out labels
+    python -m workflow_scripts.predict --images photos --out labels
+        --weights results/demo/seed-0/segmenters/eps/large_fov.safetensors
 
 Writes `{name}.png` for every image, a palette PNG as large as the image whose values are listed in `classes.csv`
-(0 background), and with --overlay `overlays/{name}.png`. The pixels count as stored: an EXIF orientation is not applied.
+(0 background), and with --overlay `overlays/{name}.png`. Pixels count as stored: an EXIF orientation is not applied.
 """
 
 import argparse
@@ -17,11 +18,13 @@ from types import SimpleNamespace
 
 import numpy as np
 from PIL import Image
+from torch import nn
 
 from workflow_scripts import pictures
 from workflow_scripts.artifacts import replaced
 from workflow_scripts.data.images import read_image
 from workflow_scripts.data.index_entries import check_id
+from workflow_scripts.data.transforms import resized, scaled_size
 from workflow_scripts.errors import UserError
 from workflow_scripts.progress import progress
 from workflow_scripts.provenance import read_sidecar, sidecar_path
@@ -54,9 +57,8 @@ def list_images(folder: Path) -> list[Path]:
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
     others = [path.name for path in files if path.suffix.lower() not in SUFFIXES]
     if others:
-        print(
-            f"left out, no images by their names: {', '.join(others[:10])}{f' and {len(others) - 10} more' if len(others) > 10 else ''}"
-        )
+        more = f" and {len(others) - 10} more" if len(others) > 10 else ""
+        print(f"left out, no images by their names: {', '.join(others[:10])}{more}")
     if not images:
         raise UserError(f"{folder}: holds no image; expected files named {', '.join(sorted(SUFFIXES))}")
     by_stem: dict[str, Path] = {}
@@ -98,6 +100,14 @@ def classes_csv(classes: Sequence[str]) -> str:
     return text.getvalue()
 
 
+def predict_label(network: nn.Module, image: np.ndarray, options, longest: int) -> np.ndarray:
+    """Label map uint8 (H, W) of an image uint8 (H, W, 3), which is reduced first if its longer side exceeds `longest`."""
+    height, width = image.shape[:2]
+    reduced = resized(image, *scaled_size(height, width, min(1, longest / max(height, width))))
+    label = soft_prediction(network, reduced, options).argmax(axis=0).astype(np.uint8)
+    return resized(label, height, width, nearest=True)
+
+
 def predict_folder(
     images: Sequence[Path], out: Path, label_of: Callable[[np.ndarray], np.ndarray], overlay: bool
 ) -> list[str]:
@@ -124,6 +134,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line; exit status 1 if any image could not be predicted."""
     parser = argparse.ArgumentParser(
         prog="python -m workflow_scripts.predict", description="Segment a folder of new images."
     )
@@ -136,11 +147,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--scales", type=float, nargs="+", default=[1.0], help="test scales, their predictions are averaged (1)"
     )
     parser.add_argument("--flip", action="store_true", help="also predict the mirrored image")
+    parser.add_argument(
+        "--longest", type=int, default=1024, help="pixels; images with a longer side are predicted reduced to it (1024)"
+    )
     parser.add_argument("--overlay", action="store_true", help="also write the label maps over their images")
     given = parser.parse_args(arguments)
     try:
         if min(given.scales) <= 0:
             raise UserError(f"--scales: {min(given.scales):g} is no scale; give numbers above 0")
+        if given.longest < 1:
+            raise UserError(f"--longest: {given.longest} pixels is no size; give at least 1")
         settings = read_settings(given.weights)
         check_output(given.out, given.images)
         images = list_images(given.images)
@@ -157,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         faults = predict_folder(
             images,
             given.out,
-            lambda image: soft_prediction(network, image, options).argmax(axis=0).astype(np.uint8),
+            lambda image: predict_label(network, image, options, given.longest),
             given.overlay,
         )
     except UserError as error:

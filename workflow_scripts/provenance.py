@@ -17,6 +17,7 @@ def sidecar_path(artifact: str | Path) -> Path:
 
 
 def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file's content, hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

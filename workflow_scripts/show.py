@@ -19,6 +19,7 @@ COLUMNS = (
 
 
 def main(path: str) -> None:
+    """Print the columns that hold something."""
     table = pd.read_csv(path, dtype=str).fillna("")
     kept = [name for name in COLUMNS if (table[name] != "").any()]
     print(table[kept].to_string(index=False))

@@ -74,6 +74,7 @@ def _differences(old, new, where: str = "") -> list[str]:
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m workflow_scripts.verify", description=__doc__.splitlines()[0])
     parser.add_argument("results", type=Path, help="results/{dataset}")
     parser.add_argument("--configfile", nargs="+", default=["config.yaml"], help="as given to snakemake")

@@ -360,17 +360,23 @@ class Plan:
 
     def _curves(self, dataset: str) -> Job:
         data = self._dataset(dataset)
-        curves, sweeps = {}, {}
-        for stage, wildcards in dict.fromkeys(
-            (stage, tuple(items.items())) for system in data.systems for stage, items in self.chain(dataset, system)
-        ):
-            names = dict(wildcards)
-            if stage.startswith("train_"):
-                curves[" ".join(v for k, v in names.items() if k != "dataset")] = self.outputs(stage, names)["curve"]
-            if stage == "cams" and data.use.thresholds is not None:
-                sweeps[names["cam"]] = OUTPUTS["thresholds"]["thresholds"].format(**names)
-        inputs = {"curves": list(curves.values()), "sweeps": list(sweeps.values())}
-        return Job(inputs, {"curves": list(curves), "sweeps": list(sweeps)})
+        curves: dict[str, str] = {}
+        sweeps: dict[str, str] = {}
+        for system in data.systems:
+            for stage, names in self.chain(dataset, system):
+                if stage.startswith("train_"):
+                    parts = (
+                        f"seed {value}" if key == "seed" else value for key, value in names.items() if key != "dataset"
+                    )
+                    curves[self.outputs(stage, names)["curve"]] = ", ".join(parts)
+                if stage == "cams" and data.use.thresholds is not None:
+                    for seed in data.seeds:
+                        path = OUTPUTS["thresholds"]["thresholds"].format(dataset=dataset, seed=seed, cam=names["cam"])
+                        sweeps[path] = names["cam"]
+        return Job(
+            {"curves": list(curves), "sweeps": list(sweeps)},
+            {"curves": [*curves.values()], "sweeps": [*sweeps.values()]},
+        )
 
     # Systems
 

@@ -169,6 +169,7 @@ def merge(base: Mapping, change: Mapping) -> dict:
 
 
 def read_yaml(path: str | Path) -> dict:
+    """The mapping that a YAML file holds; anything else is the user's error."""
     try:
         data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

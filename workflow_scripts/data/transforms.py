@@ -25,7 +25,7 @@ def resized(image: np.ndarray, height: int, width: int, nearest: bool = False) -
     """Resize uint8 (H, W[, 3]) by Pillow: bicubic with antialiasing, or nearest for labels."""
     if image.shape[:2] == (height, width):
         return image
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.NEAREST if nearest else Image.BICUBIC))
+    return np.array(Image.fromarray(image).resize((width, height), Image.NEAREST if nearest else Image.BICUBIC))
 
 
 def scaled_size(height: int, width: int, scale: float) -> tuple[int, int]:
@@ -42,7 +42,7 @@ class Placement:
 
 
 def place(height: int, width: int, crop: int, rng: np.random.Generator) -> Placement:
-    """Random crop; an image smaller than the crop goes to a random place on an empty canvas (the published code of AffinityNet and EPS)."""
+    """Random crop; an image smaller than the crop goes to a random place on an empty canvas (PSA and EPS code)."""
     slices = []
     for side in (height, width):
         space = side - crop

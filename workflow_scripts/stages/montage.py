@@ -21,17 +21,16 @@ def representative(index: Index, split: str, count: int) -> list[str]:
     The split is cut into equal parts; each part gives the image whose labels were shown least by the parts before, the
     one nearest to its middle where several are equal.
     """
-    ids, seen, chosen = index.split(split), set(), []
+    ids = index.split(split)
+    labels = [set(index.classes_of(identifier).tolist()) for identifier in ids]
+    chosen: list[str] = []
+    seen: set[int] = set()
     for part in np.array_split(np.arange(len(ids)), max(1, min(count, len(ids)))) if ids else ():
-        middle = part[len(part) // 2]
-
-        def merit(position: int) -> tuple[float, int]:
-            labels = set(index.classes_of(ids[position]).tolist())
-            return len(labels - seen) / max(1, len(labels)), -abs(position - middle)
-
-        best = ids[max(part.tolist(), key=merit)]
-        chosen.append(best)
-        seen |= set(index.classes_of(best).tolist())
+        unseen = [len(labels[place] - seen) / max(1, len(labels[place])) for place in part]
+        off_middle = np.abs(np.arange(len(part)) - len(part) // 2)
+        best = int(part[np.lexsort((off_middle, np.negative(unseen)))[0]])
+        chosen.append(ids[best])
+        seen |= labels[best]
     return chosen
 
 

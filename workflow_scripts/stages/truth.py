@@ -30,7 +30,8 @@ def main(job: Job) -> None:
                 continue
             if arrays["label"].shape != index.size_of(identifier):
                 faults.add(
-                    f"truth of {identifier!r}: mask is {_shown(arrays['label'].shape)}, its image {_shown(index.size_of(identifier))} (H x W); restore the mask"
+                    f"truth of {identifier!r}: mask is {_shown(arrays['label'].shape)}, "
+                    f"its image {_shown(index.size_of(identifier))} (H x W); restore the mask"
                 )
                 continue
             artifact.put(identifier, **arrays)
