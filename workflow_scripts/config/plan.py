@@ -7,7 +7,6 @@ here, so that there is one answer. Nothing is computed and no file of results is
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from workflow_scripts.config import blocks, sources
 from workflow_scripts.config.fingerprint import canonical, code_digest, fingerprint
@@ -206,9 +205,9 @@ class Plan:
             "index": self._index_path(dataset),
             "images": self._images(dataset),
             "saliency": self._saliency_path(dataset, block),
-            "initial": _initial(block.initial),
         }
         settings = {"block": block.model_dump(exclude={"saliency"}), "seed": int(seed)} | self._training(dataset, data)
+        settings["initial_digest"] = self._initial(dataset, block.initial)
         settings["split"] = data.use.train
         if isinstance(block, blocks.EpsClassifier):
             for name in block.options.predefined_background:
@@ -272,11 +271,11 @@ class Plan:
             "index": self._index_path(dataset),
             "images": self._images(dataset),
             "masks": OUTPUTS["masks"]["masks"].format(dataset=dataset, seed=seed, mask=mask),
-            "initial": _initial(block.initial),
         }
         settings = {"block": block.model_dump(), "seed": int(seed), "split": data.use.train} | self._training(
             dataset, data
         )
+        settings["initial_digest"] = self._initial(dataset, block.initial)
         return Job(inputs, settings, (f"segmentation.{block.network}", f"networks.{block.backbone.name}"))
 
     def _predictions(self, dataset: str, seed: str, mask: str, segmenter: str, prediction: str) -> Job:
@@ -513,6 +512,15 @@ class Plan:
             self._sources[key] = sources.digest(dataset, self._dataset(dataset), what, folder)
         return self._sources[key]
 
+    def _initial(self, dataset: str, initial: str) -> str | None:
+        """Digest of the file of initial weights; those that torchvision downloads have its own checksum."""
+        if initial in {"random", "imagenet"}:
+            return None
+        key = (dataset, "initial", initial)
+        if key not in self._sources:
+            self._sources[key] = sources.digest_of(dataset, [initial])
+        return self._sources[key]
+
     def _index_path(self, dataset: str) -> str:
         return OUTPUTS["index"]["index"].format(dataset=dataset)
 
@@ -537,7 +545,3 @@ class Plan:
 def _network(block: blocks.Classifier) -> dict:
     """What of a classifier's block is needed to build its network again."""
     return block.model_dump(include={"method", "backbone", "options"})
-
-
-def _initial(initial: str) -> str | list[str]:
-    return [] if initial in {"random", "imagenet"} else str(Path(initial))

@@ -19,7 +19,11 @@ def digest(name: str, dataset: blocks.Dataset, what: str, folder: str | None = N
     """Digest of the files behind `what`: images (with labels and lists), truth, or saliency (in `folder`)."""
     if isinstance(dataset, blocks.SyntheticDataset) and what != "saliency":
         return ""
-    paths = sorted({str(path) for path in _files(dataset, what, folder)})
+    return digest_of(name, sorted({str(path) for path in _files(dataset, what, folder)}))
+
+
+def digest_of(name: str, paths: list[str]) -> str:
+    """Digest of the files' names and contents; a missing file has a digest too, its stage will name it."""
     known = _Known(Path("results") / name / ".sources.json")
     with ThreadPoolExecutor(8) as pool:
         digests = list(pool.map(known.digest, paths))

@@ -12,20 +12,20 @@ from workflow_scripts.artifacts import replaced
 from workflow_scripts.errors import UserError
 
 
-def load_initial(network: nn.Module, initial: str, path: str | None) -> None:
+def load_initial(network: nn.Module, initial: str) -> None:
     """Fill a backbone with its initial weights.
 
     Args:
         network: a backbone of `networks`; its `imagenet()` gives torchvision's state dict, `ignored` names the layers
             of a checkpoint that it does not have (the classifier of ImageNet).
-        initial: "random", "imagenet", or a path (then `path` is it).
+        initial: "random", "imagenet", or the path of a state dict.
 
     Raises:
         UserError: missing file, pickled code, or layers that do not fit, each named.
     """
     if initial == "random":
         return
-    state = network.imagenet() if initial == "imagenet" else read_state(path)
+    state = network.imagenet() if initial == "imagenet" else read_state(initial)
     state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
     state = {name: value for name, value in state.items() if not name.startswith(network.ignored)}
     load_strictly(network, state, initial)
