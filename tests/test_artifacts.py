@@ -4,8 +4,6 @@ import functools
 import multiprocessing
 import os
 import pickle
-import subprocess
-import sys
 
 import h5py
 import numpy as np
@@ -246,21 +244,12 @@ def test_a_mistake_of_the_user_comes_through_the_workers(workers):
     assert not [child for child in multiprocessing.active_children() if child.name.startswith("SpawnProcess")]
 
 
-def test_workers_compute_with_one_thread():
-    """In a process of its own, as the environment is inherited."""
-    program = (
-        "import os, functools\n"
-        "from workflow_scripts.parallel import ordered_map\n"
-        "from tests.test_artifacts import threads_of\n"
-        "if __name__ == '__main__':\n"
-        "    print(list(ordered_map(functools.partial(int, 0), threads_of, range(2), 2)))\n"
-    )
-    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
-    assert result.stdout.strip() == "[(1, '1'), (1, '1')]", result.stderr
-
-
 def threads_of(state: int, item: int) -> tuple[int, str]:
     import torch
 
     return torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]
+
+
+def test_workers_compute_with_one_thread(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert list(ordered_map(functools.partial(int, 0), threads_of, range(2), 2)) == [(1, "1"), (1, "1")]

@@ -1,0 +1,107 @@
+"""The small demo, run once by Snakemake and shared by all tests, and the ways to run and question a copy of it."""
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+SOURCES = Path(__file__).resolve().parent.parent
+PARTS = ("Snakefile", "config.yaml", "configs", "envs", "profiles", "rules", "workflow_scripts", "tests/small.yaml")
+SMALL = ("config.yaml", "tests/small.yaml")
+TARGETS = ("results/demo/miou.csv", "results/demo/pictures/done.txt")
+
+# Snakemake's own command line, with every job that it would run printed as rule and wildcards.
+DRY_RUN = """
+import json, sys
+from snakemake.cli import main
+from snakemake.logging import logger
+
+def tell(record):
+    if hasattr(record, "rule_name") and hasattr(record, "wildcards"):
+        print("JOB", json.dumps([record.rule_name, dict(record.wildcards)]), flush=True)
+    return True
+
+logger.addFilter(tell)
+main(sys.argv[1:])
+"""
+
+
+def environment() -> dict[str, str]:
+    """As in a shell with the virtual environment active; the tree in question is the only one on Python's path."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"PATH": path}
+
+
+def python(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess:
+    """Run `python arguments` in a folder, output as text."""
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
+
+
+def run(
+    folder: Path, *targets: str, configfiles: Iterable[str | Path] = SMALL, cores: int = 2, options: Iterable[str] = ()
+) -> subprocess.CompletedProcess:
+    """Run Snakemake in a folder; the caller looks at `returncode`."""
+    arguments = ["-m", "snakemake", "--cores", cores, *options, "--configfile", *configfiles, "--", *targets]
+    return python(folder, *map(str, arguments))
+
+
+def dry_run(
+    folder: Path, *targets: str, configfiles: Iterable[str | Path] = SMALL, options: Iterable[str] = ()
+) -> list[tuple[str, str]]:
+    """Jobs that Snakemake would run: (rule, values of its wildcards but the data set, joined by '/'), sorted.
+
+    So ("cams", "0/eps") is the cam `eps` of seed 0. Without targets, those of the small demo.
+    """
+    arguments = ["--dry-run", "--cores", "1", *options, "--configfile", *configfiles, "--", *(targets or TARGETS)]
+    done = python(folder, "-c", DRY_RUN, *arguments)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    lines = [line.removeprefix("JOB ") for line in done.stdout.splitlines() if line.startswith("JOB ")]
+    jobs = [(rule, "/".join(v for k, v in wildcards.items() if k != "dataset")) for rule, wildcards in map(json.loads, lines)]
+    assert len(set(jobs)) == len(jobs)
+    return sorted(jobs)
+
+
+def copy_sources(folder: Path) -> Path:
+    """Copy what the workflow consists of, without results."""
+    for part in PARTS:
+        (folder / part).parent.mkdir(parents=True, exist_ok=True)
+        if (SOURCES / part).is_dir():
+            shutil.copytree(SOURCES / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(SOURCES / part, folder / part)
+    return folder
+
+
+def copy_tree(tree: Path, folder: Path) -> Path:
+    """Copy a whole tree with times, results and Snakemake's memory."""
+    return Path(shutil.copytree(tree, folder, symlinks=True))
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory, request) -> Path:
+    """Sources with the results of the small demo, not to be written to; made once, whatever the number of workers."""
+    shared = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):  # under xdist, the folder above is common to all workers
+        shared = shared.parent
+    folder, finished = shared / "tree", shared / "tree-finished"
+    with open(shared / "tree-lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not finished.exists():
+            assert not folder.exists(), "the small demo failed before, in this session; see there"
+            done = run(copy_sources(folder), *TARGETS)
+            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+            finished.touch()
+    return folder
+
+
+@pytest.fixture
+def clone(tree, tmp_path) -> Path:
+    """A copy of `tree` of the test's own, to change."""
+    return copy_tree(tree, tmp_path / "clone")
