@@ -6,7 +6,7 @@ export PATH := $(BIN):$(PATH)
 .PHONY: demo test lint schema clean
 
 demo: .venv/.workflow
-	snakemake --cores all results/demo/miou.csv results/demo/pictures/done.txt
+	snakemake --cores all --quiet host reason -- results/demo/miou.csv results/demo/pictures/done.txt
 	@python -m workflow_scripts.show results/demo/miou.csv
 	@echo "Table: results/demo/miou.csv   Pictures: results/demo/pictures/*.png   Logs: logs/demo/"
 

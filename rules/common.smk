@@ -18,4 +18,4 @@ wildcard_constraints:
     mask=r"[A-Za-z0-9]\w*",
     segmenter=r"[A-Za-z0-9]\w*",
     prediction=r"[A-Za-z0-9]\w*",
-    system=r"[A-Za-z0-9]\w*",
+    system=r"(?!(?:curves|thresholds)\.png)[A-Za-z0-9]\w*",  # rule curves makes these pictures

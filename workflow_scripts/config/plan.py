@@ -381,7 +381,7 @@ class Plan:
 
     def chain(self, dataset: str, system: str, seed: int | None = None) -> list[tuple[str, dict[str, str]]]:
         """The stages of a system that leave an artifact, in order, for one seed (the first, if not said)."""
-        data, block = self._dataset(dataset), self.config.systems[system]
+        data, block = self._dataset(dataset), self.config.system(system)
         first = {"dataset": dataset, "seed": str((data.segmentation_seeds or data.seeds)[0] if seed is None else seed)}
         stages: list[tuple[str, dict[str, str]]] = []
         cam = block.cam or getattr(self.config.block(dataset, "masks", block.mask), "cam", None)
@@ -405,7 +405,7 @@ class Plan:
 
     def rows(self, dataset: str, system: str) -> list[dict]:
         """The rows of one system in the table: stage, prediction, split, scores of every seed, published figure."""
-        data, block = self._dataset(dataset), self.config.systems[system]
+        data, block = self._dataset(dataset), self.config.system(system)
         rows: list[dict] = []
 
         def add(stage: str, rule: str, split: str, names: dict, **more) -> None:

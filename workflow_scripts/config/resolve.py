@@ -58,6 +58,11 @@ class Config:
             raise UserError(f"config: no data set {name!r}, {nearest(name, self.datasets)}")
         return self.datasets[name]
 
+    def system(self, name: str) -> blocks.System:
+        if name not in self.systems:
+            raise UserError(f"config: no system {name!r}, {nearest(name, self.systems)}")
+        return self.systems[name]
+
     def block(self, dataset: str, kind: str, name: str) -> BaseModel:
         """The block of that kind and name as the data set sees it."""
         self.dataset(dataset)
@@ -127,6 +132,8 @@ class Config:
         for system in dataset.systems:
             if system not in self.systems:
                 raise UserError(f"{where}.systems: no system {system!r}, {nearest(system, self.systems)}")
+            if system in {"curves", "thresholds"}:
+                raise UserError(f"{where}.systems: {system!r} is the name of another picture, call the system otherwise")
         if not dataset.seeds:
             raise UserError(f"{where}.seeds: empty, name at least one")
         if not set(dataset.segmentation_seeds or ()) <= set(dataset.seeds):
@@ -138,7 +145,7 @@ class Config:
 
 
 def order_splits(splits: Mapping[str, blocks.Split], where: str) -> list[str]:
-    """Names of the splits, each after those it is made from."""
+    """Names of the splits, each after those it is made from, whatever the order of keys."""
     done: list[str] = []
 
     def visit(name: str, path: tuple[str, ...]) -> None:
@@ -151,7 +158,7 @@ def order_splits(splits: Mapping[str, blocks.Split], where: str) -> list[str]:
                 visit(other, (*path, name))
         done.append(name)
 
-    for name in splits:
+    for name in sorted(splits):
         visit(name, ())
     return done
 
@@ -216,15 +223,15 @@ def _typed(type_, data: dict, where: str):
         return TypeAdapter(type_).validate_python(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        # Locations of tagged unions hold the tag, which the user never wrote.
+        # Only what the user wrote, or left out: locations of tagged unions hold the tag too.
         location, inside = [], data
         for part in first["loc"]:
-            if isinstance(inside, dict) and part not in inside and first["type"] != "missing":
-                continue
-            if isinstance(inside, dict) and part not in inside and part != first["loc"][-1]:
-                continue
-            location.append(str(part))
-            inside = inside[part] if isinstance(inside, dict) and part in inside else inside
+            written = range(len(inside)) if isinstance(inside, list) else inside if isinstance(inside, dict) else ()
+            if part in written:
+                inside = inside[part]
+                location.append(str(part))
+        if first["type"] == "missing":
+            location.append(str(first["loc"][-1]))
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "missing":
             message = "missing, and no base gives it"

@@ -17,18 +17,14 @@ def schema() -> dict:
         part = TypeAdapter(type_).json_schema(ref_template="#/$defs/{model}")
         definitions |= part.pop("$defs", {})
         properties[section] = {"type": "object", "additionalProperties": part}
-    for definition in (
-        *definitions.values(),
-        properties["systems"]["additionalProperties"],
-        properties["cams"]["additionalProperties"],
-    ):
+    parts = [part["additionalProperties"] for part in properties.values()]
+    for definition in (*definitions.values(), *(part for part in parts if "properties" in part)):
         definition.pop("required", None)
-        definition.setdefault("properties", {})["base"] = {
-            "type": "string",
-            "description": "block of the same kind to inherit from",
-        }
-    for part in properties.values():
-        _allow_partial(part["additionalProperties"])
+        known = {key: _or_null(part) for key, part in definition.get("properties", {}).items()}
+        definition["additionalProperties"] = {"type": "null"}  # a key that only the base's type has, taken away
+        definition["properties"] = known | {"base": {"type": "string", "description": "block to inherit from"}}
+    for part in parts:
+        _allow_partial(part)
     return HEADER | {"type": "object", "properties": properties, "additionalProperties": False, "$defs": definitions}
 
 
@@ -37,6 +33,12 @@ def _allow_partial(part: dict) -> None:
     if "oneOf" in part:
         part["anyOf"] = part.pop("oneOf")
         part.pop("discriminator", None)
+
+
+def _or_null(part: dict) -> dict:
+    """Null takes an inherited key away."""
+    about = {key: part.pop(key) for key in ("title", "description", "default") if key in part}
+    return {"anyOf": [part, {"type": "null"}]} | about
 
 
 if __name__ == "__main__":

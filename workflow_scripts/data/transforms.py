@@ -17,7 +17,7 @@ STANDARD_DEVIATION = (0.229, 0.224, 0.225)
 
 def normalise(image: np.ndarray) -> Tensor:
     """uint8 (H, W, 3) RGB -> float32 (3, H, W), ImageNet mean 0 and standard deviation 1."""
-    tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float().div_(255)
+    tensor = torch.from_numpy(np.array(image, order="C")).permute(2, 0, 1).float().div_(255)
     return (tensor - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STANDARD_DEVIATION)[:, None, None]
 
 

@@ -38,6 +38,19 @@ class Backbone(KeepsBatchNorm):
     def forward(self, images: Tensor) -> Tensor:
         return self.features(images)
 
+    @property
+    def tap_channels(self) -> tuple[int, int, int]:
+        return 32, 96, 1280
+
+    def taps(self, images: Tensor) -> list[Tensor]:
+        """Three feature maps of rising depth at the backbone's stride, for stride 8."""
+        maps, features = [], images
+        for number, layer in enumerate(self.features):
+            features = layer(features)
+            if number in (6, 13, 18):
+                maps.append(features)
+        return maps
+
     def imagenet(self) -> dict[str, Tensor]:
         """torchvision's ImageNet weights, downloaded with its own checksum on first use."""
         return MobileNet_V2_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)

@@ -49,5 +49,18 @@ class Backbone(KeepsBatchNorm):
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(relu(self.stem_norm(self.stem(images))))
 
+    @property
+    def tap_channels(self) -> tuple[int, int, int]:
+        return 64, 128, 128
+
+    def taps(self, images: Tensor) -> list[Tensor]:
+        """Three feature maps of rising depth at the backbone's stride, for stride 8."""
+        features = relu(self.stem_norm(self.stem(images)))
+        maps = []
+        for layer in self.layers:
+            features = layer(features)
+            maps.append(features)
+        return maps[1:]
+
     def imagenet(self) -> dict[str, Tensor]:
         raise UserError("config: backbone tiny has no ImageNet weights; set initial: random")

@@ -3,7 +3,7 @@
 import csv
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -58,8 +58,12 @@ def train(
         prefetch_factor=4,
         multiprocessing_context="fork" if where.type == "cpu" else "spawn",
     )
+    random = torch.get_rng_state()
+    batches = iter(loader)  # draws from torch's generator, which a resumed run did when it began
+    if start:
+        torch.set_rng_state(random)
     clock = time.monotonic()
-    for iteration, batch in enumerate(loader, start):
+    for iteration, batch in enumerate(_one_line(batches), start):
         batch = {name: value.to(where, non_blocking=True) for name, value in batch.items()}
         batch["image"] = batch["image"].to(memory_format=torch.channels_last)
         with autocast(where, recipe.precision):
@@ -86,6 +90,14 @@ def train(
     _write_curve(curve, record.rows)
     network.eval()
     state_path.unlink(missing_ok=True)
+
+
+def _one_line(batches: Iterator) -> Iterator:
+    """The batches; a mistake found in the loading process arrives with its stack trace, which is cut off."""
+    try:
+        yield from batches
+    except UserError as error:
+        raise UserError(str(error).rpartition("UserError: ")[2].strip()) from None
 
 
 @dataclass
