@@ -25,6 +25,7 @@ schema: .venv/.workflow
 	python -m workflow_scripts.config.schema > docs/config.schema.json
 
 .venv/.workflow: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@

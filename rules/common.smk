@@ -15,6 +15,7 @@ wildcard_constraints:
     saliency=r"[A-Za-z0-9]\w*",
     classifier=r"[A-Za-z0-9]\w*",
     cam=r"[A-Za-z0-9]\w*",
+    affinity=r"[A-Za-z0-9]\w*",
     mask=r"[A-Za-z0-9]\w*",
     segmenter=r"[A-Za-z0-9]\w*",
     prediction=r"[A-Za-z0-9]\w*",

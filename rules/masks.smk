@@ -1,4 +1,4 @@
-"""Pseudo masks from class activation maps."""
+"""Pseudo masks from class activation maps: thresholds, affinities, random walk, dense CRF."""
 
 
 rule thresholds:
@@ -27,6 +27,61 @@ rule thresholds:
         " --thresholds-to {output.thresholds:q} > {log:q} 2>&1"
 
 
+rule affinity_labels:
+    input:
+        unpack(stages.inputs("affinity_labels")),
+    output:
+        labels=stages.output("affinity_labels", "labels"),
+    log:
+        "logs/{dataset}/seed-{seed}/affinity_labels/{affinity}.log",
+    benchmark:
+        "logs/{dataset}/seed-{seed}/affinity_labels/{affinity}.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: 8
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        settings=stages.settings("affinity_labels"),
+        code=stages.code("affinity_labels"),
+    message:
+        "Affinity labels {wildcards.affinity} of {wildcards.dataset}, seed {wildcards.seed}"
+    shell:
+        "python -m workflow_scripts.stages.affinity_labels --settings {params.settings:q} --code {params.code}"
+        " --workers {threads}"
+        " --index {input.index:q} --images {input.images:q} --cams {input.cams:q}"
+        " --labels-to {output.labels:q} > {log:q} 2>&1"
+
+
+rule train_affinity:
+    input:
+        unpack(stages.inputs("train_affinity")),
+    output:
+        weights=stages.output("train_affinity", "weights"),
+        curve=stages.output("train_affinity", "curve"),
+    log:
+        "logs/{dataset}/seed-{seed}/train_affinity/{affinity}.log",
+    benchmark:
+        "logs/{dataset}/seed-{seed}/train_affinity/{affinity}.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: stages.torch_threads
+    resources:
+        mem_mb=11000,
+        runtime=720,
+        gpu=stages.gpus,
+    params:
+        settings=stages.settings("train_affinity"),
+        code=stages.code("train_affinity"),
+    message:
+        "Training affinity network {wildcards.affinity} on {wildcards.dataset}, seed {wildcards.seed}"
+    shell:
+        "python -m workflow_scripts.stages.train_affinity --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        " --index {input.index:q} --images {input.images:q} --labels {input.labels:q}"
+        " --weights-to {output.weights:q} --curve-to {output.curve:q} > {log:q} 2>&1"
+
+
 rule masks:
     input:
         unpack(stages.inputs("masks")),
@@ -50,5 +105,5 @@ rule masks:
     shell:
         "python -m workflow_scripts.stages.masks --settings {params.settings:q} --code {params.code}"
         " --workers {threads}"
-        " --index {input.index:q} --images {input.images:q} --cams {input.cams:q} --thresholds {input.thresholds:q} --truth {input.truth:q}"
+        " --index {input.index:q} --images {input.images:q} --cams {input.cams:q} --thresholds {input.thresholds:q} --truth {input.truth:q} --affinity {input.affinity:q}"
         " --masks-to {output.masks:q} > {log:q} 2>&1"

@@ -63,7 +63,10 @@ def dry_run(
     done = python(folder, "-c", DRY_RUN, *arguments)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     lines = [line.removeprefix("JOB ") for line in done.stdout.splitlines() if line.startswith("JOB ")]
-    jobs = [(rule, "/".join(v for k, v in wildcards.items() if k != "dataset")) for rule, wildcards in map(json.loads, lines)]
+    jobs = [
+        (rule, "/".join(v for k, v in wildcards.items() if k != "dataset"))
+        for rule, wildcards in map(json.loads, lines)
+    ]
     assert len(set(jobs)) == len(jobs)
     return sorted(jobs)
 

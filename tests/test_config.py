@@ -253,7 +253,11 @@ WRONG = {
     "name that starts with _": ("systems._eps", {"mask": "eps"}, "config: systems: '_eps' is no name: "),
     # References
     "saliency": ("classifiers.eps.saliency", "suplied", "config: classifiers.eps.saliency: saliency has no block"),
-    "classifier": ("cams.eps.classifier", "epps", "config: cams.eps.classifier: classifiers has no block 'epps', did you"),
+    "classifier": (
+        "cams.eps.classifier",
+        "epps",
+        "config: cams.eps.classifier: classifiers has no block 'epps', did you",
+    ),
     "cam": ("masks.eps.cam", "epps", "config: masks.eps.cam: cams has no block 'epps', did you mean 'eps'?"),
     "prediction": (
         "predictions.multi_crf.prediction",
@@ -298,8 +302,16 @@ WRONG = {
         {"base": "demo", "systems": ["curves"]},
         "config: datasets.voc.systems: 'curves' is the name of another picture",
     ),
-    "split in use": ("datasets.voc.use.masks", "trian", "config: datasets.voc.use.masks: no split 'trian', did you mean"),
-    "evaluation split": ("datasets.voc.use.evaluation", ["vall"], "config: datasets.voc.use.evaluation: no split 'vall'"),
+    "split in use": (
+        "datasets.voc.use.masks",
+        "trian",
+        "config: datasets.voc.use.masks: no split 'trian', did you mean",
+    ),
+    "evaluation split": (
+        "datasets.voc.use.evaluation",
+        ["vall"],
+        "config: datasets.voc.use.evaluation: no split 'vall'",
+    ),
     "split of another": (
         "datasets.voc.splits.thresholds.of",
         "tain",
@@ -361,7 +373,9 @@ def plan_error(raw: dict, dataset: str) -> str:
 def test_a_predefined_class_that_the_data_set_lacks(raw):
     put(raw, "datasets.demo.systems", ["eps_predefined"])
     message = plan_error(raw, "demo")
-    assert message.startswith("config: classifiers.eps_predefined.options.predefined_background: data set 'demo' has no ")
+    assert message.startswith(
+        "config: classifiers.eps_predefined.options.predefined_background: data set 'demo' has no "
+    )
     assert "'sofa'" in message
 
 

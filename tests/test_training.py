@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from workflow_scripts import methods, networks, segmentation
+from workflow_scripts import methods, segmentation
 from workflow_scripts.artifacts import create
 from workflow_scripts.data.index import Images, read_index, write_index
 from workflow_scripts.data.index_entries import Entry

@@ -180,6 +180,34 @@ class Cam(Block):
     precision: Literal["float32", "bfloat16"]
 
 
+# Affinities
+
+
+class AffinityLabels(Block):
+    """Alphas of the background (1 - max score)^alpha: a low one leaves sure objects, a high one sure background."""
+
+    low: PositiveFloat
+    high: PositiveFloat
+    crf: DenseCrf
+
+
+class AffinityRecipe(Recipe):
+    jitter: Jitter
+
+
+class Affinity(Block):
+    network: Literal["affinity_net"]
+    cam: Name = Field(description="whose maps give the labels")
+    labels: AffinityLabels
+    backbone: Backbone
+    initial: str = Field(description="as of a classifier")
+    head: Literal[448, 896] = Field(description="channels: of the published code, or of the papers")
+    distance: Literal["mean", "sum"] = Field(description="of features, over channels: published code, or papers")
+    radius: PositiveInt = Field(description="of the pairs, feature cells")
+    precision: Literal["float32", "bfloat16"] = Field(description="of the features that the walk follows")
+    recipe: AffinityRecipe
+
+
 # Masks
 
 
@@ -211,11 +239,32 @@ class LearntMask(Block):
     crf: DenseCrf | None = None
 
 
+class RandomWalkMask(Block):
+    rule: Literal["random_walk"]
+    cam: Name
+    affinity: Name
+    alpha: PositiveFloat | None = Field(None, description="background (1 - max score)^alpha; or, instead,")
+    threshold: Share | None = Field(None, description="constant background score")
+    hard: bool = Field(description="the arg-max walks, not the soft maps")
+    beta: PositiveFloat = Field(description="power of the affinities")
+    log_steps: PositiveInt = Field(description="the walk has 2^log_steps steps")
+    border: Literal["published", "padded"] = Field(
+        description="cells near the border lose neighbours, or keep those that exist"
+    )
+    crf: DenseCrf | None = None
+
+    @model_validator(mode="after")
+    def _one_background(self) -> "RandomWalkMask":
+        if (self.alpha is None) == (self.threshold is None):
+            raise ValueError("a random walk has a background by alpha or by threshold, one of them")
+        return self
+
+
 class TruthMask(Block):
     rule: Literal["truth"]
 
 
-Mask = Annotated[ConstantMask | LearntMask | TruthMask, Discriminator("rule")]
+Mask = Annotated[ConstantMask | LearntMask | RandomWalkMask | TruthMask, Discriminator("rule")]
 
 # Segmentation
 
@@ -355,6 +404,7 @@ KINDS: dict[str, Any] = {
     "saliency": Saliency,
     "classifiers": AnyClassifier,
     "cams": Cam,
+    "affinities": Affinity,
     "masks": Mask,
     "segmenters": Segmenter,
     "predictions": Prediction,

@@ -30,6 +30,11 @@ OUTPUTS: dict[str, dict[str, str]] = {
     "classification": {"scores": "results/{dataset}/seed-{seed}/scores/classifiers/{classifier}.json"},
     "cams": {"cams": "results/{dataset}/seed-{seed}/cams/{cam}.h5"},
     "thresholds": {"thresholds": "results/{dataset}/seed-{seed}/thresholds/{cam}.json"},
+    "affinity_labels": {"labels": "results/{dataset}/seed-{seed}/affinities/{affinity}.labels.h5"},
+    "train_affinity": {
+        "weights": "results/{dataset}/seed-{seed}/affinities/{affinity}.safetensors",
+        "curve": "results/{dataset}/seed-{seed}/affinities/{affinity}.curve.csv",
+    },
     "masks": {"masks": "results/{dataset}/seed-{seed}/masks/{mask}.h5"},
     "train_segmenter": {
         "weights": "results/{dataset}/seed-{seed}/segmenters/{mask}/{segmenter}.safetensors",
@@ -246,11 +251,35 @@ class Plan:
         }
         return Job(inputs, {"dataset": dataset, "split": data.use.thresholds})
 
+    def _affinity_labels(self, dataset: str, seed: str, affinity: str) -> Job:
+        data, block = self._dataset(dataset), self.config.block(dataset, "affinities", affinity)
+        cams = OUTPUTS["cams"]["cams"].format(dataset=dataset, seed=seed, cam=block.cam)
+        inputs = {"index": self._index_path(dataset), "images": self._images(dataset), "cams": cams}
+        settings = {"dataset": dataset, "split": data.use.train, "labels": block.labels.model_dump()}
+        return Job(inputs, settings | {"cell": block.backbone.stride})
+
+    def _train_affinity(self, dataset: str, seed: str, affinity: str) -> Job:
+        data, block = self._dataset(dataset), self.config.block(dataset, "affinities", affinity)
+        labels = OUTPUTS["affinity_labels"]["labels"].format(dataset=dataset, seed=seed, affinity=affinity)
+        inputs = {"index": self._index_path(dataset), "images": self._images(dataset), "labels": labels}
+        settings = {"block": block.model_dump(exclude={"cam", "labels"}), "seed": int(seed)} | self._training(
+            dataset, data
+        )
+        settings |= {"split": data.use.train, "initial_digest": self._initial(dataset, block.initial)}
+        return Job(inputs, settings, (f"refine.{block.network}", f"networks.{block.backbone.name}"))
+
     def _masks(self, dataset: str, seed: str, mask: str) -> Job:
         data, block = self._dataset(dataset), self.config.block(dataset, "masks", mask)
         settings: dict = {"dataset": dataset, "splits": self._mask_splits(data, seed)}
         settings["block"] = block.model_dump(exclude={"cam"}, exclude_none=True)
-        inputs: dict = {"index": self._index_path(dataset), "images": [], "cams": [], "thresholds": [], "truth": []}
+        inputs: dict = {
+            "index": self._index_path(dataset),
+            "images": [],
+            "cams": [],
+            "thresholds": [],
+            "truth": [],
+            "affinity": [],
+        }
         if isinstance(block, blocks.TruthMask):
             inputs["truth"] = OUTPUTS["truth"]["truth"].format(dataset=dataset)
             return Job(inputs, settings)
@@ -261,9 +290,17 @@ class Plan:
                     f"config: masks.{mask}.threshold: data set {dataset!r} has no split for it in use.thresholds"
                 )
             inputs["thresholds"] = OUTPUTS["thresholds"]["thresholds"].format(dataset=dataset, seed=seed, cam=block.cam)
+        modules = ["refine.background", *(["refine.dense_crf"] if block.crf else [])]
+        if isinstance(block, blocks.RandomWalkMask):
+            affinity = self.config.block(dataset, "affinities", block.affinity)
+            weights = OUTPUTS["train_affinity"]["weights"].format(dataset=dataset, seed=seed, affinity=block.affinity)
+            inputs |= {"affinity": weights, "images": self._images(dataset)}
+            settings["block"] = block.model_dump(exclude={"cam", "affinity"}, exclude_none=True)
+            settings["affinity"] = affinity.model_dump(exclude={"cam", "labels", "initial", "recipe"})
+            modules += ["refine.walks", f"refine.{affinity.network}", f"networks.{affinity.backbone.name}"]
         if block.crf:
             inputs["images"] = self._images(dataset)
-        return Job(inputs, settings, ("refine.background", *(("refine.dense_crf",) if block.crf else ())))
+        return Job(inputs, settings, tuple(modules))
 
     def _train_segmenter(self, dataset: str, seed: str, mask: str, segmenter: str) -> Job:
         data, block = self._dataset(dataset), self.config.block(dataset, "segmenters", segmenter)
@@ -395,6 +432,9 @@ class Plan:
                     stages.append(("train_saliency", names))
                 stages.append(("saliency", names))
             stages += [("train_classifier", {**first, "classifier": classifier}), ("cams", {**first, "cam": cam})]
+        affinity = getattr(self.config.block(dataset, "masks", block.mask), "affinity", None) if block.mask else None
+        if affinity:
+            stages += [(stage, {**first, "affinity": affinity}) for stage in ("affinity_labels", "train_affinity")]
         if block.mask:
             stages.append(("masks", {**first, "mask": block.mask}))
         if block.segmenter:
@@ -486,6 +526,10 @@ class Plan:
                 )
             for cam in names["cams"]:
                 yield from ((stage, {**seeded, "cam": cam}) for stage in ("cams", "thresholds", "score_cams"))
+            for affinity in names["affinities"]:
+                yield from (
+                    (stage, {**seeded, "affinity": affinity}) for stage in ("affinity_labels", "train_affinity")
+                )
             for mask in names["masks"]:
                 yield from ((stage, {**seeded, "mask": mask}) for stage in ("masks", "score_masks"))
                 for segmenter in names["segmenters"]:

@@ -16,7 +16,8 @@ from workflow_scripts.errors import UserError
 REFERENCES = {
     "classifiers": {"saliency": "saliency"},
     "cams": {"classifier": "classifiers"},
-    "masks": {"cam": "cams"},
+    "affinities": {"cam": "cams"},
+    "masks": {"cam": "cams", "affinity": "affinities"},
     "predictions": {"prediction": "predictions"},
     "systems": {"cam": "cams", "mask": "masks", "segmenter": "segmenters", "predictions": "predictions"},
 }
@@ -133,7 +134,9 @@ class Config:
             if system not in self.systems:
                 raise UserError(f"{where}.systems: no system {system!r}, {nearest(system, self.systems)}")
             if system in {"curves", "thresholds"}:
-                raise UserError(f"{where}.systems: {system!r} is the name of another picture, call the system otherwise")
+                raise UserError(
+                    f"{where}.systems: {system!r} is the name of another picture, call the system otherwise"
+                )
         if not dataset.seeds:
             raise UserError(f"{where}.seeds: empty, name at least one")
         if not set(dataset.segmentation_seeds or ()) <= set(dataset.seeds):

@@ -44,3 +44,10 @@ def to_label(probabilities: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Arg-max over (K + 1, H, W), background first, as uint8 (H, W): 0 background, class + 1 else."""
     values = np.concatenate([[0], classes + 1]).astype(np.uint8)
     return values[probabilities.argmax(axis=0)]
+
+
+def block_mean(maps: np.ndarray, cell: int) -> np.ndarray:
+    """Mean over blocks of cell x cell pixels: (L, H, W) -> (L, ceil(H / cell), ceil(W / cell)), outside counts as 0."""
+    labels, height, width = maps.shape
+    padded = np.pad(maps, ((0, 0), (0, -height % cell), (0, -width % cell)))
+    return padded.reshape(labels, padded.shape[1] // cell, cell, padded.shape[2] // cell, cell).mean(axis=(2, 4))

@@ -1,6 +1,7 @@
-"""Pseudo masks by the rule of a block: constant or learnt background, a dense CRF on either, or the truth itself."""
+"""Pseudo masks by the rule of a block: constant or learnt background, random walk, a dense CRF after any, or the truth."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ class State:
     truth: Reader | None
     block: SimpleNamespace
     threshold: float | None
+    walk: Callable[[np.ndarray, np.ndarray], np.ndarray] | None
 
 
 def make_state(job: Job) -> State:
@@ -36,7 +38,10 @@ def make_state(job: Job) -> State:
         threshold = json.loads(Path(inputs.thresholds).read_text())["threshold"]
     cams = Reader(inputs.cams, "cam", settings.dataset) if inputs.cams else None
     truth = Reader(inputs.truth, "truth", settings.dataset) if inputs.truth else None
-    return State(Images(index, inputs.images), cams, truth, settings.block, threshold)
+    walk = (
+        plugin("refine", "walks").load(settings.affinity, inputs.affinity, settings.block) if inputs.affinity else None
+    )
+    return State(Images(index, inputs.images), cams, truth, settings.block, threshold, walk)
 
 
 def mask_of(state: State, identifier: str) -> np.ndarray:
@@ -47,7 +52,9 @@ def mask_of(state: State, identifier: str) -> np.ndarray:
     maps = state.cams.read(identifier)
     size = state.images.index.size_of(identifier)
     scores = background.upsampled(maps["scores"], *size)
-    if state.block.rule == "learnt":
+    if state.walk:
+        probabilities = state.walk(state.images.read(identifier), scores)
+    elif state.block.rule == "learnt":
         if "background" not in maps:
             raise UserError(
                 f"{state.cams.path}: no learnt background of {identifier!r}; use rule 'constant' for this method"
@@ -68,7 +75,7 @@ def main(job: Job) -> None:
     settings = job.settings
     index = read_index(job.inputs.index, settings.dataset)
     ids = index.split(*settings.splits)
-    workers = job.workers if getattr(settings.block, "crf", None) else 1
+    workers = job.workers if getattr(settings.block, "crf", None) or job.inputs.affinity else 1
     with create(
         job.outputs.masks, "mask", dataset=settings.dataset, split="+".join(settings.splits), classes=index.classes
     ) as artifact:
@@ -78,4 +85,4 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    run(main, inputs=("index", "images", "cams", "thresholds", "truth"), outputs=("masks",))
+    run(main, inputs=("index", "images", "cams", "thresholds", "truth", "affinity"), outputs=("masks",))

@@ -1,0 +1,46 @@
+"""AffinityNet (Ahn and Kwak, CVPR 2018): features whose distance tells whether neighbouring positions share a class."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import elu
+
+from workflow_scripts.refine.affinity import affinity_loss, pair_affinity, pair_labels
+
+# Channels taken from the three feature maps: the published code, and the paper (as the EPS reproduction describes it).
+HEADS = {448: (64, 128, 256), 896: (128, 256, 512)}
+
+
+class AffinityNetwork(nn.Module):
+    """Three feature maps of a backbone, each reduced by a 1x1 layer, joined and mixed by another; ELU after each.
+
+    Args:
+        backbone: of stride 8, with `taps` and `tap_channels`.
+        options: `head` (448 or 896 channels), `distance` ("mean" or "sum" over channels), `radius` in feature cells.
+    """
+
+    def __init__(self, backbone: nn.Module, options):
+        super().__init__()
+        self.backbone, self.options = backbone, options
+        widths = HEADS[options.head]
+        self.reduce = nn.ModuleList(
+            nn.Conv2d(channels, width, 1, bias=False)
+            for channels, width in zip(backbone.tap_channels, widths, strict=True)
+        )
+        self.mix = nn.Conv2d(sum(widths), sum(widths), 1, bias=False)
+        for layer in self.reduce:
+            nn.init.kaiming_normal_(layer.weight)
+        nn.init.xavier_uniform_(self.mix.weight, gain=4)
+
+    def new_parameters(self) -> list[nn.Parameter]:
+        """Parameters without initial weights, trained at the head's rate."""
+        return [*self.reduce.parameters(), *self.mix.parameters()]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> features (B, 448 or 896, H / 8, W / 8)."""
+        taps = [elu(layer(tap)) for layer, tap in zip(self.reduce, self.backbone.taps(images), strict=True)]
+        return elu(self.mix(torch.cat(taps, dim=1)))
+
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The affinity loss; the batch holds `image` (B, 3, H, W) and `label` (B, H / 8, W / 8) uint8, 255 unknown."""
+        affinity = pair_affinity(self(batch["image"]).float(), self.options.radius, self.options.distance)
+        return {"affinity": affinity_loss(affinity, *pair_labels(batch["label"], self.options.radius))}

@@ -1,0 +1,74 @@
+"""Random walks of soft maps along learnt affinities, from an image and its maps to label probabilities at image size."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from torch.nn.functional import interpolate
+
+from workflow_scripts import networks
+from workflow_scripts.data.transforms import normalise
+from workflow_scripts.data.weights import load_weights
+from workflow_scripts.plugins import plugin
+from workflow_scripts.refine.background import block_mean, constant_background
+from workflow_scripts.refine.random_walk import propagate
+from workflow_scripts.training.device import autocast, device
+
+Walk = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def build(affinity: SimpleNamespace) -> torch.nn.Module:
+    """The affinity network of a block, weights random."""
+    return plugin("refine", affinity.network).AffinityNetwork(networks.build(**vars(affinity.backbone)), affinity)
+
+
+def load(affinity: SimpleNamespace, weights: str, block: SimpleNamespace) -> Walk:
+    """The walk of a mask block: (image, object scores) -> probabilities, background first.
+
+    Args:
+        affinity: settings of the affinity network.
+        weights: its trained weights.
+        block: `alpha` or `threshold` of the background, `hard`, `beta`, `log_steps`, `border`.
+    """
+    network = build(affinity)
+    load_weights(network, weights)
+    network.to(device(), memory_format=torch.channels_last).eval()
+
+    @torch.inference_mode()
+    def walk(image: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        start = start_scores(scores, block)
+        cell = network.backbone.stride
+        pooled = torch.from_numpy(block_mean(start, cell)).to(device())
+        height, width = pooled.shape[1] * cell, pooled.shape[2] * cell
+        inputs = torch.zeros(1, 3, height, width)
+        inputs[0, :, : image.shape[0], : image.shape[1]] = normalise(image)
+        with autocast(device(), affinity.precision):
+            features = network(inputs.to(device()).contiguous(memory_format=torch.channels_last))
+        walked = propagate(
+            pooled, features[0].float(), affinity.radius, block.beta, block.log_steps, affinity.distance, block.border
+        )
+        full = interpolate(walked[None].float(), size=(height, width), mode="bilinear", align_corners=False)[0]
+        return full[:, : image.shape[0], : image.shape[1]].cpu().numpy()
+
+    return walk
+
+
+def start_scores(scores: np.ndarray, block: SimpleNamespace) -> np.ndarray:
+    """What walks: maps divided by their maxima below their background, or, where `hard`, the arg-max of these.
+
+    Args:
+        scores: (K, H, W), >= 0.
+        block: the background is (1 - max score)^`alpha`, or the constant `threshold`.
+
+    Returns:
+        float32 (K + 1, H, W), background first.
+    """
+    stack = constant_background(scores, getattr(block, "threshold", 0.0))
+    if hasattr(block, "alpha"):
+        stack[0] = (1 - stack[1:].max(axis=0, initial=0)) ** block.alpha
+    if block.hard:
+        hard = np.zeros_like(stack)
+        np.put_along_axis(hard, stack.argmax(axis=0)[None], 1, axis=0)
+        return hard
+    return stack
