@@ -83,6 +83,7 @@ class Schedule(Block):
     )
     momentum: Share = Field(description="SGD momentum, or AdamW beta 1")
     weight_decay: NonNegativeFloat
+    warm_up: NonNegativeInt = Field(description="steps over which the rate rises to its initial value")
     poly_power: NonNegativeFloat = Field(description="exponent of the polynomial decay to zero; 0 keeps the rate")
     poly_every: PositiveInt = Field(description="steps between updates of the rate")
     precision: Literal["float32", "bfloat16"] = Field(description="of the forward pass; weights stay float32")

@@ -39,6 +39,7 @@ def build(network: nn.Module, recipe) -> tuple[torch.optim.Optimizer, torch.opti
         optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999))
 
     def factor(step: int) -> float:
-        return poly(step, recipe.iterations, recipe.poly_power, recipe.poly_every)
+        rise = min(1.0, (step + 1) / (recipe.warm_up + 1))
+        return rise * poly(step, recipe.iterations, recipe.poly_power, recipe.poly_every)
 
     return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
