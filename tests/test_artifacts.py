@@ -244,12 +244,19 @@ def test_a_mistake_of_the_user_comes_through_the_workers(workers):
     assert not [child for child in multiprocessing.active_children() if child.name.startswith("SpawnProcess")]
 
 
-def threads_of(state: int, item: int) -> tuple[int, str]:
+def torch_module():
     import torch
 
-    return torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]
+    return torch
 
 
-def test_workers_compute_with_one_thread(monkeypatch):
+def threads_of(state, item: int) -> int:
+    return state.get_num_threads()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_networks_compute_with_one_thread(monkeypatch, workers):
+    """Threads decide bytes, and Snakemake sets these variables to the cores that a job got."""
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert list(ordered_map(functools.partial(int, 0), threads_of, range(2), 2)) == [(1, "1"), (1, "1")]
+    monkeypatch.setenv("MKL_NUM_THREADS", "2")
+    assert list(ordered_map(torch_module, threads_of, range(2), workers)) == [1, 1]

@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 import yaml
 
+from workflow_scripts.config import systems
 from workflow_scripts.config.fingerprint import canonical
 from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.resolve import Config, merge, read_yaml
@@ -449,7 +450,7 @@ def test_every_system_of_every_data_set_can_be_planned(overlay, tmp_path, monkey
             assert json.loads(plan.settings(stage, wildcards)) is not None
             assert re.fullmatch("[0-9a-f]{32}", plan.code(stage, wildcards))
         assert made >= set(plan.targets(name))
-        stages = {row["stage"] for system in config.dataset(name).systems for row in plan.rows(name, system)}
+        stages = {row["stage"] for system in config.dataset(name).systems for row in systems.rows(config, name, system)}
         assert stages == {"cam", "mask", "segmentation", "segmentation_crf"}
 
 

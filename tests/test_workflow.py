@@ -120,7 +120,7 @@ def test_nothing_temporary_is_left(tree):
     assert {path.name for path in tree.iterdir()} == {*expected, "results", "logs", ".snakemake"}
     left = [path.name for folder in ("results", "logs") for path in (tree / folder).rglob("*") if path.is_file()]
     assert not [name for name in left if name.startswith(".") or name.endswith((".tmp", ".state"))]
-    assert not list((tree / ".snakemake" / "locks").iterdir())
+    assert not list((tree / ".snakemake").glob("locks/*"))
 
 
 def test_every_artifact_of_the_plan_is_there_with_its_sidecar_and_no_other(tree, plan):
@@ -197,7 +197,7 @@ def test_only_truth_scores_tables_and_what_asks_for_truth_is_made_from_it(plan):
         path: job for path, job in below.items() if not job[0].startswith("score_") and job[0] not in {"miou", "curves"}
     }
     assert {
-        (stage, *(v for k, v in wildcards.items() if k not in {"dataset", "seed"}))
+        (stage, *sorted(v for k, v in wildcards.items() if k not in {"dataset", "seed"}))
         for stage, wildcards in named.values()
     } == {
         ("truth",),
@@ -205,8 +205,8 @@ def test_only_truth_scores_tables_and_what_asks_for_truth_is_made_from_it(plan):
         ("thresholds", "eps"),
         ("masks", "eps_chosen"),
         ("masks", "truth"),
-        ("train_segmenter", "truth", "large_fov"),
-        ("predictions", "truth", "large_fov", "single"),
+        ("train_segmenter", "large_fov", "truth"),
+        ("predictions", "large_fov", "single", "truth"),
         *(("montage", system) for system in plan.config.dataset("demo").systems),
     }
 

@@ -49,9 +49,9 @@ def ordered_map(
 
 def _start(make_state: Callable[[], Any], function: Callable) -> None:
     global _state, _function
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
     _state, _function = make_state(), function
+    if "torch" in sys.modules:  # only now, as making the state may be what imports it
+        sys.modules["torch"].set_num_threads(1)
 
 
 def _apply(item: Any) -> Any:

@@ -8,53 +8,11 @@ import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from workflow_scripts.config import blocks, sources
+from workflow_scripts.config import blocks, sources, systems
 from workflow_scripts.config.fingerprint import canonical, code_digest, fingerprint
+from workflow_scripts.config.outputs import OUTPUTS
 from workflow_scripts.config.resolve import Config, order_splits
 from workflow_scripts.errors import UserError
-
-# Where each stage writes. The name of an artifact is the name of its block.
-OUTPUTS: dict[str, dict[str, str]] = {
-    "render": {"images": "results/{dataset}/rendered/images.h5", "truth": "results/{dataset}/rendered/truth.h5"},
-    "index": {"index": "results/{dataset}/index.h5"},
-    "truth": {"truth": "results/{dataset}/truth.h5"},
-    "train_saliency": {
-        "weights": "results/{dataset}/saliency/{saliency}.safetensors",
-        "curve": "results/{dataset}/saliency/{saliency}.curve.csv",
-    },
-    "saliency": {"saliency": "results/{dataset}/saliency/{saliency}.h5"},
-    "train_classifier": {
-        "weights": "results/{dataset}/seed-{seed}/classifiers/{classifier}.safetensors",
-        "curve": "results/{dataset}/seed-{seed}/classifiers/{classifier}.curve.csv",
-    },
-    "classification": {"scores": "results/{dataset}/seed-{seed}/scores/classifiers/{classifier}.json"},
-    "cams": {"cams": "results/{dataset}/seed-{seed}/cams/{cam}.h5"},
-    "thresholds": {"thresholds": "results/{dataset}/seed-{seed}/thresholds/{cam}.json"},
-    "affinity_labels": {"labels": "results/{dataset}/seed-{seed}/affinities/{affinity}.labels.h5"},
-    "train_affinity": {
-        "weights": "results/{dataset}/seed-{seed}/affinities/{affinity}.safetensors",
-        "curve": "results/{dataset}/seed-{seed}/affinities/{affinity}.curve.csv",
-    },
-    "masks": {"masks": "results/{dataset}/seed-{seed}/masks/{mask}.h5"},
-    "train_segmenter": {
-        "weights": "results/{dataset}/seed-{seed}/segmenters/{mask}/{segmenter}.safetensors",
-        "curve": "results/{dataset}/seed-{seed}/segmenters/{mask}/{segmenter}.curve.csv",
-    },
-    "predictions": {"predictions": "results/{dataset}/seed-{seed}/predictions/{mask}/{segmenter}/{prediction}.h5"},
-    "score_saliency": {"scores": "results/{dataset}/scores/saliency/{saliency}.json"},
-    "score_cams": {"scores": "results/{dataset}/seed-{seed}/scores/cams/{cam}.json"},
-    "score_masks": {"scores": "results/{dataset}/seed-{seed}/scores/masks/{mask}.json"},
-    "score_predictions": {
-        "scores": "results/{dataset}/seed-{seed}/scores/predictions/{mask}/{segmenter}/{prediction}.json"
-    },
-    "miou": {
-        "miou": "results/{dataset}/miou.csv",
-        "groups": "results/{dataset}/miou_by_group.csv",
-        "inputs": "results/{dataset}/inputs.csv",
-    },
-    "montage": {"montage": "results/{dataset}/pictures/{system}.png"},
-    "curves": {"curves": "results/{dataset}/pictures/curves.png", "sweep": "results/{dataset}/pictures/thresholds.png"},
-}
 
 
 @dataclass(frozen=True)
@@ -128,8 +86,8 @@ class Plan:
         return [OUTPUTS["miou"]["miou"].format(dataset=dataset), *self.pictures(dataset)]
 
     def pictures(self, dataset: str) -> list[str]:
-        systems = self.config.dataset(dataset).systems
-        montages = [OUTPUTS["montage"]["montage"].format(dataset=dataset, system=system) for system in systems]
+        names = self.config.dataset(dataset).systems
+        montages = [OUTPUTS["montage"]["montage"].format(dataset=dataset, system=name) for name in names]
         return [*(path.format(dataset=dataset) for path in OUTPUTS["curves"].values()), *montages]
 
     # Stages
@@ -364,15 +322,15 @@ class Plan:
 
     def _miou(self, dataset: str) -> Job:
         data = self._dataset(dataset)
-        rows = [row for system in data.systems for row in self.rows(dataset, system)]
-        others = self._other_scores(dataset)
+        rows = [row for system in data.systems for row in systems.rows(self.config, dataset, system)]
+        others = systems.given(self.config, dataset)
         inputs = [path for row in rows for path in row["scores"]] + [path for row in others for path in row["scores"]]
         settings = {"dataset": dataset, "classes": list(data.classes), "rows": rows, "inputs": others}
         return Job({"scores": list(dict.fromkeys(inputs))}, settings)
 
     def _montage(self, dataset: str, system: str) -> Job:
         data = self._dataset(dataset)
-        chain = self.chain(dataset, system)
+        chain = systems.chain(self.config, dataset, system)
         columns, paths = [], []
         for stage, wildcards in chain:
             if stage in {"saliency", "cams", "masks", "predictions"}:
@@ -399,7 +357,7 @@ class Plan:
         curves: dict[str, str] = {}
         sweeps: dict[str, str] = {}
         for system in data.systems:
-            for stage, names in self.chain(dataset, system):
+            for stage, names in systems.chain(self.config, dataset, system):
                 if stage.startswith("train_"):
                     parts = (
                         f"seed {value}" if key == "seed" else value for key, value in names.items() if key != "dataset"
@@ -413,97 +371,6 @@ class Plan:
             {"curves": list(curves), "sweeps": list(sweeps)},
             {"curves": [*curves.values()], "sweeps": [*sweeps.values()]},
         )
-
-    # Systems
-
-    def chain(self, dataset: str, system: str, seed: int | None = None) -> list[tuple[str, dict[str, str]]]:
-        """The stages of a system that leave an artifact, in order, for one seed (the first, if not said)."""
-        data, block = self._dataset(dataset), self.config.system(system)
-        first = {"dataset": dataset, "seed": str((data.segmentation_seeds or data.seeds)[0] if seed is None else seed)}
-        stages: list[tuple[str, dict[str, str]]] = []
-        cam = block.cam or getattr(self.config.block(dataset, "masks", block.mask), "cam", None)
-        if cam:
-            classifier = self.config.block(dataset, "cams", cam).classifier
-            saliency = getattr(self.config.block(dataset, "classifiers", classifier), "saliency", None)
-            if saliency:
-                detector = self.config.block(dataset, "saliency", saliency)
-                names = {"dataset": dataset, "saliency": saliency}
-                if isinstance(detector, blocks.NetworkSaliency):
-                    stages.append(("train_saliency", names))
-                stages.append(("saliency", names))
-            stages += [("train_classifier", {**first, "classifier": classifier}), ("cams", {**first, "cam": cam})]
-        affinity = getattr(self.config.block(dataset, "masks", block.mask), "affinity", None) if block.mask else None
-        if affinity:
-            stages += [(stage, {**first, "affinity": affinity}) for stage in ("affinity_labels", "train_affinity")]
-        if block.mask:
-            stages.append(("masks", {**first, "mask": block.mask}))
-        if block.segmenter:
-            names = {**first, "mask": block.mask, "segmenter": block.segmenter}
-            stages.append(("train_segmenter", names))
-            stages += [("predictions", {**names, "prediction": prediction}) for prediction in block.predictions]
-        return stages
-
-    def rows(self, dataset: str, system: str) -> list[dict]:
-        """The rows of one system in the table: stage, prediction, split, scores of every seed, published figure."""
-        data, block = self._dataset(dataset), self.config.system(system)
-        rows: list[dict] = []
-
-        def add(stage: str, rule: str, split: str, names: dict, **more) -> None:
-            seeds = data.seeds if stage in {"cam", "mask"} else data.segmentation_seeds or data.seeds
-            paths = [OUTPUTS[rule]["scores"].format(**names, dataset=dataset, seed=seed) for seed in seeds]
-            published = [
-                item.model_dump(include={"miou", "source"})
-                for item in block.published
-                if (item.dataset, item.split, item.stage) == (dataset, split, stage)
-            ]
-            rows.append(
-                {"system": system, "stage": stage, "split": split, "scores": paths, "published": published} | more
-            )
-
-        mask = self.config.block(dataset, "masks", block.mask) if block.mask else None
-        cam = block.cam or getattr(mask, "cam", None)
-        if cam:
-            add("cam", "score_cams", data.use.masks, {"cam": cam}, threshold_from=data.use.thresholds or "config")
-        if mask is not None:
-            threshold = getattr(mask, "threshold", None)
-            held_out = isinstance(threshold, blocks.HeldOutThreshold)
-            source = data.use.thresholds if held_out else "config" if threshold is not None else None
-            more: dict = {"threshold_from": source, "threshold": None if held_out else threshold}
-            if held_out:
-                more["thresholds_of"] = cam
-            add("mask", "score_masks", data.use.masks, {"mask": block.mask}, **more)
-        for prediction in block.predictions:
-            crf = isinstance(self.config.block(dataset, "predictions", prediction), blocks.CrfPrediction)
-            names = {"mask": block.mask, "segmenter": block.segmenter, "prediction": prediction}
-            for split in data.use.evaluation:
-                add(
-                    "segmentation_crf" if crf else "segmentation",
-                    "score_predictions",
-                    split,
-                    names,
-                    prediction=prediction,
-                )
-        return rows
-
-    def _other_scores(self, dataset: str) -> list[dict]:
-        """Saliency and classifier scores: the quality of what the systems are given."""
-        data = self._dataset(dataset)
-        rows: dict[tuple, dict] = {}
-        for system in data.systems:
-            for stage, names in self.chain(dataset, system):
-                if stage == "saliency":
-                    paths = [OUTPUTS["score_saliency"]["scores"].format(**names)]
-                    rows[stage, names["saliency"]] = {"kind": "saliency", "name": names["saliency"], "scores": paths}
-                elif stage == "train_classifier":
-                    paths = [
-                        OUTPUTS["classification"]["scores"].format(**{**names, "seed": seed}) for seed in data.seeds
-                    ]
-                    rows[stage, names["classifier"]] = {
-                        "kind": "classifier",
-                        "name": names["classifier"],
-                        "scores": paths,
-                    }
-        return list(rows.values())
 
     # Shared parts
 

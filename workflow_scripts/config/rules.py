@@ -6,7 +6,8 @@ are one string each.
 
 from collections.abc import Callable
 
-from workflow_scripts.config.plan import OUTPUTS, Plan
+from workflow_scripts.config.outputs import OUTPUTS
+from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.resolve import Config
 
 

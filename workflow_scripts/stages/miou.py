@@ -32,7 +32,7 @@ def main(job: Job) -> None:
             "split": row.split,
             "images": splits[0]["images"],
             "seeds": len(scores),
-            "threshold": _threshold(row, scores),
+            "threshold": _threshold(row, [*scores, *(read[path] for path in getattr(row, "threshold_in", []))]),
             "threshold_from": getattr(row, "threshold_from", None),
             "miou": f"{per_seed.mean():.2f}",
             "miou_std": _spread(per_seed),

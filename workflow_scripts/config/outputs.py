@@ -1,0 +1,43 @@
+"""Where each stage writes. The name of an artifact is the name of its block."""
+
+OUTPUTS: dict[str, dict[str, str]] = {
+    "render": {"images": "results/{dataset}/rendered/images.h5", "truth": "results/{dataset}/rendered/truth.h5"},
+    "index": {"index": "results/{dataset}/index.h5"},
+    "truth": {"truth": "results/{dataset}/truth.h5"},
+    "train_saliency": {
+        "weights": "results/{dataset}/saliency/{saliency}.safetensors",
+        "curve": "results/{dataset}/saliency/{saliency}.curve.csv",
+    },
+    "saliency": {"saliency": "results/{dataset}/saliency/{saliency}.h5"},
+    "train_classifier": {
+        "weights": "results/{dataset}/seed-{seed}/classifiers/{classifier}.safetensors",
+        "curve": "results/{dataset}/seed-{seed}/classifiers/{classifier}.curve.csv",
+    },
+    "classification": {"scores": "results/{dataset}/seed-{seed}/scores/classifiers/{classifier}.json"},
+    "cams": {"cams": "results/{dataset}/seed-{seed}/cams/{cam}.h5"},
+    "thresholds": {"thresholds": "results/{dataset}/seed-{seed}/thresholds/{cam}.json"},
+    "affinity_labels": {"labels": "results/{dataset}/seed-{seed}/affinities/{affinity}.labels.h5"},
+    "train_affinity": {
+        "weights": "results/{dataset}/seed-{seed}/affinities/{affinity}.safetensors",
+        "curve": "results/{dataset}/seed-{seed}/affinities/{affinity}.curve.csv",
+    },
+    "masks": {"masks": "results/{dataset}/seed-{seed}/masks/{mask}.h5"},
+    "train_segmenter": {
+        "weights": "results/{dataset}/seed-{seed}/segmenters/{mask}/{segmenter}.safetensors",
+        "curve": "results/{dataset}/seed-{seed}/segmenters/{mask}/{segmenter}.curve.csv",
+    },
+    "predictions": {"predictions": "results/{dataset}/seed-{seed}/predictions/{mask}/{segmenter}/{prediction}.h5"},
+    "score_saliency": {"scores": "results/{dataset}/scores/saliency/{saliency}.json"},
+    "score_cams": {"scores": "results/{dataset}/seed-{seed}/scores/cams/{cam}.json"},
+    "score_masks": {"scores": "results/{dataset}/seed-{seed}/scores/masks/{mask}.json"},
+    "score_predictions": {
+        "scores": "results/{dataset}/seed-{seed}/scores/predictions/{mask}/{segmenter}/{prediction}.json"
+    },
+    "miou": {
+        "miou": "results/{dataset}/miou.csv",
+        "groups": "results/{dataset}/miou_by_group.csv",
+        "inputs": "results/{dataset}/inputs.csv",
+    },
+    "montage": {"montage": "results/{dataset}/pictures/{system}.png"},
+    "curves": {"curves": "results/{dataset}/pictures/curves.png", "sweep": "results/{dataset}/pictures/thresholds.png"},
+}

@@ -1,0 +1,93 @@
+"""Systems: named chains of blocks, the rows that they have in the table, and what they are given."""
+
+from workflow_scripts.config import blocks
+from workflow_scripts.config.outputs import OUTPUTS
+from workflow_scripts.config.resolve import Config
+
+
+def chain(config: Config, dataset: str, system: str, seed: int | None = None) -> list[tuple[str, dict[str, str]]]:
+    """The stages of a system that leave an artifact, in order, for one seed (the first, if not said)."""
+    data, block = config.dataset(dataset), config.system(system)
+    first = {"dataset": dataset, "seed": str((data.segmentation_seeds or data.seeds)[0] if seed is None else seed)}
+    stages: list[tuple[str, dict[str, str]]] = []
+    cam = block.cam or getattr(config.block(dataset, "masks", block.mask), "cam", None)
+    if cam:
+        classifier = config.block(dataset, "cams", cam).classifier
+        saliency = getattr(config.block(dataset, "classifiers", classifier), "saliency", None)
+        if saliency:
+            detector = config.block(dataset, "saliency", saliency)
+            names = {"dataset": dataset, "saliency": saliency}
+            if isinstance(detector, blocks.NetworkSaliency):
+                stages.append(("train_saliency", names))
+            stages.append(("saliency", names))
+        stages += [("train_classifier", {**first, "classifier": classifier}), ("cams", {**first, "cam": cam})]
+    affinity = getattr(config.block(dataset, "masks", block.mask), "affinity", None) if block.mask else None
+    if affinity:
+        stages += [(stage, {**first, "affinity": affinity}) for stage in ("affinity_labels", "train_affinity")]
+    if block.mask:
+        stages.append(("masks", {**first, "mask": block.mask}))
+    if block.segmenter:
+        names = {**first, "mask": block.mask, "segmenter": block.segmenter}
+        stages.append(("train_segmenter", names))
+        stages += [("predictions", {**names, "prediction": prediction}) for prediction in block.predictions]
+    return stages
+
+
+def rows(config: Config, dataset: str, system: str) -> list[dict]:
+    """The rows of one system in the table: stage, prediction, split, scores of every seed, published figure."""
+    data, block = config.dataset(dataset), config.system(system)
+    rows: list[dict] = []
+
+    def add(stage: str, rule: str, split: str, names: dict, **more) -> None:
+        seeds = data.seeds if stage in {"cam", "mask"} else data.segmentation_seeds or data.seeds
+        paths = [OUTPUTS[rule]["scores"].format(**names, dataset=dataset, seed=seed) for seed in seeds]
+        published = [
+            item.model_dump(include={"miou", "source"})
+            for item in block.published
+            if (item.dataset, item.split, item.stage) == (dataset, split, stage)
+        ]
+        rows.append({"system": system, "stage": stage, "split": split, "scores": paths, "published": published} | more)
+
+    mask = config.block(dataset, "masks", block.mask) if block.mask else None
+    cam = block.cam or getattr(mask, "cam", None)
+    if cam:
+        add("cam", "score_cams", data.use.masks, {"cam": cam}, threshold_from=data.use.thresholds or "config")
+    if mask is not None:
+        threshold = getattr(mask, "threshold", None)
+        held_out = isinstance(threshold, blocks.HeldOutThreshold)
+        source = data.use.thresholds if held_out else "config" if threshold is not None else None
+        more: dict = {"threshold_from": source, "threshold": None if held_out else threshold}
+        if held_out:
+            more["threshold_in"] = next(row["scores"] for row in rows if row["stage"] == "cam")
+        add("mask", "score_masks", data.use.masks, {"mask": block.mask}, **more)
+    for prediction in block.predictions:
+        crf = isinstance(config.block(dataset, "predictions", prediction), blocks.CrfPrediction)
+        names = {"mask": block.mask, "segmenter": block.segmenter, "prediction": prediction}
+        for split in data.use.evaluation:
+            add(
+                "segmentation_crf" if crf else "segmentation",
+                "score_predictions",
+                split,
+                names,
+                prediction=prediction,
+            )
+    return rows
+
+
+def given(config: Config, dataset: str) -> list[dict]:
+    """Saliency and classifier scores: the quality of what the systems are given."""
+    data = config.dataset(dataset)
+    rows: dict[tuple, dict] = {}
+    for system in data.systems:
+        for stage, names in chain(config, dataset, system):
+            if stage == "saliency":
+                paths = [OUTPUTS["score_saliency"]["scores"].format(**names)]
+                rows[stage, names["saliency"]] = {"kind": "saliency", "name": names["saliency"], "scores": paths}
+            elif stage == "train_classifier":
+                paths = [OUTPUTS["classification"]["scores"].format(**{**names, "seed": seed}) for seed in data.seeds]
+                rows[stage, names["classifier"]] = {
+                    "kind": "classifier",
+                    "name": names["classifier"],
+                    "scores": paths,
+                }
+    return list(rows.values())
