@@ -196,17 +196,37 @@ class AffinityRecipe(Recipe):
     jitter: Jitter
 
 
+class IrnLabels(Block):
+    """Constant background scores: a high one leaves sure objects, a low one sure background."""
+
+    foreground: Share
+    background: Share
+    crf: DenseCrf
+
+
 class Affinity(Block):
-    network: Literal["affinity_net"]
     cam: Name = Field(description="whose maps give the labels")
-    labels: AffinityLabels
     backbone: Backbone
     initial: str = Field(description="as of a classifier")
+    radius: PositiveInt = Field(description="of the training pairs, cells of the network's output")
+    precision: Literal["float32", "bfloat16"] = Field(description="of the network when the walk follows it")
+
+
+class AffinityNet(Affinity):
+    network: Literal["affinity_net"]
+    labels: AffinityLabels
     head: Literal[448, 896] = Field(description="channels: of the published code, or of the papers")
     distance: Literal["mean", "sum"] = Field(description="of features, over channels: published code, or papers")
-    radius: PositiveInt = Field(description="of the pairs, feature cells")
-    precision: Literal["float32", "bfloat16"] = Field(description="of the features that the walk follows")
     recipe: AffinityRecipe
+
+
+class Irn(Affinity):
+    network: Literal["irn"]
+    labels: IrnLabels
+    recipe: SegmenterRecipe
+
+
+AnyAffinity = Annotated[AffinityNet | Irn, Discriminator("network")]
 
 
 # Masks
@@ -261,11 +281,21 @@ class RandomWalkMask(Block):
         return self
 
 
+class EdgeWalkMask(Block):
+    rule: Literal["edge_walk"]
+    cam: Name
+    affinity: Name
+    threshold: Share = Field(description="background score beside walked maps whose common maximum is 1")
+    beta: PositiveFloat = Field(description="power of the affinities")
+    log_steps: PositiveInt = Field(description="the walk has 2^log_steps steps")
+    crf: DenseCrf | None = None
+
+
 class TruthMask(Block):
     rule: Literal["truth"]
 
 
-Mask = Annotated[ConstantMask | LearntMask | RandomWalkMask | TruthMask, Discriminator("rule")]
+Mask = Annotated[ConstantMask | LearntMask | RandomWalkMask | EdgeWalkMask | TruthMask, Discriminator("rule")]
 
 # Segmentation
 
@@ -405,7 +435,7 @@ KINDS: dict[str, Any] = {
     "saliency": Saliency,
     "classifiers": AnyClassifier,
     "cams": Cam,
-    "affinities": Affinity,
+    "affinities": AnyAffinity,
     "masks": Mask,
     "segmenters": Segmenter,
     "predictions": Prediction,

@@ -213,8 +213,13 @@ class Plan:
         data, block = self._dataset(dataset), self.config.block(dataset, "affinities", affinity)
         cams = OUTPUTS["cams"]["cams"].format(dataset=dataset, seed=seed, cam=block.cam)
         inputs = {"index": self._index_path(dataset), "images": self._images(dataset), "cams": cams}
-        settings = {"dataset": dataset, "split": data.use.train, "labels": block.labels.model_dump()}
-        return Job(inputs, settings | {"cell": block.backbone.stride})
+        settings = {
+            "dataset": dataset,
+            "split": data.use.train,
+            "network": block.network,
+            "labels": block.labels.model_dump(),
+        }
+        return Job(inputs, settings | {"cell": block.backbone.stride}, (f"refine.{block.network}",))
 
     def _train_affinity(self, dataset: str, seed: str, affinity: str) -> Job:
         data, block = self._dataset(dataset), self.config.block(dataset, "affinities", affinity)
@@ -249,13 +254,13 @@ class Plan:
                 )
             inputs["thresholds"] = OUTPUTS["thresholds"]["thresholds"].format(dataset=dataset, seed=seed, cam=block.cam)
         modules = ["refine.background", *(["refine.dense_crf"] if block.crf else [])]
-        if isinstance(block, blocks.RandomWalkMask):
+        if isinstance(block, blocks.RandomWalkMask | blocks.EdgeWalkMask):
             affinity = self.config.block(dataset, "affinities", block.affinity)
             weights = OUTPUTS["train_affinity"]["weights"].format(dataset=dataset, seed=seed, affinity=block.affinity)
             inputs |= {"affinity": weights, "images": self._images(dataset)}
             settings["block"] = block.model_dump(exclude={"cam", "affinity"}, exclude_none=True)
             settings["affinity"] = affinity.model_dump(exclude={"cam", "labels", "initial", "recipe"})
-            modules += ["refine.walks", f"refine.{affinity.network}", f"networks.{affinity.backbone.name}"]
+            modules += [f"refine.{block.rule}_mask", f"refine.{affinity.network}", f"networks.{affinity.backbone.name}"]
         if block.crf:
             inputs["images"] = self._images(dataset)
         return Job(inputs, settings, tuple(modules))

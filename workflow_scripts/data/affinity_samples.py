@@ -8,7 +8,7 @@ from workflow_scripts.artifacts import Reader
 from workflow_scripts.data import transforms
 from workflow_scripts.data.index import Images, Index
 from workflow_scripts.data.jitter import jitter_colours
-from workflow_scripts.data.samples import generator
+from workflow_scripts.data.samples import SegmentationSamples, generator
 
 
 class AffinitySamples(Dataset):
@@ -44,6 +44,14 @@ class AffinitySamples(Dataset):
         if rng.random() < 0.5:
             canvas, target = canvas[:, ::-1], target[:, ::-1]
         return {"image": transforms.normalise(canvas), "label": torch.from_numpy(np.ascontiguousarray(target))}
+
+
+class EdgeSamples(SegmentationSamples):
+    """Image and label map at image size, rescaled, mirrored and cropped together, as IRN was trained."""
+
+    def __init__(self, index: Index, images: Images, split: str, recipe, seed: int, labels: str):
+        super().__init__(index, images, split, recipe, seed, labels)
+        self.masks = Reader(labels, "affinity_labels", index.dataset)
 
 
 def _pixels(cells: tuple[slice, slice], size: int) -> tuple[slice, ...]:

@@ -51,6 +51,19 @@ class Backbone(KeepsBatchNorm):
                 maps.append(features)
         return maps
 
+    @property
+    def pyramid_channels(self) -> tuple[int, ...]:
+        return 16, 24, 32, 96, 1280
+
+    def pyramid(self, images: Tensor) -> list[Tensor]:
+        """Five feature maps of rising depth, from stride 2 on."""
+        maps, features = [], images
+        for number, layer in enumerate(self.features):
+            features = layer(features)
+            if number in (1, 3, 6, 13, 18):
+                maps.append(features)
+        return maps
+
     def imagenet(self) -> dict[str, Tensor]:
         """torchvision's ImageNet weights, downloaded with its own checksum on first use."""
         return MobileNet_V2_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)

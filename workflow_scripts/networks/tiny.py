@@ -62,5 +62,18 @@ class Backbone(KeepsBatchNorm):
             maps.append(features)
         return maps[1:]
 
+    @property
+    def pyramid_channels(self) -> tuple[int, ...]:
+        return 24, 32, 64, 128, 128
+
+    def pyramid(self, images: Tensor) -> list[Tensor]:
+        """Five feature maps of rising depth, from stride 2 on."""
+        features = relu(self.stem_norm(self.stem(images)))
+        maps = [features]
+        for layer in self.layers:
+            features = layer(features)
+            maps.append(features)
+        return maps
+
     def imagenet(self) -> dict[str, Tensor]:
         raise UserError("config: backbone tiny has no ImageNet weights; set initial: random")

@@ -10,8 +10,8 @@ from workflow_scripts.artifacts import Reader, create
 from workflow_scripts.command import Job, run
 from workflow_scripts.data.index import Images, read_index
 from workflow_scripts.parallel import ordered_map
+from workflow_scripts.plugins import plugin
 from workflow_scripts.progress import progress
-from workflow_scripts.refine.affinity_labels import affinity_net_label
 from workflow_scripts.refine.background import constant_background, upsampled
 
 
@@ -21,6 +21,7 @@ class State:
 
     images: Images
     cams: Reader
+    network: str
     labels: SimpleNamespace
     cell: int
 
@@ -28,15 +29,15 @@ class State:
 def make_state(job: Job) -> State:
     index = read_index(job.inputs.index, job.settings.dataset)
     cams = Reader(job.inputs.cams, "cam", job.settings.dataset)
-    return State(Images(index, job.inputs.images), cams, job.settings.labels, job.settings.cell)
+    return State(Images(index, job.inputs.images), cams, job.settings.network, job.settings.labels, job.settings.cell)
 
 
 def label_of(state: State, identifier: str) -> np.ndarray:
     """uint8 label map of one image: 0 sure background, class + 1 sure object, 255 unknown."""
-    maps, labels = state.cams.read(identifier), state.labels
+    maps = state.cams.read(identifier)
     scores = constant_background(upsampled(maps["scores"], *state.images.index.size_of(identifier)), 0.0)[1:]
     image = state.images.read(identifier)
-    return affinity_net_label(image, scores, maps["classes"], labels.low, labels.high, labels.crf, state.cell)
+    return plugin("refine", state.network).training_label(image, scores, maps["classes"], state.labels, state.cell)
 
 
 def main(job: Job) -> None:

@@ -21,7 +21,7 @@ def main(job: Job) -> None:
     splits = plain(settings.splits)
     sources = {name: split["ids"] for name, split in splits.items() if split["ids"] is not None}
     if settings.kind == "synthetic":
-        members, entries = _rendered(job.inputs.images, {name for name, split in splits.items() if split["images"]})
+        members, entries = _rendered(job.inputs.images, [name for name, split in splits.items() if split["images"]])
     elif settings.kind == "voc":
         reader = plugin("data", "voc").read_voc
         members, entries = reader(
@@ -52,7 +52,7 @@ def _part(name: str, split: dict, members: dict[str, list[str]]) -> list[str]:
     return ids
 
 
-def _rendered(path: str, names: set[str]) -> tuple[dict[str, list[str]], list[Entry]]:
+def _rendered(path: str, names: list[str]) -> tuple[dict[str, list[str]], list[Entry]]:
     reader = Reader(path, "images")
     members: dict[str, list[str]] = {name: [] for name in names}
     entries = []

@@ -38,9 +38,9 @@ def make_state(job: Job) -> State:
         threshold = json.loads(Path(inputs.thresholds).read_text())["threshold"]
     cams = Reader(inputs.cams, "cam", settings.dataset) if inputs.cams else None
     truth = Reader(inputs.truth, "truth", settings.dataset) if inputs.truth else None
-    walk = (
-        plugin("refine", "walks").load(settings.affinity, inputs.affinity, settings.block) if inputs.affinity else None
-    )
+    walk = None
+    if inputs.affinity:
+        walk = plugin("refine", f"{settings.block.rule}_mask").load(settings.affinity, inputs.affinity, settings.block)
     return State(Images(index, inputs.images), cams, truth, settings.block, threshold, walk)
 
 

@@ -1,10 +1,10 @@
 """Train the network whose features say which neighbouring positions belong to one class."""
 
 from workflow_scripts.command import Job, run
-from workflow_scripts.data.affinity_samples import AffinitySamples
+from workflow_scripts.data.affinity_samples import AffinitySamples, EdgeSamples
 from workflow_scripts.data.index import Images, read_index
 from workflow_scripts.data.weights import load_initial, save_weights
-from workflow_scripts.refine import walks
+from workflow_scripts.refine import affinity_networks
 from workflow_scripts.training.device import deterministic
 from workflow_scripts.training.loop import train
 
@@ -13,12 +13,11 @@ def main(job: Job) -> None:
     settings, block = job.settings, job.settings.block
     deterministic(settings.seed, settings.threads)
     index = read_index(job.inputs.index, settings.dataset)
-    network = walks.build(block)
+    network = affinity_networks.build(block)
     load_initial(network.backbone, block.initial)
     images = Images(index, job.inputs.images)
-    samples = AffinitySamples(
-        index, images, settings.split, block.recipe, settings.seed, job.inputs.labels, network.backbone.stride
-    )
+    source = index, images, settings.split, block.recipe, settings.seed, job.inputs.labels
+    samples = EdgeSamples(*source) if block.network == "irn" else AffinitySamples(*source, network.backbone.stride)
     train(
         network, network.losses, samples, block.recipe,
         seed=settings.seed, fingerprint=job.fingerprint, output=job.outputs.weights, curve=job.outputs.curve,

@@ -1,4 +1,4 @@
-"""Random walks of soft maps along learnt affinities, from an image and its maps to label probabilities at image size."""
+"""Mask rule `random_walk`: soft maps, or their arg-max, walk along the affinities that AffinityNet has learnt."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -7,20 +7,14 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from workflow_scripts import networks
 from workflow_scripts.data.transforms import normalise
 from workflow_scripts.data.weights import load_weights
-from workflow_scripts.plugins import plugin
+from workflow_scripts.refine import affinity_networks
 from workflow_scripts.refine.background import block_mean, constant_background
 from workflow_scripts.refine.random_walk import propagate
 from workflow_scripts.training.device import autocast, device
 
 Walk = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-def build(affinity: SimpleNamespace) -> torch.nn.Module:
-    """The affinity network of a block, weights random."""
-    return plugin("refine", affinity.network).AffinityNetwork(networks.build(**vars(affinity.backbone)), affinity)
 
 
 def load(affinity: SimpleNamespace, weights: str, block: SimpleNamespace) -> Walk:
@@ -31,7 +25,7 @@ def load(affinity: SimpleNamespace, weights: str, block: SimpleNamespace) -> Wal
         weights: its trained weights.
         block: `alpha` or `threshold` of the background, `hard`, `beta`, `log_steps`, `border`.
     """
-    network = build(affinity)
+    network = affinity_networks.build(affinity)
     load_weights(network, weights)
     network.to(device(), memory_format=torch.channels_last).eval()
 

@@ -1,0 +1,452 @@
+"""Stages as they are called: data sets of every kind through index, truth and saliency, and every mistake in one line."""
+
+import contextlib
+import io
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from workflow_scripts import methods
+from workflow_scripts.artifacts import Reader, create
+from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.resolve import Config, merge, read_yaml
+from workflow_scripts.data.index import read_index
+from workflow_scripts.data.weights import save_weights
+from workflow_scripts.evaluation.groups import counts_by_size, mean_iou_of_counts, size_name
+from workflow_scripts.refine.background import constant_background, learnt_background, to_label, upsampled
+
+CONFIG = Path(__file__).parent.parent / "config.yaml"
+HEIGHT, WIDTH = 20, 30
+IDS = [f"photo_{number}" for number in range(8)]
+CAT, DOG = 8, 12  # their ids in PASCAL VOC
+
+COMMON = {
+    "classes": ["cat", "dog"],
+    "use": {"train": "all", "masks": "rest", "thresholds": "held_out", "evaluation": ["val"]},
+    "seeds": [0],
+    "torch_threads": 1,
+    "gpus": 0,
+    "threshold": 0.2,
+    "montage": 2,
+    "systems": ["cam", "eps", "truth"],
+    "overrides": {"saliency": {"supplied": {"path": "Saliency"}}},
+}
+PARTS = {"held_out": {"of": "all", "first": 2}, "rest": {"of": "all", "without": "held_out"}}
+VOC = {
+    "kind": "voc",
+    "root": "VOC",
+    "images": "JPEGImages",
+    "annotations": "Annotations",
+    "masks": "SegmentationClassAug",
+    "splits": {"all": {"ids": "train.txt"}, "val": {"ids": "val.txt"}, **PARTS},
+}
+CSV = {"kind": "csv", "table": "table.csv", "splits": {"all": {"ids": "train"}, "val": {"ids": "val"}, **PARTS}}
+
+
+def label_of(number: int) -> np.ndarray:
+    """Background, one object of class 1 or 2, and a border of ignored pixels."""
+    label = np.zeros((HEIGHT, WIDTH), np.uint8)
+    label[4:14, 4:20] = 255
+    label[5:13, 5:19] = 1 + number % 2
+    return label
+
+
+def plan_of(data: dict, name: str = "mine", **changes) -> Plan:
+    return Plan(Config(merge(read_yaml(CONFIG), {"datasets": {name: merge(merge(COMMON, data), changes)}})))
+
+
+def arguments(plan: Plan, stage: str, **wildcards) -> list[str]:
+    """The command line that the rule of the stage makes."""
+    wildcards = {"dataset": "mine", **wildcards}
+    options = {"--settings": plan.settings(stage, wildcards), "--code": "0"}
+    for name, value in plan.job(stage, wildcards).inputs.items():
+        options[f"--{name}"] = value
+    for name, path in plan.outputs(stage, wildcards).items():
+        options[f"--{name}-to"] = path
+    values = ([value] if isinstance(value, str) else value or [""] for value in options.values())
+    return [part for option, value in zip(options, values, strict=True) for part in (option, *value)]
+
+
+def run(plan: Plan, stage: str, **wildcards) -> str | None:
+    """Run a stage's command line in this process; None, or what it exits with."""
+    module = f"workflow_scripts.{plan.modules(stage, {'dataset': 'mine', **wildcards})[0]}"
+    before, sys.argv = sys.argv, [module, *arguments(plan, stage, **wildcards)]
+    imported = sys.modules.pop(module, None)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        return end.code
+    finally:
+        sys.argv = before
+        if imported:
+            sys.modules[module] = imported
+    return None
+
+
+def results() -> set[Path]:
+    """What stages have written; the digests of the user's files are kept beside it."""
+    return {path for path in Path("results").rglob("*") if path.is_file() and path.name != ".sources.json"}
+
+
+def refused(plan: Plan, stage: str, *fragments, faults: int = 0, **wildcards) -> str:
+    """The stage ends with one error (a header and a line for each fault where it looks for all) and writes nothing."""
+    before = results()
+    message = run(plan, stage, **wildcards)
+    assert isinstance(message, str) and message.startswith("error: ") and "Traceback" not in message
+    assert message.count("\n") == faults
+    for fragment in fragments:
+        assert str(fragment) in message
+    assert results() == before
+    return message
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """A folder with one data set of eight photographs, both as a VOC tree and as a table, and their saliency maps."""
+    monkeypatch.chdir(tmp_path)
+    for part in ("JPEGImages", "Annotations", "SegmentationClassAug"):
+        Path("VOC", part).mkdir(parents=True)
+    Path("Saliency").mkdir()
+    Path("masks").mkdir()
+    rows = ["id,image,labels,mask,boxes,split"]
+    for number, identifier in enumerate(IDS):
+        rng, label = np.random.default_rng(number), label_of(number)
+        name, pixels = ("cat", "dog")[number % 2], rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(f"VOC/JPEGImages/{identifier}.jpg")
+        Path(f"VOC/Annotations/{identifier}.xml").write_text(
+            f"<annotation><object><name>{name}</name><bndbox><xmin>6</xmin><ymin>6</ymin><xmax>19</xmax><ymax>13</ymax>"
+            "</bndbox></object></annotation>"
+        )
+        palette = Image.fromarray(np.array([0, CAT, DOG, *[0] * 252, 255], np.uint8)[label])
+        palette.putpalette(rng.integers(0, 256, 768, dtype=np.uint8).tobytes())
+        palette.save(f"VOC/SegmentationClassAug/{identifier}.png")
+        Image.fromarray(label).save(f"masks/{identifier}.png")
+        Image.fromarray(np.where(label % 255 > 0, 200, 10).astype(np.uint8)).save(f"Saliency/{identifier}.png")
+        split = "train" if number < 6 else "val"
+        rows.append(
+            f"{identifier},VOC/JPEGImages/{identifier}.jpg,{name},masks/{identifier}.png,5 5 19 13 {name},{split}"
+        )
+    Path("VOC/train.txt").write_text("\n".join(IDS[:6]) + "\n")
+    Path("VOC/val.txt").write_text("\n".join(IDS[6:]) + "\n")
+    Path("table.csv").write_text("\n".join(rows) + "\n")
+    return tmp_path
+
+
+@pytest.fixture
+def indexed(folder) -> Plan:
+    """The same with its index made."""
+    plan = plan_of(VOC)
+    assert run(plan, "index") is None
+    return plan
+
+
+# --- every kind -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [VOC, CSV], ids=["voc", "csv"])
+def test_a_data_set_of_files_through_index_truth_and_saliency(folder, data):
+    plan = plan_of(data)
+    for stage, names in (("index", {}), ("truth", {}), ("saliency", {"saliency": "supplied"})):
+        assert run(plan, stage, **names) is None
+    index = read_index("results/mine/index.h5", "mine")
+    assert index.ids == IDS and index.classes == ("cat", "dog")
+    assert index.split("all") == IDS[:6] and index.split("val") == IDS[6:]
+    truth, saliency = (
+        Reader("results/mine/truth.h5", "truth", "mine"),
+        Reader("results/mine/saliency/supplied.h5", "saliency", "mine"),
+    )
+    assert truth.ids == saliency.ids == IDS
+    for number, identifier in enumerate(IDS):
+        assert index.size_of(identifier) == (HEIGHT, WIDTH)
+        assert index.classes_of(identifier).tolist() == [number % 2]
+        assert index.boxes_of(identifier)[:, 4].tolist() == [number % 2]
+        np.testing.assert_array_equal(truth.read(identifier)["label"], label_of(number))
+        np.testing.assert_array_equal(saliency.read(identifier)["saliency"] == 200, label_of(number) % 255 > 0)
+    sidecar = json.loads(Path("results/mine/truth.h5.json").read_text())
+    assert sidecar["stage"] == "truth" and list(sidecar["parents"]) == ["results/mine/index.h5"]
+
+
+def test_voc_and_table_give_the_same_truth(folder):
+    contents = []
+    for data in (VOC, CSV):
+        plan = plan_of(data)
+        assert run(plan, "index") is None and run(plan, "truth") is None
+        contents.append(Path("results/mine/truth.h5").read_bytes())
+    assert contents[0] == contents[1]
+
+
+def test_held_out_ids_are_apart_and_fixed(folder):
+    held_out = set()
+    for _ in range(2):
+        plan = plan_of(VOC)
+        assert run(plan, "index") is None
+        index = read_index("results/mine/index.h5")
+        first, rest = index.split("held_out"), index.split("rest")
+        assert len(first) == 2 and sorted(first + rest) == IDS[:6] and not set(first) & set(rest)
+        assert first == sorted(first) and rest == sorted(rest)  # in the order of the list that they come from
+        held_out.add(tuple(first))
+    assert len(held_out) == 1 and held_out != {tuple(IDS[:2])}
+
+
+def test_without_holds_no_id_of_the_other_split(folder):
+    Path("VOC/val.txt").write_text("\n".join(IDS[4:]) + "\n")
+    plan = plan_of(VOC, splits={"rest": {"of": "all", "without": "val"}})
+    assert run(plan, "index") is None
+    assert read_index("results/mine/index.h5").split("rest") == IDS[:4]
+
+
+@pytest.mark.parametrize("data", [VOC, CSV], ids=["voc", "csv"])
+def test_limit_takes_the_first_images_of_each_split(folder, data):
+    plan = plan_of(data, limit=3)
+    assert run(plan, "index") is None
+    index = read_index("results/mine/index.h5")
+    assert index.split("all") == IDS[:3] and index.split("val") == IDS[6:]
+    assert len(index.split("held_out")) == 2 and len(index.split("rest")) == 1
+
+
+# --- mistakes ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_mistake_ends_the_process_with_one_line(folder):
+    plan = plan_of(VOC, root="nowhere")
+    command = [sys.executable, "-m", "workflow_scripts.stages.index", *arguments(plan, "index")]
+    result = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(CONFIG.parent)})
+    assert result.returncode == 1 and result.stdout == ""
+    assert result.stderr.startswith("error: nowhere") and result.stderr.count("\n") == 1
+    assert not Path("results/mine/index.h5").exists()
+
+
+def test_index_without_its_data_says_how_to_get_them(folder):
+    refused(plan_of(VOC, root="nowhere"), "index", "nowhere", "root")
+    refused(plan_of(CSV, table="nowhere.csv"), "index", "nowhere.csv", "config")
+
+
+def test_index_reports_all_faults_together(folder):
+    Path(f"VOC/JPEGImages/{IDS[0]}.jpg").unlink()
+    image = Path(f"VOC/JPEGImages/{IDS[1]}.jpg")
+    image.write_bytes(image.read_bytes()[:300])
+    Path(f"VOC/Annotations/{IDS[2]}.xml").write_text("<annotation>")
+    refused(plan_of(VOC), "index", "3 faults", *IDS[:3], "missing", "truncated", faults=3)
+
+
+def test_a_part_of_a_split_that_is_empty(folder):
+    refused(plan_of(VOC, splits={"rest": {"of": "val", "without": "val"}}), "index", "splits.rest", "empty", "'val'")
+    refused(plan_of(VOC, limit=2), "index", "splits.rest", "empty", "limit")
+
+
+def test_saliency_folder_missing(indexed):
+    plan = plan_of(VOC, overrides={"saliency": {"supplied": {"path": "nowhere"}}})
+    refused(plan, "saliency", "nowhere", "{id}.png", saliency="supplied")
+
+
+def test_saliency_maps_missing_and_of_another_size(indexed):
+    Path(f"Saliency/{IDS[2]}.png").unlink()
+    Image.new("L", (WIDTH, HEIGHT + 1)).save(f"Saliency/{IDS[3]}.png")
+    refused(
+        indexed, "saliency", "2 faults", f"Saliency/{IDS[2]}.png", f"{IDS[3]!r}: map is {HEIGHT + 1} x {WIDTH}",
+        f"{HEIGHT} x {WIDTH} (H x W)", saliency="supplied", faults=2,
+    )  # fmt: skip
+
+
+def test_masks_missing_of_another_size_and_with_an_unknown_id(indexed):
+    Path(f"VOC/SegmentationClassAug/{IDS[1]}.png").unlink()
+    Image.new("L", (WIDTH - 2, HEIGHT)).save(f"VOC/SegmentationClassAug/{IDS[3]}.png")
+    Image.new("L", (WIDTH, HEIGHT), 3).save(f"VOC/SegmentationClassAug/{IDS[6]}.png")
+    refused(
+        indexed, "truth", "3 faults", f"SegmentationClassAug/{IDS[1]}.png", "missing",
+        f"{IDS[3]!r}: mask is {HEIGHT} x {WIDTH - 2}", f"SegmentationClassAug/{IDS[6]}.png: label id 3", faults=3,
+    )  # fmt: skip
+
+
+def test_a_scored_split_of_a_table_without_masks(folder):
+    rows = Path("table.csv").read_text()
+    Path("table.csv").write_text(rows.replace(f"masks/{IDS[6]}.png", "").replace(f"masks/{IDS[7]}.png", ""))
+    plan = plan_of(CSV)
+    assert run(plan, "index") is None
+    refused(plan, "truth", "2 faults", "table.csv", IDS[6], IDS[7], "column 'mask'", faults=2)
+
+
+def test_an_image_that_changed_after_the_index_was_made(indexed, tmp_path):
+    Image.new("RGB", (5, 5)).save(f"VOC/JPEGImages/{IDS[0]}.jpg")
+    _untrained(indexed)
+    refused(indexed, "cams", IDS[0], "size changed", "run again", seed="0", cam="cam")
+
+
+def _untrained(plan: Plan) -> None:
+    """Weights of the classifier `cam` as it is before training."""
+    names = {"dataset": "mine", "seed": "0", "classifier": "cam"}
+    settings = json.loads(plan.settings("classification", names), object_hook=lambda item: SimpleNamespace(**item))
+    path = Path(plan.outputs("train_classifier", names)["weights"])
+    save_weights(methods.build(settings.classifier, ("cat", "dog")), path)
+
+
+def artifact(path: str, schema: str, dataset: str = "mine", ids=IDS, **arrays) -> None:
+    with create(path, schema, dataset=dataset, split="all", classes=["cat", "dog"]) as file:
+        for identifier in ids:
+            file.put(identifier, **arrays)
+
+
+MAPS = {"classes": np.array([0], np.int16), "scores": np.ones((1, 5, 8), np.float16)}
+CAMS = "results/mine/seed-0/cams/cam.h5"
+
+
+def test_hdf5_of_another_data_set(indexed):
+    artifact(CAMS, "cam", dataset="other", **MAPS)
+    refused(indexed, "masks", CAMS, "'other'", "expected 'mine'", "run again", seed="0", mask="cam")
+
+
+def test_hdf5_of_another_schema(indexed):
+    artifact(CAMS, "mask", label=label_of(0))
+    refused(indexed, "masks", CAMS, "holds 'mask', expected 'cam'", seed="0", mask="cam")
+
+
+def test_hdf5_of_other_images(indexed):
+    artifact(CAMS, "cam", ids=IDS[:2], **MAPS)
+    refused(indexed, "masks", CAMS, "has no image 'photo_2'", "run again", seed="0", mask="cam")
+
+
+def test_hdf5_cut_short(indexed):
+    artifact(CAMS, "cam", **MAPS)
+    content = Path(CAMS).read_bytes()
+    Path(CAMS).write_bytes(content[: len(content) // 2])
+    refused(indexed, "masks", CAMS, "not a readable HDF5 file", "run again", seed="0", mask="cam")
+
+
+def test_an_index_of_another_data_set_or_without_the_split(indexed):
+    for path, change, fragment in (
+        ("results/mine/index.h5", lambda file: file.attrs.modify("dataset", "other"), "belongs to data set 'other'"),
+        (
+            "results/mine/index.h5",
+            lambda file: file.attrs.modify("dataset", "mine") or file.pop("splits/rest"),
+            "'rest'",
+        ),
+    ):
+        with h5py.File(path, "r+") as file:
+            change(file)
+        artifact(CAMS, "cam", **MAPS)
+        refused(indexed, "masks", path, fragment, "run again", seed="0", mask="cam")
+
+
+def test_no_learnt_background_in_the_maps(indexed):
+    path = "results/mine/seed-0/cams/eps.h5"
+    artifact(path, "cam", **MAPS)
+    refused(indexed, "masks", path, "no learnt background", "rule 'constant'", seed="0", mask="eps_learnt")
+
+
+def test_a_masks_artifact_is_as_large_as_its_images(indexed):
+    artifact(CAMS, "cam", **MAPS)
+    assert run(indexed, "masks", seed="0", mask="cam") is None
+    label = Reader("results/mine/seed-0/masks/cam.h5", "mask", "mine").read(IDS[0])["label"]
+    assert label.shape == (HEIGHT, WIDTH) and label.dtype == np.uint8 and (label == 1).all()
+
+
+# --- from maps to masks -----------------------------------------------------------------------------------------------
+
+
+def test_constant_background_wins_below_its_share_of_the_maximum():
+    scores = np.array([[[0.0, 0.5, 1.0, 2.0]]], np.float32)
+    probabilities = constant_background(scores, 0.3, eps=0)
+    assert probabilities.dtype == np.float32 and probabilities.shape == (2, 1, 4)
+    np.testing.assert_allclose(probabilities[0], 0.3)
+    np.testing.assert_allclose(probabilities[1], [[0, 0.25, 0.5, 1]])
+    np.testing.assert_array_equal(to_label(probabilities, np.array([4], np.int16)), [[0, 0, 5, 5]])
+
+
+def test_every_class_has_its_own_maximum():
+    scores = np.stack([np.full((2, 2), 0.01), np.full((2, 2), 100)]).astype(np.float32)
+    scores[0, 0, 0] = 0.005
+    probabilities = constant_background(scores, 0.2, eps=0)
+    assert probabilities[1].max() == probabilities[2].max() == 1 and probabilities[1, 0, 0] == 0.5
+
+
+def test_scaling_the_maps_changes_no_mask():
+    scores = np.random.default_rng(0).random((3, 9, 11)).astype(np.float32)
+    classes = np.array([0, 2, 5], np.int16)
+    masks = [to_label(constant_background(scale * scores, 0.4), classes) for scale in (1, 8, 64)]
+    assert set(np.unique(masks[0])) <= {0, 1, 3, 6}
+    np.testing.assert_array_equal(masks[0], masks[1])
+    np.testing.assert_array_equal(masks[0], masks[2])
+
+
+def test_an_empty_map_and_an_image_without_labels_are_background():
+    for scores, classes in ((np.zeros((1, 4, 5)), [3]), (np.zeros((0, 4, 5)), [])):
+        probabilities = constant_background(scores.astype(np.float32), 0.2)
+        assert np.isfinite(probabilities).all()
+        np.testing.assert_array_equal(to_label(probabilities, np.array(classes, np.int16)), np.zeros((4, 5), np.uint8))
+
+
+def test_a_higher_threshold_only_adds_background():
+    scores = np.random.default_rng(1).random((2, 20, 20)).astype(np.float32)
+    masks = [to_label(constant_background(scores, threshold), np.array([0, 1])) for threshold in (0, 0.3, 0.6, 1)]
+    assert not (masks[0] == 0).any() and (masks[3] == 0).all()
+    for low, high in zip(masks, masks[1:], strict=False):
+        assert ((high == 0) | (high == low)).all() and (high == 0).sum() > (low == 0).sum()
+
+
+def test_learnt_background_is_compared_as_it_is():
+    scores, background = np.array([[[0.2, 0.6]], [[0.3, 0.1]]], np.float32), np.array([[0.5, 0.5]], np.float32)
+    probabilities = learnt_background(scores, background)
+    np.testing.assert_array_equal(probabilities, [[[0.5, 0.5]], *scores])
+    np.testing.assert_array_equal(to_label(probabilities, np.array([1, 2])), [[0, 2]])
+
+
+def test_upsampled_maps_keep_constants_and_corners():
+    np.testing.assert_allclose(upsampled(np.full((2, 3, 4), 0.25, np.float16), 12, 17), 0.25)
+    maps = np.arange(12, dtype=np.float16).reshape(1, 3, 4)
+    np.testing.assert_array_equal(upsampled(maps, 3, 4), maps)
+    large = upsampled(maps, 6, 8)
+    assert large.dtype == np.float32 and large.shape == (1, 6, 8)
+    np.testing.assert_allclose(large[0, 0, :3], [0, 0.25, 0.75])  # centres of pixels, corners not aligned
+    assert upsampled(np.zeros((0, 3, 4)), 6, 8).shape == (0, 6, 8)
+
+
+# --- groups -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "share, name",
+    [(1e-6, "small"), (0.02, "small"), (0.0201, "medium"), (0.15, "medium"), (0.151, "large"), (1, "large")],
+)
+def test_sizes_are_shares_of_the_image(share, name):
+    assert size_name(share) == name
+
+
+def test_counts_by_size_on_paper():
+    """1,000 pixels: class 1 is small, 2 medium, 3 large; class 4 is predicted only, and rows may have a column of misses."""
+    confusion = np.array(
+        [
+            [600, 5, 0, 0, 10, 0],
+            [3, 7, 0, 0, 0, 5],
+            [10, 0, 80, 0, 0, 0],
+            [0, 0, 40, 240, 0, 0],
+            [0, 0, 0, 0, 0, 0],
+        ]
+    )
+    counts = counts_by_size(confusion)
+    assert {name: np.flatnonzero(rows.any(axis=1)).tolist() for name, rows in counts.items()} == {
+        "small": [1], "medium": [2], "large": [3]
+    }  # fmt: skip
+    assert counts["small"][1].tolist() == [7, 5, 8]
+    assert counts["medium"][2].tolist() == [80, 40, 10]
+    assert counts["large"][3].tolist() == [240, 0, 40]
+    assert mean_iou_of_counts(counts["medium"]) == pytest.approx(80 / 130)
+    assert mean_iou_of_counts(sum(counts.values())) == pytest.approx((7 / 20 + 80 / 130 + 240 / 280) / 3)
+
+
+def test_mean_of_no_objects_is_not_a_number():
+    counts = np.zeros((4, 3), np.int64)
+    assert np.isnan(mean_iou_of_counts(counts))
+    counts[0] = 5  # background is no object
+    counts[1] = [0, 9, 0]  # predicted only
+    assert np.isnan(mean_iou_of_counts(counts))
+    counts[2] = [1, 0, 1]
+    assert mean_iou_of_counts(counts) == 0.5
