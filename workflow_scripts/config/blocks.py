@@ -209,6 +209,9 @@ class Affinity(Block):
     backbone: Backbone
     initial: str = Field(description="as of a classifier")
     radius: PositiveInt = Field(description="of the training pairs, cells of the network's output")
+    border: Literal["published", "padded"] = Field(
+        description="cells near the border have no pairs, or those that exist"
+    )
     precision: Literal["float32", "bfloat16"] = Field(description="of the network when the walk follows it")
 
 

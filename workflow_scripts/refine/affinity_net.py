@@ -21,7 +21,7 @@ class AffinityNetwork(nn.Module):
 
     Args:
         backbone: of stride 8, with `taps` and `tap_channels`.
-        options: `head` (448 or 896 channels), `distance` ("mean" or "sum" over channels), `radius` in feature cells.
+        options: `head` (448 or 896 channels), `distance` ("mean" or "sum" over channels), `radius` in feature cells, `border` of the pairs.
     """
 
     def __init__(self, backbone: nn.Module, options):
@@ -48,8 +48,9 @@ class AffinityNetwork(nn.Module):
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The affinity loss; the batch holds `image` (B, 3, H, W) and `label` (B, H / 8, W / 8) uint8, 255 unknown."""
-        affinity = pair_affinity(self(batch["image"]).float(), self.options.radius, self.options.distance)
-        return {"affinity": affinity_loss(affinity, *pair_labels(batch["label"], self.options.radius))}
+        radius, border = self.options.radius, self.options.border
+        affinity = pair_affinity(self(batch["image"]).float(), radius, self.options.distance, border)
+        return {"affinity": affinity_loss(affinity, *pair_labels(batch["label"], radius, border))}
 
 
 def training_label(

@@ -23,7 +23,7 @@ class AffinityNetwork(nn.Module):
 
     Args:
         backbone: with `pyramid` and `pyramid_channels`.
-        options: `radius` of the training pairs, cells of stride 4 (10 published).
+        options: `radius` of the training pairs, cells of stride 4 (10 published), and their `border`.
     """
 
     def __init__(self, backbone: nn.Module, options):
@@ -60,8 +60,9 @@ class AffinityNetwork(nn.Module):
         """The affinity loss along lines; the batch holds `image` and `label` (B, H, W), 255 unknown."""
         edge = self(batch["image"]).float().sigmoid()
         label = batch["label"][:, ::STRIDE, ::STRIDE].to(torch.uint8)
-        radius = self.options.radius
-        return {"affinity": affinity_loss(pair_edge_affinity(edge, radius), *pair_labels(label, radius))}
+        radius, border = self.options.radius, self.options.border
+        affinity = pair_edge_affinity(edge, radius, border)
+        return {"affinity": affinity_loss(affinity, *pair_labels(label, radius, border))}
 
 
 def training_label(
