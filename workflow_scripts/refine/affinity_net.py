@@ -35,7 +35,9 @@ class AffinityNetwork(nn.Module):
         self.mix = nn.Conv2d(sum(widths), sum(widths), 1, bias=False)
         for layer in self.reduce:
             nn.init.kaiming_normal_(layer.weight)
-        nn.init.xavier_uniform_(self.mix.weight, gain=4)
+        # The published gain is for the mean distance; a sum over channels would start so far apart that exp() is 0.
+        gain = 4 if options.distance == "mean" else 4 / sum(widths)
+        nn.init.xavier_uniform_(self.mix.weight, gain=gain)
 
     def new_parameters(self) -> list[nn.Parameter]:
         """Parameters without initial weights, trained at the head's rate."""

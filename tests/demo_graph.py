@@ -1,0 +1,94 @@
+"""The small demo's jobs by hand, what is made from what, and which of them Snakemake would run."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from conftest import SMALL, dry_run
+
+# The small demo by hand: every job, and the jobs that it is made from (those further up follow).
+SCENES = ["render", "index"]
+MADE_FROM = {
+    "render": [],
+    "index": ["render"],
+    "truth": SCENES,
+    "train_saliency rendered": [],
+    "saliency rendered": [*SCENES, "train_saliency rendered"],
+    "train_classifier cam": SCENES,
+    "train_classifier eps": [*SCENES, "saliency rendered"],
+    "classification cam": ["train_classifier cam"],
+    "classification eps": ["train_classifier eps"],
+    "cams cam": ["train_classifier cam"],
+    "cams eps": ["train_classifier eps"],
+    "thresholds cam": ["cams cam", "truth"],
+    "thresholds eps": ["cams eps", "truth"],
+    "masks cam": ["cams cam"],
+    "masks eps": ["cams eps"],
+    "masks eps_chosen": ["cams eps", "thresholds eps"],
+    "masks eps_learnt": ["cams eps"],
+    "masks eps_crf": ["cams eps"],
+    "masks truth": ["truth"],
+    "train_segmenter eps/large_fov": ["masks eps"],
+    "train_segmenter truth/large_fov": ["masks truth"],
+    "predictions eps/large_fov/single": ["train_segmenter eps/large_fov"],
+    "predictions eps/large_fov/multi": ["train_segmenter eps/large_fov"],
+    "predictions eps/large_fov/multi_crf": ["predictions eps/large_fov/multi"],
+    "predictions truth/large_fov/single": ["train_segmenter truth/large_fov"],
+    "score_saliency rendered": ["saliency rendered", "truth"],
+    "score_cams cam": ["cams cam", "thresholds cam", "truth"],
+    "score_cams eps": ["cams eps", "thresholds eps", "truth"],
+    "score_masks cam": ["masks cam", "truth"],
+    "score_masks eps": ["masks eps", "truth"],
+    "score_masks eps_chosen": ["masks eps_chosen", "truth"],
+    "score_masks eps_learnt": ["masks eps_learnt", "truth"],
+    "score_masks eps_crf": ["masks eps_crf", "truth"],
+    "score_masks truth": ["masks truth", "truth"],
+    "score_predictions eps/large_fov/single": ["predictions eps/large_fov/single", "truth"],
+    "score_predictions eps/large_fov/multi": ["predictions eps/large_fov/multi", "truth"],
+    "score_predictions eps/large_fov/multi_crf": ["predictions eps/large_fov/multi_crf", "truth"],
+    "score_predictions truth/large_fov/single": ["predictions truth/large_fov/single", "truth"],
+    "montage cam": ["cams cam", "masks cam", "truth"],
+    "montage eps": ["cams eps", "masks eps", "predictions eps/large_fov/single", "predictions eps/large_fov/multi_crf", "truth"],
+    "montage eps_chosen": ["cams eps", "masks eps_chosen", "truth"],
+    "montage eps_learnt": ["cams eps", "masks eps_learnt", "truth"],
+    "montage eps_crf": ["cams eps", "masks eps_crf", "truth"],
+    "montage truth": ["masks truth", "predictions truth/large_fov/single", "truth"],
+}  # fmt: skip
+MADE_FROM["curves"] = [job for job in MADE_FROM if job.startswith(("train_", "thresholds "))]
+MADE_FROM["miou"] = [job for job in MADE_FROM if job.startswith(("score_", "classification "))]
+MADE_FROM["pictures"] = ["curves", *(job for job in MADE_FROM if job.startswith("montage "))]
+
+
+def below(*jobs: str) -> set[str]:
+    """The jobs and all that is made from them."""
+    assert set(jobs) <= set(MADE_FROM)
+    found = set(jobs)
+    while more := {job for job, parents in MADE_FROM.items() if job not in found and found & set(parents)}:
+        found |= more
+    return found
+
+
+def of(*rules: str) -> list[str]:
+    """All jobs of these rules."""
+    return [job for job in MADE_FROM if job.split()[0] in rules]
+
+
+def named(jobs: Iterable[tuple[str, str]]) -> set[str]:
+    """Jobs as above: those of seed 0, the only one of the demo, without it."""
+    return {f"{rule} {names.removeprefix('0/')}".strip() for rule, names in jobs}
+
+
+def stale(folder: Path, *overlays: Path) -> set[str]:
+    """The jobs that would run in a folder, with further configuration files."""
+    return named(dry_run(folder, configfiles=[*SMALL, *overlays]))
+
+
+def demo(**overrides) -> dict:
+    """A change of blocks for the demo alone."""
+    return {"datasets": {"demo": {"overrides": overrides}}}
+
+
+def edit(folder: Path, *modules: str) -> None:
+    """Add a statement to modules."""
+    for module in modules:
+        with open(folder / "workflow_scripts" / module, "a") as file:
+            file.write("\n\nEDITED = True\n")

@@ -1,0 +1,134 @@
+"""`verify`: results are checked against configuration, code, parents and their own bytes, without Snakemake's memory."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from conftest import SMALL, copy_sources, python
+from demo_graph import below, demo, edit, named, of, stale
+
+from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.resolve import Config
+from workflow_scripts.provenance import file_sha256
+
+CHANGES = {
+    "saliency": (demo(saliency={"rendered": {"images": 17}}), below("train_saliency rendered")),
+    "classifier": (
+        {"classifiers": {"eps": {"options": {"foreground_weight": 0.6}}}},
+        below("train_classifier eps"),
+    ),
+    "cam": ({"cams": {"cam": {"flip": False}}}, below("cams cam", "cams eps")),
+    "mask threshold": ({"masks": {"eps": {"threshold": 0.25}}}, below("masks eps", "masks eps_crf")),
+    "mask crf": ({"masks": {"eps_crf": {"crf": {"iterations": 9}}}}, below("masks eps_crf")),
+    "segmenter": (demo(segmenters={"large_fov": {"dropout": 0.3}}), below(*of("train_segmenter"))),
+    "prediction": ({"predictions": {"multi": {"flip": True}}}, below("predictions eps/large_fov/multi")),
+    "split": ({"datasets": {"demo": {"splits": {"thresholds": {"first": 5}}}}}, below("index")),
+}
+
+
+def outputs(folder: Path, jobs: Iterable[str]) -> set[str]:
+    """Artifacts of jobs of the demo."""
+    plan = Plan(Config.load(*(folder / name for name in SMALL)))
+    parts = ("seed", "saliency", "classifier", "cam", "mask", "segmenter", "prediction", "system")
+    found = set()
+    for stage, wildcards in plan.jobs("demo"):
+        names = "/".join(wildcards[part] for part in parts if part in wildcards)
+        if named([(stage, names)]) <= set(jobs):
+            found |= set(plan.outputs(stage, wildcards).values())
+    return found
+
+
+def verify(folder: Path, *overlays: Path) -> tuple[int, dict[str, set[str]]]:
+    """Exit status, and the paths that `verify` lists by state."""
+    arguments = ["results/demo", "--configfile", *SMALL, *overlays]
+    done = python(folder, "-m", "workflow_scripts.verify", *arguments)
+    assert not done.stderr
+    *lines, total = done.stdout.splitlines()
+    found: dict[str, set[str]] = {}
+    for line in lines:
+        state, path = re.fullmatch(r"(\w+) +(\S+): .+", line).groups()
+        assert path not in found.setdefault(state, set())
+        found[state].add(path)
+    assert total == f"results/demo: {f'{len(lines)} artifacts are not up to date' if lines else 'up to date'}"
+    return done.returncode, found
+
+
+@pytest.fixture
+def bare(clone) -> Path:
+    """A copy of the results without `.snakemake`."""
+    shutil.rmtree(clone / ".snakemake")
+    return clone
+
+
+def test_untouched_results_are_up_to_date(bare):
+    assert verify(bare) == (0, {})
+
+
+def test_snakemake_itself_does_not_notice(bare, overlay):
+    """The reason for `verify`: without its memory, Snakemake sees no changed number."""
+    assert stale(bare, overlay(CHANGES["mask threshold"][0])) == set()
+
+
+@pytest.mark.parametrize(("change", "jobs"), CHANGES.values(), ids=CHANGES)
+def test_verify_lists_what_a_changed_setting_makes_stale(bare, overlay, change, jobs):
+    assert verify(bare, overlay(change)) == (1, {"stale": outputs(bare, jobs)})
+
+
+def test_verify_names_the_setting(bare, overlay):
+    arguments = ["results/demo", "--configfile", *SMALL, overlay(CHANGES["mask crf"][0])]
+    done = python(bare, "-m", "workflow_scripts.verify", *arguments)
+    assert "results/demo/seed-0/masks/eps_crf.h5: settings changed: block.crf.iterations\n" in done.stdout
+
+
+def test_verify_lists_what_edited_code_makes_stale(bare):
+    edit(bare, "refine/dense_crf.py")
+    assert verify(bare) == (1, {"stale": outputs(bare, below("masks eps_crf", "predictions eps/large_fov/multi_crf"))})
+
+
+def test_verify_finds_a_changed_byte(bare):
+    path = bare / "results" / "demo" / "seed-0" / "cams" / "eps.h5"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    corrupt = {"results/demo/seed-0/cams/eps.h5"}
+    assert verify(bare) == (1, {"corrupt": corrupt, "stale": outputs(bare, below("cams eps")) - corrupt})
+
+
+def test_verify_finds_what_has_no_sidecar(bare):
+    name = "results/demo/seed-0/masks/eps.h5"
+    (bare / f"{name}.json").unlink()
+    assert verify(bare) == (1, {"foreign": {name}, "stale": outputs(bare, below("masks eps")) - {name}})
+    (bare / f"{name}.json").write_text("{")
+    assert verify(bare)[1]["foreign"] == {name}
+
+
+def test_verify_finds_what_is_missing_and_what_does_not_belong(bare):
+    name, stranger = "results/demo/seed-0/masks/eps_crf.h5", "results/demo/seed-0/masks/mine.h5"
+    (bare / name).rename(bare / stranger)
+    found = {"missing": {name}, "foreign": {stranger}, "stale": outputs(bare, below("masks eps_crf")) - {name}}
+    assert verify(bare) == (1, found)
+
+
+def test_verify_finds_what_was_made_from_another_parent(bare):
+    """An artifact and its sidecar, both sound, from elsewhere: what is below was made from the one before."""
+    name = "results/demo/seed-0/cams/eps.h5"
+    path, sidecar = bare / name, bare / f"{name}.json"
+    path.write_bytes(path.read_bytes() + b"\0")
+    record = json.loads(sidecar.read_text())
+    sidecar.write_text(json.dumps(record | {"sha256": file_sha256(path)}))
+    assert verify(bare) == (1, {"stale": outputs(bare, below("cams eps")) - {name}})
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("results/demmo", "error: config: no data set 'demmo', did you mean 'demo'?"),
+        ("elsewhere/demo", "error: elsewhere/demo: expected results/{dataset}, in the folder that snakemake ran in"),
+    ],
+)
+def test_verify_of_no_results(tmp_path, folder, message):
+    done = python(copy_sources(tmp_path), "-m", "workflow_scripts.verify", folder)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", message + "\n")
