@@ -32,7 +32,7 @@ import numpy as np
 from workflow_scripts.errors import UserError
 
 # HDF5 keeps metadata of every group it has touched: closing and reopening bounds the memory of long runs.
-REOPEN_EVERY = 200
+REOPEN_EVERY = 50
 
 
 class Writer:
