@@ -4,6 +4,9 @@ import functools
 import multiprocessing
 import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -100,6 +103,36 @@ def test_long_files_are_closed_and_opened_again_on_the_way(tmp_path):
         assert (reader.read(identifier)["label"] == number % 256).all()
         files.add(reader._file)
     assert len(files) == 3
+
+
+MEMORY = """
+import sys
+import numpy as np
+from workflow_scripts.artifacts import Reader, create
+
+def peak():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM:"))
+
+label = np.zeros((96, 128), np.uint8)
+with create(sys.argv[1], "mask", dataset="demo", split="train", classes=["cat"]) as artifact:
+    for number in range(1000):
+        artifact.put(str(number), label=label)
+        if number == 100:
+            print(peak())
+print(peak())
+reader = Reader(sys.argv[1], "mask")
+for number in range(1000):
+    reader.read(str(number))
+print(peak())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the peak")
+def test_memory_does_not_grow_with_the_images(tmp_path):
+    command = [sys.executable, "-c", MEMORY, str(tmp_path / "a.h5")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
+    few, written, read = map(int, done.stdout.split())
+    assert written < 1.03 * few and read < 1.03 * few
 
 
 # --- whole or not at all ----------------------------------------------------------------------------------------------

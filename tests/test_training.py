@@ -43,6 +43,7 @@ RECIPE = {
     "weight_decay": 5.0e-4,
     "poly_power": 0.9,
     "poly_every": 1,
+    "warm_up": 0,
     "precision": "float32",
     "save_every": 3,
 }
@@ -232,6 +233,16 @@ def test_every_group_follows_the_polynomial():
         assert [group["lr"] for group in optimiser.param_groups] == pytest.approx([rate * factor for rate in start])
         optimiser.step()
         schedule.step()
+
+
+def test_warm_up_rises_to_the_polynomial_in_equal_steps():
+    optimiser, schedule = build(classifier(), recipe(iterations=8, warm_up=3, poly_power=0))
+    rates = []
+    for _ in range(6):
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        schedule.step()
+    assert rates == pytest.approx([0.0025, 0.005, 0.0075, 0.01, 0.01, 0.01])
 
 
 # --- one step ---------------------------------------------------------------------------------------------------------

@@ -80,10 +80,14 @@ def max_f_measure(curves: Iterable[tuple[np.ndarray, np.ndarray]], beta_squared:
     Returns:
         In [0, 1]; NaN where no image has a foreground.
     """
-    curves = [(np.nan_to_num(precision), recall) for precision, recall in curves if not np.isnan(recall).any()]
-    if not curves:
+    total, images = np.zeros((2, LEVELS)), 0
+    for precision, recall in curves:
+        if not np.isnan(recall).any():
+            total += np.nan_to_num(precision), recall
+            images += 1
+    if not images:
         return float("nan")
-    precision, recall = np.mean(curves, axis=0)
+    precision, recall = total / images
     return float(f_measure(precision, recall, beta_squared).max())
 
 

@@ -77,16 +77,20 @@ def _segmentation(pairs, labels: int) -> dict:
 
 def _saliency(pairs) -> dict:
     measure = plugin("evaluation", "saliency")
-    overlaps, errors, curves = [], [], []
-    for arrays, target in pairs:
-        saliency = arrays["saliency"]
-        overlaps.append(measure.foreground_iou(saliency, target))
-        errors.append(measure.mean_absolute_error(saliency, target))
-        curves.append(measure.precision_recall(saliency, target))
+    overlaps, errors = [], []
+
+    def curves():
+        for arrays, target in pairs:
+            saliency = arrays["saliency"]
+            overlaps.append(measure.foreground_iou(saliency, target))
+            errors.append(measure.mean_absolute_error(saliency, target))
+            yield measure.precision_recall(saliency, target)
+
+    best = measure.max_f_measure(curves())
     return {
         "foreground_iou": float(np.nanmean(overlaps)),
         "mean_absolute_error": float(np.nanmean(errors)),
-        "max_f_measure": float(measure.max_f_measure(curves)),
+        "max_f_measure": best,
     }
 
 
