@@ -3,7 +3,7 @@
 from workflow_scripts.command import Job, run
 from workflow_scripts.data.affinity_samples import AffinitySamples, EdgeSamples
 from workflow_scripts.data.index import Images, read_index
-from workflow_scripts.data.weights import load_initial, save_weights
+from workflow_scripts.data.weights import load_initial
 from workflow_scripts.refine import affinity_networks
 from workflow_scripts.training.device import deterministic
 from workflow_scripts.training.loop import train
@@ -22,7 +22,6 @@ def main(job: Job) -> None:
         network, network.losses, samples, block.recipe,
         seed=settings.seed, fingerprint=job.fingerprint, output=job.outputs.weights, curve=job.outputs.curve,
     )  # fmt: skip
-    save_weights(network, job.outputs.weights)
 
 
 if __name__ == "__main__":

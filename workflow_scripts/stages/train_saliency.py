@@ -9,7 +9,6 @@ from workflow_scripts.command import Job, run
 from workflow_scripts.data.samples import generator
 from workflow_scripts.data.synthetic_salient import render_salient
 from workflow_scripts.data.transforms import normalise
-from workflow_scripts.data.weights import save_weights
 from workflow_scripts.plugins import plugin
 from workflow_scripts.training.device import deterministic
 from workflow_scripts.training.loop import train
@@ -46,7 +45,6 @@ def main(job: Job) -> None:
         network, losses, samples, block.recipe,
         seed=block.seed, fingerprint=job.fingerprint, output=job.outputs.weights, curve=job.outputs.curve,
     )  # fmt: skip
-    save_weights(network, job.outputs.weights)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import csv
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from workflow_scripts.artifacts import replaced
 from workflow_scripts.data.samples import BatchSampler
+from workflow_scripts.data.weights import save_weights
 from workflow_scripts.errors import UserError
 from workflow_scripts.training.device import autocast, device
 from workflow_scripts.training.optimiser import build
@@ -31,14 +32,14 @@ def train(
     output: str,
     curve: str,
 ) -> None:
-    """Train a network in place and write its curve.
+    """Train a network and write its weights and its curve.
 
     Args:
         losses: named losses of a batch, to be summed; called under autocast of the recipe's precision.
         samples: indexed by (epoch, position).
         recipe: iterations, batch, optimiser and so on (`config.blocks.Recipe`).
         fingerprint: of the job; state saved under another one is not resumed.
-        output: path of the weights to come; the resumable state is kept beside it until the end.
+        output: path of the weights; the resumable state is kept beside it until the end.
         curve: CSV to write: iteration, learning rate, mean of each loss since the row before.
 
     Raises:
@@ -57,13 +58,10 @@ def train(
         num_workers=1,
         prefetch_factor=4,
         multiprocessing_context="fork" if where.type == "cpu" else "spawn",
+        generator=torch.Generator(),  # its own, so that a resumed run draws the same dropout
     )
-    random = torch.get_rng_state()
-    batches = iter(loader)  # draws from torch's generator, which a resumed run did when it began
-    if start:
-        torch.set_rng_state(random)
     clock = time.monotonic()
-    for iteration, batch in enumerate(_one_line(batches), start):
+    for iteration, batch in enumerate(_one_line(loader), start):
         batch = {name: value.to(where, non_blocking=True) for name, value in batch.items()}
         batch["image"] = batch["image"].to(memory_format=torch.channels_last)
         with autocast(where, recipe.precision):
@@ -88,11 +86,11 @@ def train(
         if done % recipe.save_every == 0 and done < recipe.iterations:
             _save(state_path, fingerprint, done, network, optimiser, schedule, record)
     _write_curve(curve, record.rows)
-    network.eval()
-    state_path.unlink(missing_ok=True)
+    save_weights(network.eval(), output)
+    state_path.unlink(missing_ok=True)  # last: a job killed before this line goes on from its state
 
 
-def _one_line(batches: Iterator) -> Iterator:
+def _one_line(batches: Iterable) -> Iterator:
     """The batches; a mistake found in the loading process arrives with its stack trace, which is cut off."""
     try:
         yield from batches
