@@ -78,7 +78,7 @@ rule train_affinity:
         "Training affinity network {wildcards.affinity} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
         "python -m workflow_scripts.stages.train_affinity --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
-        " --index {input.index:q} --images {input.images:q} --labels {input.labels:q}"
+        " --index {input.index:q} --images {input.images:q} --labels {input.labels:q} --initial {input.initial:q}"
         " --weights-to {output.weights:q} --curve-to {output.curve:q} > {log:q} 2>&1"
 
 

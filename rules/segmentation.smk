@@ -25,7 +25,7 @@ rule train_segmenter:
         "Training segmenter {wildcards.segmenter} on masks {wildcards.mask} of {wildcards.dataset}, seed {wildcards.seed}"
     shell:
         "python -m workflow_scripts.stages.train_segmenter --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
-        " --index {input.index:q} --images {input.images:q} --masks {input.masks:q}"
+        " --index {input.index:q} --images {input.images:q} --masks {input.masks:q} --initial {input.initial:q}"
         " --weights-to {output.weights:q} --curve-to {output.curve:q} > {log:q} 2>&1"
 
 

@@ -167,6 +167,19 @@ class EpsClassifier(Classifier):
 
 AnyClassifier = Annotated[CamClassifier | EpsClassifier, Discriminator("method")]
 
+
+class FromClassifier(Block):
+    classifier: Name = Field(description="whose backbone, trained with the same seed, the network starts from")
+
+
+def _initial_tag(data: Any) -> str:
+    return "classifier" if isinstance(data, dict | FromClassifier) else "named"
+
+
+Initial = Annotated[
+    Annotated[str, Tag("named")] | Annotated[FromClassifier, Tag("classifier")], Discriminator(_initial_tag)
+]
+
 # Class activation maps
 
 
@@ -207,7 +220,7 @@ class IrnLabels(Block):
 class Affinity(Block):
     cam: Name = Field(description="whose maps give the labels")
     backbone: Backbone
-    initial: str = Field(description="as of a classifier")
+    initial: Initial = Field(description="as of a classifier, or {classifier: name} for that one's trained backbone")
     radius: PositiveInt = Field(description="of the training pairs, cells of the network's output")
     border: Literal["published", "padded"] = Field(
         description="cells near the border have no pairs, or those that exist"
@@ -306,7 +319,7 @@ Mask = Annotated[ConstantMask | LearntMask | RandomWalkMask | EdgeWalkMask | Tru
 class Segmenter(Block):
     network: Literal["large_fov"]
     backbone: Backbone
-    initial: str = Field(description="as of a classifier")
+    initial: Initial = Field(description="as of a classifier, or {classifier: name} for that one's trained backbone")
     hidden: PositiveInt = Field(description="channels of the dilated layer")
     dilation: PositiveInt = Field(description="of the 3x3 layer, feature cells")
     dropout: Share

@@ -225,6 +225,7 @@ class Plan:
         data, block = self._dataset(dataset), self.config.block(dataset, "affinities", affinity)
         labels = OUTPUTS["affinity_labels"]["labels"].format(dataset=dataset, seed=seed, affinity=affinity)
         inputs = {"index": self._index_path(dataset), "images": self._images(dataset), "labels": labels}
+        inputs["initial"] = self._initial_path(dataset, seed, block.initial)
         settings = {"block": block.model_dump(exclude={"cam", "labels"}), "seed": int(seed)} | self._training(
             dataset, data
         )
@@ -275,6 +276,7 @@ class Plan:
         settings = {"block": block.model_dump(), "seed": int(seed), "split": data.use.train} | self._training(
             dataset, data
         )
+        inputs["initial"] = self._initial_path(dataset, seed, block.initial)
         settings["initial_digest"] = self._initial(dataset, block.initial)
         return Job(inputs, settings, (f"segmentation.{block.network}", f"networks.{block.backbone.name}"))
 
@@ -428,9 +430,15 @@ class Plan:
             self._sources[key] = sources.digest(dataset, self._dataset(dataset), what, folder)
         return self._sources[key]
 
-    def _initial(self, dataset: str, initial: str) -> str | None:
+    def _initial_path(self, dataset: str, seed: str, initial: str | blocks.FromClassifier) -> str | list[str]:
+        """Weights of the classifier that a network starts from; files of the user's are watched by their digest."""
+        if not isinstance(initial, blocks.FromClassifier):
+            return []
+        return OUTPUTS["train_classifier"]["weights"].format(dataset=dataset, seed=seed, classifier=initial.classifier)
+
+    def _initial(self, dataset: str, initial: str | blocks.FromClassifier) -> str | None:
         """Digest of the file of initial weights; those that torchvision downloads have its own checksum."""
-        if initial in {"random", "imagenet"}:
+        if isinstance(initial, blocks.FromClassifier) or initial in {"random", "imagenet"}:
             return None
         key = (dataset, "initial", initial)
         if key not in self._sources:

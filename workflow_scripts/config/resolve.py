@@ -99,6 +99,10 @@ class Config:
                                 f"config: {kind}.{name}.{field}: {target} has no block {reference!r}, "
                                 f"{nearest(reference, kinds[target])}"
                             )
+        for kind in ("segmenters", "affinities"):
+            for name, block in kinds[kind].items():
+                if isinstance(block.initial, blocks.FromClassifier):
+                    self._check_initial(f"config: {kind}.{name}.initial", block, kinds["classifiers"])
         for name, block in kinds["predictions"].items():
             if isinstance(block, blocks.CrfPrediction) and isinstance(
                 kinds["predictions"][block.prediction], blocks.CrfPrediction
@@ -111,6 +115,17 @@ class Config:
                 classifier = kinds["classifiers"][kinds["cams"][block.cam].classifier]
                 if classifier.method == "cam":
                     raise UserError(f"config: masks.{name}: method 'cam' learns no background map, use rule 'constant'")
+
+    @staticmethod
+    def _check_initial(where: str, block, classifiers: Mapping[str, blocks.Classifier]) -> None:
+        name = block.initial.classifier
+        if name not in classifiers:
+            raise UserError(f"{where}: classifiers has no block {name!r}, {nearest(name, classifiers)}")
+        if classifiers[name].backbone.name != block.backbone.name:
+            raise UserError(
+                f"{where}: classifier {name!r} has backbone {classifiers[name].backbone.name!r}, "
+                f"this block {block.backbone.name!r}; name one with the same"
+            )
 
     def _check_dataset(self, name: str, dataset: blocks.Dataset) -> None:
         where = f"config: datasets.{name}"

@@ -10,17 +10,26 @@ from workflow_scripts.artifacts import replaced
 from workflow_scripts.errors import UserError
 
 
-def load_initial(network: nn.Module, initial: str) -> None:
+def load_initial(network: nn.Module, initial, trained: str | None = None) -> None:
     """Fill a backbone with its initial weights.
 
     Args:
         network: a backbone of `networks`; its `imagenet()` gives torchvision's state dict, `ignored` names the layers
             of a checkpoint that it does not have (the classifier of ImageNet).
-        initial: "random", "imagenet", or the path of a state dict.
+        initial: "random", "imagenet", or the path of a state dict; not looked at where `trained` is given.
+        trained: weights of a classifier of this project, whose backbone is taken.
 
     Raises:
         UserError: missing file, pickled code, or layers that do not fit, each named.
     """
+    if trained:
+        state = {
+            name.removeprefix("backbone."): value
+            for name, value in read_state(trained).items()
+            if name.startswith("backbone.")
+        }
+        load_strictly(network, state, trained)
+        return
     if initial == "random":
         return
     state = network.imagenet() if initial == "imagenet" else read_state(initial)

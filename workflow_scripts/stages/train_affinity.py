@@ -14,7 +14,7 @@ def main(job: Job) -> None:
     deterministic(settings.seed, settings.threads)
     index = read_index(job.inputs.index, settings.dataset)
     network = affinity_networks.build(block)
-    load_initial(network.backbone, block.initial)
+    load_initial(network.backbone, block.initial, job.inputs.initial)
     images = Images(index, job.inputs.images)
     source = index, images, settings.split, block.recipe, settings.seed, job.inputs.labels
     samples = EdgeSamples(*source) if block.network == "irn" else AffinitySamples(*source, network.backbone.stride)
@@ -25,4 +25,4 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    run(main, inputs=("index", "images", "labels"), outputs=("weights", "curve"))
+    run(main, inputs=("index", "images", "labels", "initial"), outputs=("weights", "curve"))

@@ -14,7 +14,7 @@ def main(job: Job) -> None:
     deterministic(settings.seed, settings.threads)
     index = read_index(job.inputs.index, settings.dataset)
     network = segmentation.build(block, len(index.classes) + 1)
-    load_initial(network.backbone, block.initial)
+    load_initial(network.backbone, block.initial, job.inputs.initial)
     images = Images(index, job.inputs.images)
     samples = SegmentationSamples(index, images, settings.split, block.recipe, settings.seed, job.inputs.masks)
     train(
@@ -24,4 +24,4 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    run(main, inputs=("index", "images", "masks"), outputs=("weights", "curve"))
+    run(main, inputs=("index", "images", "masks", "initial"), outputs=("weights", "curve"))
