@@ -67,7 +67,7 @@ rule cams:
         "logs/{dataset}/seed-{seed}/cams/{cam}.tsv"
     conda:
         "../envs/workflow.yaml"
-    threads: 8
+    threads: stages.workers
     resources:
         mem_mb=8000,
         runtime=240,

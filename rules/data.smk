@@ -11,7 +11,7 @@ rule render:
         "logs/{dataset}/render.tsv"
     conda:
         "../envs/workflow.yaml"
-    threads: 8
+    threads: stages.workers
     resources:
         mem_mb=2000,
         runtime=30,
@@ -37,7 +37,7 @@ rule index:
         "logs/{dataset}/index.tsv"
     conda:
         "../envs/workflow.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=60,

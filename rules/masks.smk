@@ -38,7 +38,7 @@ rule affinity_labels:
         "logs/{dataset}/seed-{seed}/affinity_labels/{affinity}.tsv"
     conda:
         "../envs/workflow.yaml"
-    threads: 8
+    threads: stages.workers
     resources:
         mem_mb=4000,
         runtime=240,
@@ -93,7 +93,7 @@ rule masks:
         "logs/{dataset}/seed-{seed}/masks/{mask}.tsv"
     conda:
         "../envs/workflow.yaml"
-    threads: 8
+    threads: stages.workers
     resources:
         mem_mb=4000,
         runtime=240,

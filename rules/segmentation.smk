@@ -40,7 +40,7 @@ rule predictions:
         "logs/{dataset}/seed-{seed}/predictions/{mask}/{segmenter}/{prediction}.tsv"
     conda:
         "../envs/workflow.yaml"
-    threads: 8
+    threads: stages.workers
     resources:
         mem_mb=8000,
         runtime=240,

@@ -33,6 +33,7 @@ COMMON = {
     "use": {"train": "all", "masks": "rest", "thresholds": "held_out", "evaluation": ["val"]},
     "seeds": [0],
     "torch_threads": 1,
+    "workers": 1,
     "gpus": 0,
     "threshold": 0.2,
     "montage": 2,

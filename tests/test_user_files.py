@@ -76,6 +76,7 @@ def finished_photographs(tmp_path_factory) -> Path:
         "systems": ["eps_masks", "truth_masks"],
         "seeds": [0],
         "torch_threads": 1,
+        "workers": 1,
         "gpus": 0,
         "threshold": 0.2,
         "montage": 2,

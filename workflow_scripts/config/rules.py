@@ -34,6 +34,10 @@ class Rules:
         """Threads of a training job, from the data set's configuration, as they decide the bytes."""
         return self.config.dataset(wildcards.dataset).torch_threads
 
+    def workers(self, wildcards) -> int:
+        """Processes of a job that goes through the images; their number never changes the bytes."""
+        return self.config.dataset(wildcards.dataset).workers
+
     def gpus(self, wildcards) -> int:
         """GPUs that a network job of the data set asks for."""
         return self.config.dataset(wildcards.dataset).gpus
