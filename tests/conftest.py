@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 import yaml
+
+from workflow_scripts.errors import UserError
 
 SOURCES = Path(__file__).resolve().parent.parent
 PARTS = ("Snakefile", "config.yaml", "configs", "envs", "profiles", "rules", "workflow_scripts", "tests/small.yaml")
@@ -86,6 +88,17 @@ def copy_sources(folder: Path) -> Path:
 def copy_tree(tree: Path, folder: Path) -> Path:
     """Copy a whole tree with times, results and Snakemake's memory."""
     return Path(shutil.copytree(tree, folder, symlinks=True))
+
+
+def refused(call: Callable[[], object], *fragments: object) -> str:
+    """The call ends with an error of the user's, in one line that holds these fragments."""
+    with pytest.raises(UserError) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message
+    for fragment in fragments:
+        assert str(fragment) in message
+    return message
 
 
 @pytest.fixture(scope="session")

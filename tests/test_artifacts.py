@@ -11,6 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from conftest import refused
 
 from workflow_scripts.artifacts import REOPEN_EVERY, Reader, create, replaced
 from workflow_scripts.errors import UserError
@@ -35,15 +36,6 @@ def write(path, images: int = 3, schema: str = "cam", **changes):
         for number in range(images):
             artifact.put(f"image_{number:04d}", **contents(number))
     return path
-
-
-def refused(call, *fragments) -> None:
-    with pytest.raises(UserError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for fragment in fragments:
-        assert str(fragment) in message
 
 
 # --- writing and reading ----------------------------------------------------------------------------------------------

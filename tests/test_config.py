@@ -107,7 +107,35 @@ def test_data_sets_and_systems_inherit_too(raw):
     config = Config(raw)
     assert config.dataset("voc_three").seeds == (0, 1, 2) and config.dataset("voc_three").masks is None
     assert config.dataset("voc_three").classes == config.dataset("voc").classes
-    assert config.systems["again"].mask == "eps" and config.systems["again"].published == ()
+    again = config.block("voc", "systems", "again")
+    assert again.mask == "eps" and again.published == ()
+
+
+def test_a_data_set_changes_systems_for_itself(raw):
+    put(raw, "datasets.voc.overrides.systems.eps", {"segmenter": None, "predictions": []})
+    config = Config(raw)
+    assert config.block("voc", "systems", "eps").segmenter is None
+    assert config.block("demo", "systems", "eps").segmenter == "large_fov"
+
+
+def test_maps_are_made_for_what_learns_from_them(raw):
+    """Seeds without a segmenter make no maps of the training images, but for an affinity network that learns there."""
+    put(raw, "datasets.demo.seeds", [0, 1])
+    put(raw, "datasets.demo.segmentation_seeds", [0])
+    put(raw, "datasets.demo.systems", ["cam_affinity", "eps"])
+    put(raw, "datasets.demo.use.affinity", None)
+
+    def splits(stage: str, seed: str, **names: str) -> list[str]:
+        return Plan(Config(raw)).job(stage, {"dataset": "demo", "seed": seed, **names}).settings["splits"]
+
+    assert splits("cams", "0", cam="eps") == ["all_train", "thresholds", "train"]
+    assert splits("cams", "1", cam="eps") == ["thresholds", "train"]
+    assert splits("cams", "1", cam="cam") == ["all_train", "thresholds", "train"]
+    assert splits("masks", "1", mask="cam_affinity") == ["thresholds", "train"]
+    put(raw, "datasets.demo.use.affinity", "affinity")
+    assert splits("cams", "1", cam="cam") == ["affinity", "thresholds", "train"]
+    labels = Plan(Config(raw)).job("affinity_labels", {"dataset": "demo", "seed": "1", "affinity": "cam"})
+    assert labels.settings["split"] == "affinity"
 
 
 def test_merge_leaves_its_arguments_alone():
@@ -399,7 +427,7 @@ def test_asking_for_what_is_not_there(raw):
         config.dataset("demmo")
     with pytest.raises(UserError, match="^config: cams has no block 'cma', did you mean 'cam'\\?$"):
         config.block("demo", "cams", "cma")
-    with pytest.raises(UserError, match="^config: no system 'tru', did you mean 'truth'\\?$"):
+    with pytest.raises(UserError, match="^config: systems has no block 'tru', did you mean 'truth'\\?$"):
         Plan(config).job("montage", {"dataset": "demo", "system": "tru"})
 
 

@@ -5,23 +5,13 @@ import zipfile
 
 import pytest
 import torch
+from conftest import refused
 from torch import nn
 
 from workflow_scripts import networks
 from workflow_scripts.data.weights import load_initial, load_weights, read_state, save_weights
-from workflow_scripts.errors import UserError
 from workflow_scripts.networks.depthwise import DepthwiseConv
 from workflow_scripts.networks.saliency import SaliencyNetwork
-
-
-def refused(call, *fragments) -> str:
-    with pytest.raises(UserError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for fragment in fragments:
-        assert str(fragment) in message
-    return message
 
 
 @pytest.fixture(scope="module")

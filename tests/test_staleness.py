@@ -12,7 +12,7 @@ from functools import reduce
 
 import pytest
 import yaml
-from conftest import SMALL, copy_sources
+from conftest import SMALL, SOURCES, copy_sources
 from demo_graph import MADE_FROM, below, demo, edit, of, stale
 
 from workflow_scripts.config.fingerprint import closure, code_digest
@@ -102,6 +102,7 @@ def test_what_no_job_of_the_demo_uses(tree, overlay):
 
 # One change in each kind of block
 
+SYSTEMS = yaml.safe_load((SOURCES / "tests" / "small.yaml").read_text())["datasets"]["demo"]["systems"]
 CHANGES = {
     "saliency": (demo(saliency={"rendered": {"images": 17}}), below("train_saliency rendered")),
     "saliency recipe": (
@@ -131,6 +132,17 @@ CHANGES = {
         below("masks eps", "masks eps_crf"),
     ),
     "mask threshold": (demo(masks={"eps_crf": {"threshold": 0.25}}), below("masks eps_crf")),
+    "affinity recipe": (
+        {"affinities": {"cam": {"recipe": {"weight_decay": 0.01}}}},
+        below("train_affinity cam"),
+    ),
+    "affinity labels": ({"affinities": {"cam": {"labels": {"high": 24}}}}, below("affinity_labels cam")),
+    "affinity irn": (demo(affinities={"cam_irn": {"labels": {"foreground": 0.35}}}), below("affinity_labels cam_irn")),
+    "affinity, as the walk reads it": (
+        {"affinities": {"cam": {"radius": 4}}},
+        below("train_affinity cam"),
+    ),
+    "walk": ({"masks": {"cam_affinity": {"beta": 4}}}, below("masks cam_affinity")),
     "mask crf": ({"masks": {"eps_crf": {"crf": {"iterations": 9}}}}, below("masks eps_crf")),
     "mask from another cam": ({"masks": {"eps_learnt": {"rule": "constant", "threshold": 0.2}}}, below("masks eps_learnt")),
     "segmenter": (
@@ -152,19 +164,19 @@ CHANGES = {
     "limit": ({"datasets": {"demo": {"limit": 20}}}, below("render")),
     "threads that decide bytes": (
         {"datasets": {"demo": {"torch_threads": 2}}},
-        below(*of("train_saliency", "train_classifier", "train_segmenter")),
+        below(*of("train_saliency", "train_classifier", "train_affinity", "train_segmenter")),
     ),
     "images in a montage": ({"datasets": {"demo": {"montage": 2}}}, below(*of("montage"))),
     "system taken away": (
-        {"datasets": {"demo": {"systems": ["cam", "eps", "eps_chosen", "eps_learnt", "truth"]}}},
+        {"datasets": {"demo": {"systems": [name for name in SYSTEMS if name != "eps_crf"]}}},
         {"miou", "pictures"},
     ),
     "system added": (
-        {"datasets": {"demo": {"systems": ["cam", "cam_crf", "eps", "eps_chosen", "eps_learnt", "eps_crf", "truth"]}}},
+        {"datasets": {"demo": {"systems": ["cam_crf", *SYSTEMS]}}},
         {"masks cam_crf", "score_masks cam_crf", "montage cam_crf", "miou", "pictures"},
     ),
     "systems in another order": (
-        {"datasets": {"demo": {"systems": ["truth", "cam", "eps", "eps_chosen", "eps_learnt", "eps_crf"]}}},
+        {"datasets": {"demo": {"systems": ["truth", *SYSTEMS[:-1]]}}},
         {"miou", "curves", "pictures"},
     ),
     "seed added": (
@@ -173,6 +185,7 @@ CHANGES = {
         | {
             job.replace(" ", " 1/")
             for job in of("train_classifier", "classification", "cams", "thresholds", "masks", "train_segmenter")
+            + of("affinity_labels", "train_affinity")
             + of("predictions", "score_cams", "score_masks", "score_predictions")
         },
     ),
@@ -221,16 +234,24 @@ def test_swapped_values(tree, overlay, block, one, other, expected):
 
 # Edited code
 
-NETWORKS = ("train_classifier", "classification", "cams", "train_segmenter")
+NETWORKS = ("train_classifier", "classification", "cams", "train_affinity", "train_segmenter")
+AFFINITIES = ("affinity_labels", "train_affinity")
 SOFT = [job for job in of("predictions") if not job.endswith("_crf")]
 EDITS = {
-    "refine/dense_crf.py": below("masks eps_crf", "predictions eps/large_fov/multi_crf"),
+    "refine/dense_crf.py": below(*of("affinity_labels"), "masks eps_crf", "predictions eps/large_fov/multi_crf"),
     "refine/background.py": below(
         *(job for job in of("masks") if job != "masks truth"),
-        *of("thresholds", "score_cams", "montage"),
+        *of("thresholds", "score_cams", "montage", "affinity_labels"),
         *(f"score_{job}" for job in SOFT),
         "predictions eps/large_fov/multi_crf",
     ),
+    "refine/affinity.py": below(*of(*AFFINITIES)),
+    "refine/affinity_net.py": below("affinity_labels cam"),
+    "refine/irn.py": below("affinity_labels cam_irn"),
+    "refine/random_walk.py": below("masks cam_affinity", "masks cam_irn"),
+    "refine/random_walk_mask.py": below("masks cam_affinity"),
+    "refine/edge_walk_mask.py": below("masks cam_irn"),
+    "data/affinity_samples.py": below(*of("train_affinity")),
     "methods/eps.py": below("train_classifier eps"),
     "methods/cam.py": below("train_classifier cam"),
     "networks/tiny.py": below(*of(*NETWORKS)),
@@ -239,7 +260,7 @@ EDITS = {
     "evaluation/miou.py": below(*of("thresholds", "score_cams", "score_masks", "score_predictions", "miou")),
     "evaluation/saliency.py": below("score_saliency rendered"),
     "evaluation/classification.py": below(*of("classification")),
-    "training/loop.py": below(*of("train_saliency", "train_classifier", "train_segmenter")),
+    "training/loop.py": below(*of("train_saliency", "train_classifier", "train_affinity", "train_segmenter")),
     "data/synthetic.py": below("render"),
     "stages/cams.py": below(*of("cams")),
     "stages/scores.py": below(*of("score_saliency", "score_cams", "score_masks", "score_predictions")),

@@ -371,6 +371,7 @@ class Split(Block):
 class Use(Block):
     train: Name = Field(description="classifiers and segmenters train on it, maps and masks are made for it")
     masks: Name = Field(description="maps and masks are scored on it")
+    affinity: Name | None = Field(None, description="affinity networks train on it; the training split if null")
     thresholds: Name | None = Field(None, description="thresholds are chosen on it")
     evaluation: tuple[Name, ...] = Field(description="predictions are made for and scored on these")
 
@@ -456,4 +457,5 @@ KINDS: dict[str, Any] = {
     "masks": Mask,
     "segmenters": Segmenter,
     "predictions": Prediction,
+    "systems": System,
 }

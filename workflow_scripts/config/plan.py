@@ -189,14 +189,14 @@ class Plan:
         return Job(inputs, settings, (f"methods.{block.method}", f"networks.{block.backbone.name}"))
 
     def _cams(self, dataset: str, seed: str, cam: str) -> Job:
-        data, block = self._dataset(dataset), self.config.block(dataset, "cams", cam)
+        block = self.config.block(dataset, "cams", cam)
         classifier = self.config.block(dataset, "classifiers", block.classifier)
         settings = {
             "dataset": dataset,
             "block": block.model_dump(exclude={"classifier"}),
             "classifier": _network(classifier),
         }
-        settings["splits"] = self._mask_splits(data, seed)
+        settings["splits"] = self._cam_splits(dataset, seed, cam)
         inputs = self._with_classifier(dataset, seed, block.classifier)
         return Job(inputs, settings, (f"methods.{classifier.method}", f"networks.{classifier.backbone.name}"))
 
@@ -215,7 +215,7 @@ class Plan:
         inputs = {"index": self._index_path(dataset), "images": self._images(dataset), "cams": cams}
         settings = {
             "dataset": dataset,
-            "split": data.use.train,
+            "split": data.use.affinity or data.use.train,
             "network": block.network,
             "labels": block.labels.model_dump(),
         }
@@ -229,7 +229,8 @@ class Plan:
         settings = {"block": block.model_dump(exclude={"cam", "labels"}), "seed": int(seed)} | self._training(
             dataset, data
         )
-        settings |= {"split": data.use.train, "initial_digest": self._initial(dataset, block.initial)}
+        split = data.use.affinity or data.use.train
+        settings |= {"split": split, "initial_digest": self._initial(dataset, block.initial)}
         return Job(inputs, settings, (f"refine.{block.network}", f"networks.{block.backbone.name}"))
 
     def _masks(self, dataset: str, seed: str, mask: str) -> Job:
@@ -418,8 +419,16 @@ class Plan:
     def _dataset(self, dataset: str) -> blocks.Dataset:
         return self.config.dataset(dataset)
 
+    def _cam_splits(self, dataset: str, seed: str, cam: str) -> list[str]:
+        """Splits that maps are made for: those of the masks, and what an affinity network learns from these maps."""
+        data = self._dataset(dataset)
+        names = (affinity for system in data.systems if (affinity := systems.affinity(self.config, dataset, system)))
+        learns = any(self.config.block(dataset, "affinities", name).cam == cam for name in names)
+        split = {data.use.affinity or data.use.train} if learns else set()
+        return sorted({*self._mask_splits(data, seed), *split})
+
     def _mask_splits(self, data: blocks.Dataset, seed: str) -> list[str]:
-        """Splits that maps and masks are made for: the training split only for seeds that train a segmenter."""
+        """Splits that masks are made for: the training split only for seeds that train a segmenter."""
         trains = int(seed) in (data.segmentation_seeds or data.seeds)
         names = {data.use.masks, data.use.thresholds, data.use.train if trains else None}
         return sorted(names - {None})

@@ -28,7 +28,7 @@ class Config:
 
     def __init__(self, raw: Mapping):
         raw = copy.deepcopy(dict(raw))
-        sections = {*KINDS, "systems", "datasets"}
+        sections = {*KINDS, "datasets"}
         for key in raw:
             if key not in sections:
                 raise UserError(f"config: unknown key {key!r}, {nearest(key, sections)}")
@@ -36,10 +36,6 @@ class Config:
         self.datasets: dict[str, blocks.Dataset] = {
             name: _typed(blocks.AnyDataset, data, f"datasets.{name}")
             for name, data in _inherit(self._raw["datasets"], "datasets").items()
-        }
-        self.systems: dict[str, blocks.System] = {
-            name: _typed(blocks.System, data, f"systems.{name}")
-            for name, data in _inherit(self._raw["systems"], "systems").items()
         }
         self._blocks = {(name, kind): self._resolve(name, kind) for name in self.datasets for kind in KINDS}
         for name, dataset in self.datasets.items():
@@ -58,11 +54,6 @@ class Config:
         if name not in self.datasets:
             raise UserError(f"config: no data set {name!r}, {nearest(name, self.datasets)}")
         return self.datasets[name]
-
-    def system(self, name: str) -> blocks.System:
-        if name not in self.systems:
-            raise UserError(f"config: no system {name!r}, {nearest(name, self.systems)}")
-        return self.systems[name]
 
     def block(self, dataset: str, kind: str, name: str) -> BaseModel:
         """The block of that kind and name as the data set sees it."""
@@ -88,7 +79,7 @@ class Config:
         return {name: _typed(KINDS[kind], data, f"{kind}.{name}") for name, data in _inherit(raw, kind).items()}
 
     def _check_references(self, dataset: str) -> None:
-        kinds = {kind: self._blocks[dataset, kind] for kind in KINDS} | {"systems": self.systems}
+        kinds = {kind: self._blocks[dataset, kind] for kind in KINDS}
         for kind, fields in REFERENCES.items():
             for name, block in kinds[kind].items():
                 for field, target in fields.items():
@@ -134,6 +125,7 @@ class Config:
         for field, split in [
             ("train", use.train),
             ("masks", use.masks),
+            ("affinity", use.affinity),
             ("thresholds", use.thresholds),
             *(("evaluation", s) for s in use.evaluation),
         ]:
@@ -146,8 +138,9 @@ class Config:
                     raise UserError(f"{where}.splits.{key}.{field}: no split {other!r}, {nearest(other, known)}")
         order_splits(known, where)
         for system in dataset.systems:
-            if system not in self.systems:
-                raise UserError(f"{where}.systems: no system {system!r}, {nearest(system, self.systems)}")
+            systems = self._blocks[name, "systems"]
+            if system not in systems:
+                raise UserError(f"{where}.systems: no system {system!r}, {nearest(system, systems)}")
             if system in {"curves", "thresholds"}:
                 raise UserError(
                     f"{where}.systems: {system!r} is the name of another picture, call the system otherwise"

@@ -7,7 +7,7 @@ from workflow_scripts.config.resolve import Config
 
 def chain(config: Config, dataset: str, system: str, seed: int | None = None) -> list[tuple[str, dict[str, str]]]:
     """The stages of a system that leave an artifact, in order, for one seed (the first, if not said)."""
-    data, block = config.dataset(dataset), config.system(system)
+    data, block = config.dataset(dataset), config.block(dataset, "systems", system)
     first = {"dataset": dataset, "seed": str((data.segmentation_seeds or data.seeds)[0] if seed is None else seed)}
     stages: list[tuple[str, dict[str, str]]] = []
     cam = block.cam or getattr(config.block(dataset, "masks", block.mask), "cam", None)
@@ -21,9 +21,8 @@ def chain(config: Config, dataset: str, system: str, seed: int | None = None) ->
                 stages.append(("train_saliency", names))
             stages.append(("saliency", names))
         stages += [("train_classifier", {**first, "classifier": classifier}), ("cams", {**first, "cam": cam})]
-    affinity = getattr(config.block(dataset, "masks", block.mask), "affinity", None) if block.mask else None
-    if affinity:
-        stages += [(stage, {**first, "affinity": affinity}) for stage in ("affinity_labels", "train_affinity")]
+    if name := affinity(config, dataset, system):
+        stages += [(stage, {**first, "affinity": name}) for stage in ("affinity_labels", "train_affinity")]
     if block.mask:
         stages.append(("masks", {**first, "mask": block.mask}))
     if block.segmenter:
@@ -33,9 +32,15 @@ def chain(config: Config, dataset: str, system: str, seed: int | None = None) ->
     return stages
 
 
+def affinity(config: Config, dataset: str, system: str) -> str | None:
+    """The affinity network that a system's masks come from, if they do."""
+    mask = config.block(dataset, "systems", system).mask
+    return getattr(config.block(dataset, "masks", mask), "affinity", None) if mask else None
+
+
 def rows(config: Config, dataset: str, system: str) -> list[dict]:
     """The rows of one system in the table: stage, prediction, split, scores of every seed, published figure."""
-    data, block = config.dataset(dataset), config.system(system)
+    data, block = config.dataset(dataset), config.block(dataset, "systems", system)
     rows: list[dict] = []
 
     def add(stage: str, rule: str, split: str, names: dict, **more) -> None:

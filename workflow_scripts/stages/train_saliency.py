@@ -32,13 +32,29 @@ class Salient(Dataset):
         return {"image": normalise(image), "mask": torch.from_numpy(np.ascontiguousarray(mask)).float()[None]}
 
 
+def iou_loss(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    """1 - the soft intersection over union of each image, averaged (BASNet, Qin et al., CVPR 2019, Eq. 8).
+
+    Args:
+        logits: (B, 1, H, W).
+        masks: (B, 1, H, W), 0 or 1, none of them empty.
+    """
+    probabilities = logits.sigmoid()
+    both = (probabilities * masks).sum(dim=(1, 2, 3))
+    return (1 - both / (probabilities + masks - probabilities * masks).sum(dim=(1, 2, 3))).mean()
+
+
 def main(job: Job) -> None:
     block = job.settings.block
     deterministic(block.seed, job.settings.threads)
     network = plugin("networks", "saliency").SaliencyNetwork()
 
     def losses(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {"saliency": binary_cross_entropy_with_logits(network(batch["image"]).float(), batch["mask"])}
+        logits = network(batch["image"]).float()
+        return {
+            "saliency": binary_cross_entropy_with_logits(logits, batch["mask"]),
+            "iou": iou_loss(logits, batch["mask"]),
+        }
 
     samples = Salient(block.images, block.seed)
     train(
