@@ -131,7 +131,13 @@ def test_maps_are_made_for_what_learns_from_them(raw):
     assert splits("cams", "0", cam="eps") == ["all_train", "thresholds", "train"]
     assert splits("cams", "1", cam="eps") == ["thresholds", "train"]
     assert splits("cams", "1", cam="cam") == ["all_train", "thresholds", "train"]
-    assert splits("masks", "1", mask="cam_affinity") == ["thresholds", "train"]
+    assert splits("masks", "0", mask="eps") == ["all_train", "train"]
+    assert splits("masks", "1", mask="eps") == ["train"]
+    assert splits("masks", "0", mask="cam_affinity") == ["train"]  # whose system has no segmenter here
+    assert splits("masks", "0", mask="cam_crf") == ["all_train", "train"]  # of no system: asked for by name
+    names = {"dataset": "demo", "seed": "0", "mask": "cam_affinity", "segmenter": "large_fov"}
+    with pytest.raises(UserError, match="no system trains a segmenter on masks 'cam_affinity' with seed 0; give"):
+        Plan(Config(raw)).job("train_segmenter", names)
     put(raw, "datasets.demo.use.affinity", "affinity")
     assert splits("cams", "1", cam="cam") == ["affinity", "thresholds", "train"]
     labels = Plan(Config(raw)).job("affinity_labels", {"dataset": "demo", "seed": "1", "affinity": "cam"})

@@ -235,7 +235,7 @@ class Plan:
 
     def _masks(self, dataset: str, seed: str, mask: str) -> Job:
         data, block = self._dataset(dataset), self.config.block(dataset, "masks", mask)
-        settings: dict = {"dataset": dataset, "splits": self._mask_splits(data, seed)}
+        settings: dict = {"dataset": dataset, "splits": self._mask_splits(dataset, seed, mask=mask)}
         settings["block"] = block.model_dump(exclude={"cam"}, exclude_none=True)
         inputs: dict = {
             "index": self._index_path(dataset),
@@ -269,6 +269,11 @@ class Plan:
 
     def _train_segmenter(self, dataset: str, seed: str, mask: str, segmenter: str) -> Job:
         data, block = self._dataset(dataset), self.config.block(dataset, "segmenters", segmenter)
+        if data.use.train not in self._mask_splits(dataset, seed, mask=mask):
+            raise UserError(
+                f"config: datasets.{dataset}: no system trains a segmenter on masks {mask!r} with seed {seed}; "
+                "give one of its systems a segmenter and predictions"
+            )
         inputs = {
             "index": self._index_path(dataset),
             "images": self._images(dataset),
@@ -420,18 +425,28 @@ class Plan:
         return self.config.dataset(dataset)
 
     def _cam_splits(self, dataset: str, seed: str, cam: str) -> list[str]:
-        """Splits that maps are made for: those of the masks, and what an affinity network learns from these maps."""
-        data = self._dataset(dataset)
-        names = (affinity for system in data.systems if (affinity := systems.affinity(self.config, dataset, system)))
-        learns = any(self.config.block(dataset, "affinities", name).cam == cam for name in names)
-        split = {data.use.affinity or data.use.train} if learns else set()
-        return sorted({*self._mask_splits(data, seed), *split})
+        """Splits that maps are made for: those of masks, where thresholds are chosen, what an affinity network learns."""
+        use, names = self._dataset(dataset).use, self._dataset(dataset).systems
+        affinities = (name for system in names if (name := systems.affinity(self.config, dataset, system)))
+        learns = any(self.config.block(dataset, "affinities", name).cam == cam for name in affinities)
+        more = {use.thresholds, (use.affinity or use.train) if learns else None}
+        return sorted({*self._mask_splits(dataset, seed, cam=cam), *more} - {None})
 
-    def _mask_splits(self, data: blocks.Dataset, seed: str) -> list[str]:
-        """Splits that masks are made for: the training split only for seeds that train a segmenter."""
+    def _mask_splits(self, dataset: str, seed: str, **block: str) -> list[str]:
+        """Splits that masks are made for: what is scored, and the training split where a segmenter learns from it.
+
+        Args:
+            block: the kind and the name of the maps or masks; those that no system names may be for any use.
+        """
+        data = self._dataset(dataset)
+        users = [
+            self.config.block(dataset, "systems", system)
+            for system in data.systems
+            if any(block.items() <= names.items() for _, names in systems.chain(self.config, dataset, system))
+        ]
         trains = int(seed) in (data.segmentation_seeds or data.seeds)
-        names = {data.use.masks, data.use.thresholds, data.use.train if trains else None}
-        return sorted(names - {None})
+        trains = trains and (not users or any(system.segmenter for system in users))
+        return sorted({data.use.masks, *({data.use.train} if trains else ())})
 
     def _digest(self, dataset: str, what: str, folder: str | None = None) -> str:
         key = (dataset, what, folder)

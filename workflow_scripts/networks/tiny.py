@@ -25,9 +25,9 @@ class Residual(nn.Module):
 
 
 class Backbone(KeepsBatchNorm):
-    """(B, 3, H, W) -> (B, 128, H/8, W/8)."""
+    """(B, 3, H, W) -> (B, 96, H/8, W/8)."""
 
-    channels = 128
+    channels = 96
     ignored = ("classifier.",)
 
     def __init__(self, stride: int = 8, batch_norm: str = "trained", frozen_stages: int = 0):
@@ -40,8 +40,8 @@ class Backbone(KeepsBatchNorm):
         self.layers = nn.Sequential(
             Residual(24, 32, 2),
             Residual(32, 64, 2),
-            Residual(64, 128, 2 if stride == 16 else 1),
-            Residual(128, 128, 1, dilation=2),
+            Residual(64, 96, 2 if stride == 16 else 1),
+            Residual(96, 96, 1, dilation=2),
         )
         self.layers[:frozen_stages].requires_grad_(False)
         self.freeze_batch_norm(batch_norm)
@@ -51,7 +51,7 @@ class Backbone(KeepsBatchNorm):
 
     @property
     def tap_channels(self) -> tuple[int, int, int]:
-        return 64, 128, 128
+        return 64, 96, 96
 
     def taps(self, images: Tensor) -> list[Tensor]:
         """Three feature maps of rising depth at the backbone's stride, for stride 8."""
@@ -64,7 +64,7 @@ class Backbone(KeepsBatchNorm):
 
     @property
     def pyramid_channels(self) -> tuple[int, ...]:
-        return 24, 32, 64, 128, 128
+        return 24, 32, 64, 96, 96
 
     def pyramid(self, images: Tensor) -> list[Tensor]:
         """Five feature maps of rising depth, from stride 2 on."""
