@@ -45,6 +45,7 @@ def results(tmp_path):
         create(root / "truth.h5", "truth", **ABOUT) as truth,
         create(root / "saliency/net.h5", "saliency", **ABOUT) as saliency,
         create(root / "seed-0/cams/eps.h5", "cam", **ABOUT) as cams,
+        create(root / "seed-0/affinities/cam.labels.h5", "affinity_labels", **ABOUT) as labels,
         create(root / "seed-0/masks/eps.h5", "mask", **ABOUT) as masks,
         create(root / "seed-0/predictions/eps/fov/soft.h5", "prediction", **ABOUT) as soft,
         create(root / "seed-0/predictions/eps/fov/crf.h5", "prediction", **ABOUT) as crf,
@@ -62,6 +63,7 @@ def results(tmp_path):
             if identifier in TRAIN:
                 scores = (label[None, ::2, ::2] > 0).astype(np.float16) * 0.8
                 cams.put(identifier, classes=np.array([number % 3], np.int16), scores=scores, background=1 - scores[0])
+                labels.put(identifier, label=label[4::8, 4::8])  # one for each feature cell
                 masks.put(identifier, label=label)
             else:
                 scores = np.stack([label[::2, ::2] == value for value in range(4)]).astype(np.float16)
@@ -73,7 +75,7 @@ def results(tmp_path):
 
 ARTIFACTS = (
     "index.h5", "rendered/images.h5", "truth.h5", "saliency/net.h5", "seed-0/cams/eps.h5", "seed-0/masks/eps.h5",
-    "seed-0/predictions/eps/fov/soft.h5", "seed-0/predictions/eps/fov/crf.h5",
+    "seed-0/affinities/cam.labels.h5",    "seed-0/predictions/eps/fov/soft.h5", "seed-0/predictions/eps/fov/crf.h5",
 )  # fmt: skip
 
 
@@ -166,6 +168,13 @@ def test_a_prediction_is_shown_as_it_is_scored():
     assert confidence.caption.startswith("confidence 0.")
 
 
+def test_labels_of_cells_are_shown_over_their_pixels():
+    image, label = np.zeros((20, 30, 3), np.uint8), np.array([[1, 0, 0, 255], [1, 0, 0, 0], [1, 0, 0, 0]], np.uint8)
+    (cell,) = pictures.cells("affinity_labels", {"label": label}, image, CLASSES)
+    pixels = label.repeat(8, axis=0).repeat(8, axis=1)[:20, :30]
+    assert (cell.picture == pictures.overlay(image, pixels)).all() and cell.labels == {1}
+
+
 # Stages
 
 
@@ -190,7 +199,7 @@ def montage_job(results, out) -> Job:
     settings = {"dataset": "toy", "system": "eps", "images": 2, "splits": ["train", "validation"], "columns": columns}
     inputs = {"index": "index.h5", "images": "rendered/images.h5", "truth": "truth.h5"}
     paths = {name: str(results / path) for name, path in inputs.items()} | {
-        "artifacts": [str(results / path) for path in ARTIFACTS[3:]]
+        "artifacts": [str(results / path) for path in ARTIFACTS[3:] if "labels" not in path]
     }
     return Job(SimpleNamespace(**settings), SimpleNamespace(**paths), SimpleNamespace(montage=str(out)), 1, "")
 

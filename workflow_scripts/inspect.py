@@ -28,6 +28,7 @@ SCHEMAS = {
     "images": "rendered images",
     "saliency": "saliency maps",
     "cam": "class activation maps",
+    "affinity_labels": "labels for an affinity network",
     "mask": "pseudo masks",
     "truth": "truth masks",
     "prediction": "predictions",

@@ -171,7 +171,7 @@ def cells(schema: str, arrays: Mapping[str, np.ndarray], image: np.ndarray, clas
     """Pictures of everything that an artifact holds of one image.
 
     Args:
-        schema: saliency, cam, mask, truth, prediction or images.
+        schema: saliency, cam, affinity_labels, mask, truth, prediction or images.
         arrays: as `artifacts.Reader.read` gives them.
         image: uint8 (H, W, 3) RGB.
         classes: names of the object classes.
@@ -192,6 +192,12 @@ def cells(schema: str, arrays: Mapping[str, np.ndarray], image: np.ndarray, clas
             Cell(heat_map(image, _divided_by_peak(m[None])[0]), f"{name} {m.min():.2f} to {m.max():.2f}")
             for name, m in maps.items()
         ]
+    if schema == "affinity_labels":  # of the image's size, or of its feature cells
+        height, width = image.shape[:2]
+        strides = (1, 2, 4, 8, 16, 32)
+        cell = next(s for s in strides if (-(-height // s), -(-width // s)) == arrays["label"].shape)
+        label = arrays["label"].repeat(cell, axis=0).repeat(cell, axis=1)[:height, :width]
+        return [label_cell(image, label, classes)]
     if schema == "prediction" and "scores" in arrays:
         scores = upsampled(arrays["scores"], *image.shape[:2])
         confidence = scores.max(axis=0)
