@@ -362,7 +362,8 @@ class Plan:
             "artifacts": paths,
         }
         settings = {"dataset": dataset, "system": system, "columns": columns, "images": data.montage}
-        settings["splits"] = [data.use.masks, *data.use.evaluation[:1]]
+        predicts = any(stage == "predictions" for stage, _ in chain)
+        settings["splits"] = [data.use.masks, *(data.use.evaluation[:1] if predicts else ())]
         return Job(inputs, settings)
 
     def _curves(self, dataset: str) -> Job:
@@ -372,9 +373,7 @@ class Plan:
         for system in data.systems:
             for stage, names in systems.chain(self.config, dataset, system):
                 if stage.startswith("train_"):
-                    parts = (
-                        f"seed {value}" if key == "seed" else value for key, value in names.items() if key != "dataset"
-                    )
+                    parts = (f"{key} {value}" for key, value in names.items() if key != "dataset")
                     curves[self.outputs(stage, names)["curve"]] = ", ".join(parts)
                 if stage == "cams" and data.use.thresholds is not None:
                     for seed in data.seeds:
