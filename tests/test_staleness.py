@@ -139,7 +139,7 @@ CHANGES = {
     "affinity labels": ({"affinities": {"cam": {"labels": {"high": 24}}}}, below("affinity_labels cam")),
     "affinity irn": (demo(affinities={"cam_irn": {"labels": {"foreground": 0.35}}}), below("affinity_labels cam_irn")),
     "affinity, as the walk reads it": (
-        {"affinities": {"cam": {"radius": 4}}},
+        demo(affinities={"cam": {"radius": 3}}),
         below("train_affinity cam"),
     ),
     "walk": ({"masks": {"cam_affinity": {"beta": 4}}}, below("masks cam_affinity")),

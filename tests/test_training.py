@@ -286,7 +286,7 @@ def test_background_of_eps_learns_from_saliency_alone(data, weight, untouched):
 @pytest.mark.parametrize("method, channels", [("cam", 6), ("eps", 7)])
 def test_heads_have_no_bias_and_eps_one_channel_more(method, channels):
     network = classifier(method)
-    assert network.head.weight.shape == (channels, 128, 1, 1) and network.head.bias is None
+    assert network.head.weight.shape == (channels, 96, 1, 1) and network.head.bias is None
     images = torch.randn(2, 3, 32, 40)
     with torch.inference_mode():
         maps, background = network.eval().maps(images)

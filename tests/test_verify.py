@@ -32,7 +32,7 @@ CHANGES = {
 def outputs(folder: Path, jobs: Iterable[str]) -> set[str]:
     """Artifacts of jobs of the demo."""
     plan = Plan(Config.load(*(folder / name for name in SMALL)))
-    parts = ("seed", "saliency", "classifier", "cam", "mask", "segmenter", "prediction", "system")
+    parts = ("seed", "saliency", "classifier", "cam", "affinity", "mask", "segmenter", "prediction", "system")
     found = set()
     for stage, wildcards in plan.jobs("demo"):
         names = "/".join(wildcards[part] for part in parts if part in wildcards)
@@ -85,7 +85,8 @@ def test_verify_names_the_setting(bare, overlay):
 
 def test_verify_lists_what_edited_code_makes_stale(bare):
     edit(bare, "refine/dense_crf.py")
-    assert verify(bare) == (1, {"stale": outputs(bare, below("masks eps_crf", "predictions eps/large_fov/multi_crf"))})
+    users = *of("affinity_labels"), "masks eps_crf", "predictions eps/large_fov/multi_crf"
+    assert verify(bare) == (1, {"stale": outputs(bare, below(*users))})
 
 
 def test_verify_finds_a_changed_byte(bare):

@@ -57,6 +57,8 @@ def test_every_system_has_the_rows_of_its_stages(table):
     single, multi = ("segmentation", "single", "val"), ("segmentation", "multi", "val")
     assert found == {
         "cam": masks,
+        "cam_affinity": masks,
+        "cam_irn": masks,
         "eps": [*masks, single, multi, ("segmentation_crf", "multi_crf", "val")],
         "eps_chosen": masks,
         "eps_learnt": masks,
