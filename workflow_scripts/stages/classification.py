@@ -27,11 +27,11 @@ def main(job: Job) -> None:
     where = device()
     network.to(where).eval()
     rows = index.rows(settings.split)
-    scores = [
-        network.class_logits(normalise(images.read(index.ids[row]))[None].to(where))[0].float().cpu().numpy()
-        for row in progress(rows, len(rows), "classification")
-    ]
-    precision = average_precision(np.stack(scores), index.labels[rows])
+    scores = np.empty((len(rows), len(index.classes)), np.float32)  # at once: small arrays between large ones hold memory
+    for number, row in enumerate(progress(rows, len(rows), "classification")):
+        image = normalise(images.read(index.ids[row]))[None].to(where)
+        scores[number] = network.class_logits(image)[0].float().cpu().numpy()
+    precision = average_precision(scores, index.labels[rows])
     result = {
         "split": settings.split,
         "images": len(rows),
