@@ -27,7 +27,9 @@ def main(job: Job) -> None:
     where = device()
     network.to(where).eval()
     rows = index.rows(settings.split)
-    scores = np.empty((len(rows), len(index.classes)), np.float32)  # at once: small arrays between large ones hold memory
+    scores = np.empty(
+        (len(rows), len(index.classes)), np.float32
+    )  # at once: small arrays between large ones hold memory
     for number, row in enumerate(progress(rows, len(rows), "classification")):
         image = normalise(images.read(index.ids[row]))[None].to(where)
         scores[number] = network.class_logits(image)[0].float().cpu().numpy()
