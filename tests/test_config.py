@@ -144,6 +144,17 @@ def test_maps_are_made_for_what_learns_from_them(raw):
     assert labels.settings["split"] == "affinity"
 
 
+def test_only_a_system_that_learns_from_truth_reads_it_for_training(raw):
+    """A user's own training images have labels and no masks."""
+
+    def splits() -> list[str]:
+        return Plan(Config(raw)).job("truth", {"dataset": "demo"}).settings["splits"]
+
+    assert splits() == ["all_train", "thresholds", "train", "val"]
+    put(raw, "datasets.demo.systems", ["cam"])
+    assert splits() == ["thresholds", "train", "val"]
+
+
 def test_merge_leaves_its_arguments_alone():
     base, change = {"a": {"b": 1, "c": 2}}, {"a": {"b": None, "d": 3}}
     assert merge(base, change) == {"a": {"c": 2, "d": 3}}

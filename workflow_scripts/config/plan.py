@@ -124,9 +124,10 @@ class Plan:
     def _truth(self, dataset: str) -> Job:
         data = self._dataset(dataset)
         settings = {"dataset": dataset, "kind": data.kind, "classes": list(data.classes)}
-        settings["splits"] = sorted(
-            {data.use.train, data.use.masks, *data.use.evaluation} | ({data.use.thresholds} - {None})
-        )
+        masks = (self.config.block(dataset, "systems", system).mask for system in data.systems)
+        learns = any(mask and isinstance(self.config.block(dataset, "masks", mask), blocks.TruthMask) for mask in masks)
+        more = {data.use.thresholds, data.use.train if learns else None}
+        settings["splits"] = sorted({data.use.masks, *data.use.evaluation, *more} - {None})
         inputs: dict = {"index": self._index_path(dataset), "rendered": []}
         modules: tuple[str, ...] = ()
         if isinstance(data, blocks.SyntheticDataset):
