@@ -1,5 +1,6 @@
-"""The small demo, run once by Snakemake and shared by all tests, and the ways to run and question a copy of it."""
+"""What tests share: the small demo, run once by Snakemake, and ways to run and question a copy of it; settings; a training set."""
 
+import copy
 import fcntl
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from workflow_scripts.config.resolve import read_yaml
 from workflow_scripts.errors import UserError
 
 SOURCES = Path(__file__).resolve().parent.parent
@@ -101,6 +103,16 @@ def refused(call: Callable[[], object], *fragments: object) -> str:
     return message
 
 
+def put(raw: dict, dotted: str, value) -> dict:
+    """Set the value at 'classifiers.cam.recipe.batch'."""
+    *path, last = dotted.split(".")
+    inside = raw
+    for key in path:
+        inside = inside.setdefault(key, {})
+    inside[last] = value
+    return raw
+
+
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory, request) -> Path:
     """Sources with the results of the small demo, not to be written to; made once, whatever the number of workers."""
@@ -134,3 +146,24 @@ def overlay(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def shipped() -> dict:
+    return read_yaml(SOURCES / "config.yaml")
+
+
+@pytest.fixture
+def raw(shipped) -> dict:
+    """config.yaml as plain values, to change."""
+    return copy.deepcopy(shipped)
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory) -> Path:
+    """Folder with ten rendered images, their index, and their masks and saliency as a perfect detector would have it."""
+    from training_set import write_training_set  # imports torch, which most tests do without
+
+    folder = tmp_path_factory.mktemp("rendered")
+    write_training_set(folder)
+    return folder

@@ -12,56 +12,15 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
+from conftest import SOURCES
+from own_photographs import CSV, HEIGHT, IDS, VOC, WIDTH, label_of, plan_of, write_photographs
 from PIL import Image
 
 from workflow_scripts import methods
 from workflow_scripts.artifacts import Reader, create
 from workflow_scripts.config.plan import Plan
-from workflow_scripts.config.resolve import Config, merge, read_yaml
 from workflow_scripts.data.index import read_index
 from workflow_scripts.data.weights import save_weights
-from workflow_scripts.evaluation.groups import counts_by_size, mean_iou_of_counts, size_name
-from workflow_scripts.refine.background import constant_background, learnt_background, to_label, upsampled
-
-CONFIG = Path(__file__).parent.parent / "config.yaml"
-HEIGHT, WIDTH = 20, 30
-IDS = [f"photo_{number}" for number in range(8)]
-CAT, DOG = 8, 12  # their ids in PASCAL VOC
-
-COMMON = {
-    "classes": ["cat", "dog"],
-    "use": {"train": "all", "masks": "rest", "thresholds": "held_out", "evaluation": ["val"]},
-    "seeds": [0],
-    "torch_threads": 1,
-    "workers": 1,
-    "gpus": 0,
-    "threshold": 0.2,
-    "montage": 2,
-    "systems": ["cam", "eps", "truth"],
-    "overrides": {"saliency": {"supplied": {"path": "Saliency"}}},
-}
-PARTS = {"held_out": {"of": "all", "first": 2}, "rest": {"of": "all", "without": "held_out"}}
-VOC = {
-    "kind": "voc",
-    "root": "VOC",
-    "images": "JPEGImages",
-    "annotations": "Annotations",
-    "masks": "SegmentationClassAug",
-    "splits": {"all": {"ids": "train.txt"}, "val": {"ids": "val.txt"}, **PARTS},
-}
-CSV = {"kind": "csv", "table": "table.csv", "splits": {"all": {"ids": "train"}, "val": {"ids": "val"}, **PARTS}}
-
-
-def label_of(number: int) -> np.ndarray:
-    """Background, one object of class 1 or 2, and a border of ignored pixels."""
-    label = np.zeros((HEIGHT, WIDTH), np.uint8)
-    label[4:14, 4:20] = 255
-    label[5:13, 5:19] = 1 + number % 2
-    return label
-
-
-def plan_of(data: dict, name: str = "mine", **changes) -> Plan:
-    return Plan(Config(merge(read_yaml(CONFIG), {"datasets": {name: merge(merge(COMMON, data), changes)}})))
 
 
 def arguments(plan: Plan, stage: str, **wildcards) -> list[str]:
@@ -114,31 +73,7 @@ def refused(plan: Plan, stage: str, *fragments, faults: int = 0, **wildcards) ->
 def folder(tmp_path, monkeypatch) -> Path:
     """A folder with one data set of eight photographs, both as a VOC tree and as a table, and their saliency maps."""
     monkeypatch.chdir(tmp_path)
-    for part in ("JPEGImages", "Annotations", "SegmentationClassAug"):
-        Path("VOC", part).mkdir(parents=True)
-    Path("Saliency").mkdir()
-    Path("masks").mkdir()
-    rows = ["id,image,labels,mask,boxes,split"]
-    for number, identifier in enumerate(IDS):
-        rng, label = np.random.default_rng(number), label_of(number)
-        name, pixels = ("cat", "dog")[number % 2], rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(f"VOC/JPEGImages/{identifier}.jpg")
-        Path(f"VOC/Annotations/{identifier}.xml").write_text(
-            f"<annotation><object><name>{name}</name><bndbox><xmin>6</xmin><ymin>6</ymin><xmax>19</xmax><ymax>13</ymax>"
-            "</bndbox></object></annotation>"
-        )
-        palette = Image.fromarray(np.array([0, CAT, DOG, *[0] * 252, 255], np.uint8)[label])
-        palette.putpalette(rng.integers(0, 256, 768, dtype=np.uint8).tobytes())
-        palette.save(f"VOC/SegmentationClassAug/{identifier}.png")
-        Image.fromarray(label).save(f"masks/{identifier}.png")
-        Image.fromarray(np.where(label % 255 > 0, 200, 10).astype(np.uint8)).save(f"Saliency/{identifier}.png")
-        split = "train" if number < 6 else "val"
-        rows.append(
-            f"{identifier},VOC/JPEGImages/{identifier}.jpg,{name},masks/{identifier}.png,5 5 19 13 {name},{split}"
-        )
-    Path("VOC/train.txt").write_text("\n".join(IDS[:6]) + "\n")
-    Path("VOC/val.txt").write_text("\n".join(IDS[6:]) + "\n")
-    Path("table.csv").write_text("\n".join(rows) + "\n")
+    write_photographs()
     return tmp_path
 
 
@@ -220,7 +155,7 @@ def test_limit_takes_the_first_images_of_each_split(folder, data):
 def test_a_mistake_ends_the_process_with_one_line(folder):
     plan = plan_of(VOC, root="nowhere")
     command = [sys.executable, "-m", "workflow_scripts.stages.index", *arguments(plan, "index")]
-    result = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(CONFIG.parent)})
+    result = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(SOURCES)})
     assert result.returncode == 1 and result.stdout == ""
     assert result.stderr.startswith("error: nowhere") and result.stderr.count("\n") == 1
     assert not Path("results/mine/index.h5").exists()
@@ -348,106 +283,3 @@ def test_a_masks_artifact_is_as_large_as_its_images(indexed):
     assert run(indexed, "masks", seed="0", mask="cam") is None
     label = Reader("results/mine/seed-0/masks/cam.h5", "mask", "mine").read(IDS[0])["label"]
     assert label.shape == (HEIGHT, WIDTH) and label.dtype == np.uint8 and (label == 1).all()
-
-
-# --- from maps to masks -----------------------------------------------------------------------------------------------
-
-
-def test_constant_background_wins_below_its_share_of_the_maximum():
-    scores = np.array([[[0.0, 0.5, 1.0, 2.0]]], np.float32)
-    probabilities = constant_background(scores, 0.3, eps=0)
-    assert probabilities.dtype == np.float32 and probabilities.shape == (2, 1, 4)
-    np.testing.assert_allclose(probabilities[0], 0.3)
-    np.testing.assert_allclose(probabilities[1], [[0, 0.25, 0.5, 1]])
-    np.testing.assert_array_equal(to_label(probabilities, np.array([4], np.int16)), [[0, 0, 5, 5]])
-
-
-def test_every_class_has_its_own_maximum():
-    scores = np.stack([np.full((2, 2), 0.01), np.full((2, 2), 100)]).astype(np.float32)
-    scores[0, 0, 0] = 0.005
-    probabilities = constant_background(scores, 0.2, eps=0)
-    assert probabilities[1].max() == probabilities[2].max() == 1 and probabilities[1, 0, 0] == 0.5
-
-
-def test_scaling_the_maps_changes_no_mask():
-    scores = np.random.default_rng(0).random((3, 9, 11)).astype(np.float32)
-    classes = np.array([0, 2, 5], np.int16)
-    masks = [to_label(constant_background(scale * scores, 0.4), classes) for scale in (1, 8, 64)]
-    assert set(np.unique(masks[0])) <= {0, 1, 3, 6}
-    np.testing.assert_array_equal(masks[0], masks[1])
-    np.testing.assert_array_equal(masks[0], masks[2])
-
-
-def test_an_empty_map_and_an_image_without_labels_are_background():
-    for scores, classes in ((np.zeros((1, 4, 5)), [3]), (np.zeros((0, 4, 5)), [])):
-        probabilities = constant_background(scores.astype(np.float32), 0.2)
-        assert np.isfinite(probabilities).all()
-        np.testing.assert_array_equal(to_label(probabilities, np.array(classes, np.int16)), np.zeros((4, 5), np.uint8))
-
-
-def test_a_higher_threshold_only_adds_background():
-    scores = np.random.default_rng(1).random((2, 20, 20)).astype(np.float32)
-    masks = [to_label(constant_background(scores, threshold), np.array([0, 1])) for threshold in (0, 0.3, 0.6, 1)]
-    assert not (masks[0] == 0).any() and (masks[3] == 0).all()
-    for low, high in zip(masks, masks[1:], strict=False):
-        assert ((high == 0) | (high == low)).all() and (high == 0).sum() > (low == 0).sum()
-
-
-def test_learnt_background_is_compared_as_it_is():
-    scores, background = np.array([[[0.2, 0.6]], [[0.3, 0.1]]], np.float32), np.array([[0.5, 0.5]], np.float32)
-    probabilities = learnt_background(scores, background)
-    np.testing.assert_array_equal(probabilities, [[[0.5, 0.5]], *scores])
-    np.testing.assert_array_equal(to_label(probabilities, np.array([1, 2])), [[0, 2]])
-
-
-def test_upsampled_maps_keep_constants_and_corners():
-    np.testing.assert_allclose(upsampled(np.full((2, 3, 4), 0.25, np.float16), 12, 17), 0.25)
-    maps = np.arange(12, dtype=np.float16).reshape(1, 3, 4)
-    np.testing.assert_array_equal(upsampled(maps, 3, 4), maps)
-    large = upsampled(maps, 6, 8)
-    assert large.dtype == np.float32 and large.shape == (1, 6, 8)
-    np.testing.assert_allclose(large[0, 0, :3], [0, 0.25, 0.75])  # centres of pixels, corners not aligned
-    assert upsampled(np.zeros((0, 3, 4)), 6, 8).shape == (0, 6, 8)
-
-
-# --- groups -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "share, name",
-    [(1e-6, "small"), (0.02, "small"), (0.0201, "medium"), (0.15, "medium"), (0.151, "large"), (1, "large")],
-)
-def test_sizes_are_shares_of_the_image(share, name):
-    assert size_name(share) == name
-
-
-def test_counts_by_size_on_paper():
-    """1,000 pixels: class 1 is small, 2 medium, 3 large; class 4 is predicted only, and rows may have a column of misses."""
-    confusion = np.array(
-        [
-            [600, 5, 0, 0, 10, 0],
-            [3, 7, 0, 0, 0, 5],
-            [10, 0, 80, 0, 0, 0],
-            [0, 0, 40, 240, 0, 0],
-            [0, 0, 0, 0, 0, 0],
-        ]
-    )
-    counts = counts_by_size(confusion)
-    assert {name: np.flatnonzero(rows.any(axis=1)).tolist() for name, rows in counts.items()} == {
-        "small": [1], "medium": [2], "large": [3]
-    }  # fmt: skip
-    assert counts["small"][1].tolist() == [7, 5, 8]
-    assert counts["medium"][2].tolist() == [80, 40, 10]
-    assert counts["large"][3].tolist() == [240, 0, 40]
-    assert mean_iou_of_counts(counts["medium"]) == pytest.approx(80 / 130)
-    assert mean_iou_of_counts(sum(counts.values())) == pytest.approx((7 / 20 + 80 / 130 + 240 / 280) / 3)
-
-
-def test_mean_of_no_objects_is_not_a_number():
-    counts = np.zeros((4, 3), np.int64)
-    assert np.isnan(mean_iou_of_counts(counts))
-    counts[0] = 5  # background is no object
-    counts[1] = [0, 9, 0]  # predicted only
-    assert np.isnan(mean_iou_of_counts(counts))
-    counts[2] = [1, 0, 1]
-    assert mean_iou_of_counts(counts) == 0.5

@@ -1,0 +1,24 @@
+"""Small images of noise, PNG files written by hand, and the classes of the data sets that readers are tested with."""
+
+import struct
+import zlib
+
+import numpy as np
+
+HEIGHT, WIDTH = 20, 30
+CLASSES = ("cat", "dog", "horse")
+
+
+def noise(height=HEIGHT, width=WIDTH, channels=3, seed=0):
+    return np.random.RandomState(seed).randint(0, 256, (height, width, channels)).astype(np.uint8).squeeze()
+
+
+def png(width, height, depth=8, colour=2, row=b""):
+    """A PNG written by hand: any size and depth in the header, `row` (filter byte first) repeated as content."""
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    content = zlib.compress(row * height) if row else zlib.compress(b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", content) + chunk(b"IEND", b"")

@@ -1,0 +1,190 @@
+"""The reader of CSV tables: what it returns, and the one line of each fault."""
+
+import numpy as np
+import pytest
+from conftest import refused
+from PIL import Image
+from small_images import CLASSES, HEIGHT, WIDTH, noise
+
+from workflow_scripts.data.csv_table import read_csv
+from workflow_scripts.data.images import file_digest
+from workflow_scripts.errors import UserError
+
+HEADER = "id,image,labels,mask,boxes,split"
+ROWS = (
+    "a,photos/a.png,dog,masks/a.png,1 2 9 8 dog,train",
+    'b,photos/b.png," dog; cat ",,"1 2 9 8 dog; 0 0 30 20 cat;",train',
+    "c,photos/c.png,cat,,,val",
+)
+SPLITS = {"train": "train", "val": "val"}
+
+
+@pytest.fixture
+def table(tmp_path):
+    for folder in ("photos", "masks"):
+        (tmp_path / folder).mkdir()
+    for number, identifier in enumerate("abc"):
+        Image.fromarray(noise(seed=number)).save(tmp_path / "photos" / f"{identifier}.png")
+    Image.fromarray(noise(channels=1)).save(tmp_path / "masks/a.png")
+    return write(tmp_path / "table.csv", HEADER, *ROWS)
+
+
+def write(path, *lines):
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def csv_fault(table, *fragments, classes=CLASSES, splits=SPLITS):
+    """Reading the table ends in exactly one fault, in one line below the header, which holds all fragments."""
+    with pytest.raises(UserError) as caught:
+        read_csv(table, classes, splits)
+    header, *lines = str(caught.value).split("\n")
+    assert header == f"{table}: 1 fault"
+    assert len(lines) == 1
+    for fragment in fragments:
+        assert str(fragment) in lines[0]
+
+
+def test_csv_entries(table):
+    steps = []
+    splits, entries, masks = read_csv(
+        table, CLASSES, {"val": "val", "all": "", "train": "train"}, progress=lambda *step: steps.append(step)
+    )
+    assert splits == {"val": ["c"], "all": ["a", "b", "c"], "train": ["a", "b"]}
+    assert [entry.id for entry in entries] == ["c", "a", "b"]
+    assert steps == [(1, 3), (2, 3), (3, 3)]
+    assert masks == {"a": table.parent / "masks/a.png"}
+    entry = entries[2]
+    assert entry.image == str(table.parent / "photos/b.png")
+    assert (entry.height, entry.width, entry.digest) == (HEIGHT, WIDTH, file_digest(entry.image))
+    assert entry.labels == (0, 1)
+    assert entry.boxes.dtype == np.float32
+    np.testing.assert_array_equal(entry.boxes, [[1, 2, 9, 8, 1], [0, 0, 30, 20, 0]])
+    assert entries[0].boxes.shape == (0, 5)
+
+
+def test_csv_with_required_columns_only(table):
+    table.write_bytes(b"\xef\xbb\xbfimage , id,labels\r\nphotos/a.png, x ,cat\r\n\r\nphotos/b.png,y,dog\r\n")
+    splits, entries, masks = read_csv(table, CLASSES, {"train": "", "val": ""}, limit=1)
+    assert splits == {"train": ["x"], "val": ["x"]} and masks == {}
+    assert [entry.labels for entry in entries] == [(0,)]
+
+
+def test_csv_class_names_with_spaces(table):
+    write(table, "id,image,labels,boxes", "a,photos/a.png,traffic light;cat,1 2 3 4 traffic light")
+    _, entries, _ = read_csv(table, ["cat", "traffic light"], {"train": ""})
+    assert entries[0].labels == (0, 1) and entries[0].boxes.tolist() == [[1, 2, 3, 4, 1]]
+
+
+def test_csv_unlabelled_split(table):
+    write(table, HEADER, *ROWS[:2], "c,photos/c.png,,,,val")
+    _, entries, _ = read_csv(table, CLASSES, SPLITS, unlabelled=["val"])
+    assert entries[2].labels == ()
+
+
+def test_csv_table_missing(tmp_path):
+    refused(lambda: read_csv(tmp_path / "no.csv", CLASSES, SPLITS), "no.csv", "missing")
+
+
+def test_csv_not_utf8(table):
+    table.write_bytes("id,image,labels\nk\xf6ln,a.png,dog\n".encode("latin-1"))
+    refused(lambda: read_csv(table, CLASSES, SPLITS), table, "not UTF-8", "byte 17")
+
+
+def test_csv_column_missing(table):
+    write(table, "id,image,split", "a,photos/a.png,train")
+    csv_fault(table, table, "column 'labels' is missing", HEADER.split(",")[0])
+
+
+def test_csv_split_column_missing(table):
+    write(table, "id,image,labels", "a,photos/a.png,dog")
+    csv_fault(table, "column 'split' is missing")
+
+
+def test_csv_column_unknown(table):
+    write(table, HEADER.replace("boxes", "box"), *ROWS)
+    csv_fault(table, "unknown column 'box'", "'boxes'")
+
+
+def test_csv_column_twice(table):
+    write(table, "id,image,labels,split,id", "a,photos/a.png,dog,train,b")
+    csv_fault(table, "column 'id' occurs 2 times")
+
+
+def test_csv_without_rows(table):
+    write(table, HEADER)
+    csv_fault(table, "no rows")
+
+
+def test_csv_split_empty(table):
+    csv_fault(table, "split 'test' is empty", splits={**SPLITS, "test": "held out"})
+
+
+def test_csv_split_mistyped(table):
+    write(table, HEADER, *ROWS, "d,photos/a.png,dog,,,trian")
+    csv_fault(table, "line 5: split 'trian' is none of 'train', 'val'")
+
+
+def test_csv_duplicate_id(table):
+    write(table, HEADER, *ROWS, "a,photos/c.png,dog,,,val")
+    csv_fault(table, "line 5: id 'a' is in line 2 too")
+
+
+@pytest.mark.parametrize("identifier", ["x/a", "..", "../a", ""])
+def test_csv_bad_id(table, identifier):
+    write(table, HEADER, *ROWS, f"{identifier},photos/a.png,dog,,,val")
+    csv_fault(table, "line 5: ", "image id")
+
+
+def test_csv_row_of_other_length(table):
+    write(table, HEADER, *ROWS, "d,photos/a.png,dog")
+    csv_fault(table, "line 5: 3 cells, expected 6")
+
+
+def test_csv_open_quote(table):
+    write(table, HEADER, *ROWS, '"d,photos/a.png,dog,,,train')
+    csv_fault(table, "not comma-separated values")
+
+
+def test_csv_image_faults(table):
+    Image.new("CMYK", (4, 4)).save(table.parent / "photos/a.jpg")
+    write(table, HEADER, *ROWS, "d,photos/no.png,dog,,,val", "e,,dog,,,val", "f,photos/a.jpg,dog,,,val")
+    with pytest.raises(UserError) as caught:
+        read_csv(table, CLASSES, SPLITS)
+    _, missing, empty, cmyk = str(caught.value).split("\n")
+    assert str(table.parent / "photos/no.png") in missing and "missing" in missing
+    assert "id 'e'" in empty and "'image' is empty" in empty
+    assert "a.jpg" in cmyk and "CMYK" in cmyk
+
+
+def test_csv_mask_missing(table):
+    write(table, HEADER, ROWS[0].replace("masks/a", "masks/no"), *ROWS[1:])
+    csv_fault(table, "id 'a'", table.parent / "masks/no.png", "missing")
+
+
+@pytest.mark.parametrize("labels", ["", " ; "])
+def test_csv_image_without_label(table, labels):
+    write(table, HEADER, *ROWS, f"d,photos/a.png,{labels},,,val")
+    csv_fault(table, "id 'd'", "no label")
+
+
+def test_csv_label_unknown(table):
+    write(table, HEADER, *ROWS, "d,photos/a.png,dog;hrose,,,val")
+    csv_fault(table, "id 'd'", "label 'hrose' is unknown", "'horse'")
+
+
+@pytest.mark.parametrize(
+    ("box", "fragment"),
+    [
+        ("1 2 9 dog", "is not 'x0 y0 x1 y1 class'"),
+        ("1 2 x 9 dog", "not four numbers"),
+        ("1 2 nan 9 dog", "not four numbers"),
+        ("5 2 5 9 dog", "no area"),
+        ("1 2 9 99 dog", "outside the image of 30 x 20 pixels"),
+        ("1 2 9 9 dgo", "nearest known class is 'dog'"),
+        ("1 2 9 9 cat", "not among the labels"),
+    ],
+)
+def test_csv_bad_box(table, box, fragment):
+    write(table, HEADER, *ROWS, f"d,photos/a.png,dog,,{box},val")
+    csv_fault(table, "id 'd'", fragment)
