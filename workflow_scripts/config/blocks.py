@@ -1,116 +1,21 @@
-"""Types of `config.yaml`: what a user may write, with units and limits. Values and sources stand in `config.yaml` itself."""
+"""Types of the named blocks of `config.yaml`, one for each kind, with units and limits; values and sources stand in `config.yaml`."""
 
-import difflib
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    Tag,
-    model_validator,
+from pydantic import Discriminator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, Tag, model_validator
+
+from workflow_scripts.config.parts import (
+    Backbone,
+    Block,
+    ClassifierRecipe,
+    DenseCrf,
+    Jitter,
+    Name,
+    Recipe,
+    Schedule,
+    SegmenterRecipe,
+    Share,
 )
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*")
-
-
-def nearest(name: str, known) -> str:
-    """', did you mean 'x'?' for the nearest known name, or the list of known names."""
-    match = difflib.get_close_matches(str(name), [str(item) for item in known], n=1, cutoff=0.5)
-    return f"did you mean {match[0]!r}?" if match else f"known: {', '.join(map(str, sorted(known)))}"
-
-
-def _name(value: Any) -> Any:
-    if not isinstance(value, str) or not NAME.fullmatch(value):
-        raise ValueError(f"{value!r} is no name: letters, digits and _ only, as it becomes a file name")
-    return value
-
-
-Name = Annotated[str, BeforeValidator(_name)]
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Block(BaseModel):
-    """A part of the configuration; unknown keys are refused with the nearest known one."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            for key in data:
-                if key not in cls.model_fields:
-                    raise ValueError(f"unknown key {key!r}, {nearest(key, cls.model_fields)}")
-        return data
-
-
-# Parts that several blocks share
-
-
-class Backbone(Block):
-    name: Literal["tiny", "mobilenet_v2"]
-    stride: Literal[8, 16, 32] = Field(description="pixels per feature cell; last stages are dilated to reach it")
-    batch_norm: Literal["frozen", "trained"] = Field(
-        description="frozen: initial statistics and affine values are kept"
-    )
-    frozen_stages: NonNegativeInt = Field(description="first layers of the network that are not trained")
-
-
-class Jitter(Block):
-    """Colour jitter: factor drawn from [1 - x, 1 + x]; hue shift from [-x, x] turns."""
-
-    brightness: NonNegativeFloat
-    contrast: NonNegativeFloat
-    saturation: NonNegativeFloat
-    hue: Annotated[float, Field(ge=0, le=0.5)]
-
-
-class Schedule(Block):
-    iterations: PositiveInt = Field(description="optimiser steps")
-    batch: PositiveInt = Field(description="images per step")
-    optimiser: Literal["sgd", "adamw"]
-    learning_rate: PositiveFloat = Field(description="initial rate of the backbone's weights")
-    bias_multiplier: PositiveFloat = Field(
-        description="rate of biases, times that of the weights; biases have no decay"
-    )
-    momentum: Share = Field(description="SGD momentum, or AdamW beta 1")
-    weight_decay: NonNegativeFloat
-    warm_up: NonNegativeInt = Field(description="steps over which the rate rises to its initial value")
-    poly_power: NonNegativeFloat = Field(description="exponent of the polynomial decay to zero; 0 keeps the rate")
-    poly_every: PositiveInt = Field(description="steps between updates of the rate")
-    precision: Literal["float32", "bfloat16"] = Field(description="of the forward pass; weights stay float32")
-    save_every: PositiveInt = Field(description="steps between saved states, from which a killed job resumes")
-
-
-class Recipe(Schedule):
-    crop: PositiveInt = Field(description="side of the square training crop, pixels")
-    head_multiplier: PositiveFloat = Field(description="rate of new layers, times learning_rate")
-
-
-class ClassifierRecipe(Recipe):
-    long_side: tuple[PositiveInt, PositiveInt] = Field(description="range of the resized image's long side, pixels")
-    jitter: Jitter
-
-
-class SegmenterRecipe(Recipe):
-    scales: tuple[PositiveFloat, ...] = Field(description="scale factors, one drawn per image")
-
-
-class DenseCrf(Block):
-    bilateral: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field(
-        description="spatial sd (pixels), colour sd (0-255), weight"
-    )
-    gaussian: tuple[PositiveFloat, PositiveFloat] = Field(description="spatial sd (pixels), weight")
-    iterations: PositiveInt = Field(description="mean-field steps")
-
 
 # Saliency
 
@@ -348,75 +253,6 @@ def _prediction_tag(data: Any) -> str:
 Prediction = Annotated[
     Annotated[NetworkPrediction, Tag("network")] | Annotated[CrfPrediction, Tag("crf")], Discriminator(_prediction_tag)
 ]
-
-# Data sets
-
-
-class Split(Block):
-    ids: str | None = Field(
-        None, description="voc: list file under root; csv: value in column 'split' ('' for every row)"
-    )
-    images: PositiveInt | None = Field(None, description="synthetic: how many to render")
-    of: Name | None = Field(None, description="a part of this split")
-    without: Name | None = Field(None, description="less the ids of this split")
-    first: PositiveInt | None = Field(None, description="the first so many, in a fixed shuffled order")
-
-    @model_validator(mode="after")
-    def _one_source(self) -> "Split":
-        if sum(source is not None for source in (self.ids, self.images, self.of)) != 1:
-            raise ValueError("a split has exactly one of ids, images, of")
-        return self
-
-
-class Use(Block):
-    train: Name = Field(description="classifiers and segmenters train on it, maps and masks are made for it")
-    masks: Name = Field(description="maps and masks are scored on it")
-    affinity: Name | None = Field(None, description="affinity networks train on it; the training split if null")
-    thresholds: Name | None = Field(None, description="thresholds are chosen on it")
-    evaluation: tuple[Name, ...] = Field(description="predictions are made for and scored on these")
-
-
-class Dataset(Block):
-    classes: tuple[str, ...] = Field(description="object classes in order; background is not listed")
-    splits: dict[Name, Split]
-    use: Use
-    seeds: tuple[int, ...]
-    segmentation_seeds: tuple[int, ...] | None = Field(
-        None, description="seeds of the segmentation stages, all of them if null"
-    )
-    limit: PositiveInt | None = Field(None, description="the first so many images of each split, for a smoke run")
-    torch_threads: PositiveInt = Field(description="CPU threads of a training job; part of what decides its bytes")
-    workers: PositiveInt = Field(description="processes of a job that goes through the images, as far as --cores allow")
-    gpus: NonNegativeInt = Field(
-        description="GPUs that a network job asks for; with 0, jobs run side by side on the CPU"
-    )
-    threshold: Share = Field(description="at which maps are scored where no split chooses one")
-    systems: tuple[Name, ...]
-    overrides: dict[str, dict[Name, dict]] = Field(
-        default_factory=dict, description="changes to blocks, for this data set alone"
-    )
-    montage: PositiveInt = Field(description="images in each montage")
-
-
-class SyntheticDataset(Dataset):
-    kind: Literal["synthetic"]
-    seed: int = Field(description="of the renderer")
-
-
-class VocDataset(Dataset):
-    kind: Literal["voc"]
-    root: str = Field(description="folder that holds images, annotations, masks and ImageSets")
-    images: str
-    annotations: str
-    masks: str | None = Field(None, description="folder of truth masks; null where there are none")
-
-
-class CsvDataset(Dataset):
-    kind: Literal["csv"]
-    table: str = Field(description="CSV: id,image,labels[,mask][,boxes][,split]; paths are relative to it")
-
-
-AnyDataset = Annotated[SyntheticDataset | VocDataset | CsvDataset, Discriminator("kind")]
 
 # Systems
 

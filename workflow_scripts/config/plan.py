@@ -8,9 +8,10 @@ import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from workflow_scripts.config import blocks, sources, systems
+from workflow_scripts.config import blocks, datasets, sources, systems
 from workflow_scripts.config.fingerprint import canonical, code_digest, fingerprint
 from workflow_scripts.config.outputs import OUTPUTS
+from workflow_scripts.config.parts import nearest
 from workflow_scripts.config.resolve import Config, order_splits
 from workflow_scripts.errors import UserError
 
@@ -112,10 +113,10 @@ class Plan:
         }
         settings["split_order"] = list(splits)
         modules: tuple[str, ...] = ()
-        if isinstance(data, blocks.VocDataset):
+        if isinstance(data, datasets.VocDataset):
             settings |= {"root": data.root, "images": data.images, "annotations": data.annotations}
             modules = ("data.voc",)
-        elif isinstance(data, blocks.CsvDataset):
+        elif isinstance(data, datasets.CsvDataset):
             settings |= {"table": data.table}
             modules = ("data.csv_table",)
         settings["sources"] = self._digest(dataset, "images")
@@ -130,9 +131,9 @@ class Plan:
         settings["splits"] = sorted({data.use.masks, *data.use.evaluation, *more} - {None})
         inputs: dict = {"index": self._index_path(dataset), "rendered": []}
         modules: tuple[str, ...] = ()
-        if isinstance(data, blocks.SyntheticDataset):
+        if isinstance(data, datasets.SyntheticDataset):
             inputs["rendered"] = OUTPUTS["render"]["truth"].format(dataset=dataset)
-        elif isinstance(data, blocks.VocDataset):
+        elif isinstance(data, datasets.VocDataset):
             if data.masks is None:
                 raise UserError(
                     f"config: datasets.{dataset}.masks is null: there is no truth to read; drop what is scored"
@@ -178,7 +179,7 @@ class Plan:
                 if block.options.selection == "predefined" and name not in data.classes:
                     raise UserError(
                         f"config: classifiers.{classifier}.options.predefined_background: data set {dataset!r} has no class "
-                        f"{name!r}, {blocks.nearest(name, data.classes)}"
+                        f"{name!r}, {nearest(name, data.classes)}"
                     )
         return Job(inputs, settings, (f"methods.{block.method}", f"networks.{block.backbone.name}"))
 
@@ -421,7 +422,7 @@ class Plan:
                             for stage in ("predictions", "score_predictions")
                         )
 
-    def _dataset(self, dataset: str) -> blocks.Dataset:
+    def _dataset(self, dataset: str) -> datasets.Dataset:
         return self.config.dataset(dataset)
 
     def _cam_splits(self, dataset: str, seed: str, cam: str) -> list[str]:
@@ -474,7 +475,7 @@ class Plan:
 
     def _images(self, dataset: str) -> str | list[str]:
         """Rendered images are an artifact; those of other kinds are watched by their digests in the index."""
-        if isinstance(self._dataset(dataset), blocks.SyntheticDataset):
+        if isinstance(self._dataset(dataset), datasets.SyntheticDataset):
             return OUTPUTS["render"]["images"].format(dataset=dataset)
         return []
 
@@ -486,7 +487,7 @@ class Plan:
         weights = OUTPUTS["train_classifier"]["weights"].format(dataset=dataset, seed=seed, classifier=classifier)
         return {"index": self._index_path(dataset), "images": self._images(dataset), "weights": weights}
 
-    def _training(self, dataset: str, data: blocks.Dataset) -> dict:
+    def _training(self, dataset: str, data: datasets.Dataset) -> dict:
         return {"dataset": dataset, "classes": list(data.classes), "threads": data.torch_threads}
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from workflow_scripts.config import blocks
-from workflow_scripts.config.blocks import KINDS, nearest
+from workflow_scripts.config import blocks, datasets
+from workflow_scripts.config.blocks import KINDS
+from workflow_scripts.config.parts import NAME, nearest
 from workflow_scripts.errors import UserError
 
 # Fields that name a block of another kind.
@@ -33,8 +34,8 @@ class Config:
             if key not in sections:
                 raise UserError(f"config: unknown key {key!r}, {nearest(key, sections)}")
         self._raw = {section: _section(raw, section) for section in sections}
-        self.datasets: dict[str, blocks.Dataset] = {
-            name: _typed(blocks.AnyDataset, data, f"datasets.{name}")
+        self.datasets: dict[str, datasets.Dataset] = {
+            name: _typed(datasets.AnyDataset, data, f"datasets.{name}")
             for name, data in _inherit(self._raw["datasets"], "datasets").items()
         }
         self._blocks = {(name, kind): self._resolve(name, kind) for name in self.datasets for kind in KINDS}
@@ -50,7 +51,7 @@ class Config:
             merged = merge(merged, read_yaml(path))
         return cls(merged)
 
-    def dataset(self, name: str) -> blocks.Dataset:
+    def dataset(self, name: str) -> datasets.Dataset:
         if name not in self.datasets:
             raise UserError(f"config: no data set {name!r}, {nearest(name, self.datasets)}")
         return self.datasets[name]
@@ -118,7 +119,7 @@ class Config:
                 f"this block {block.backbone.name!r}; name one with the same"
             )
 
-    def _check_dataset(self, name: str, dataset: blocks.Dataset) -> None:
+    def _check_dataset(self, name: str, dataset: datasets.Dataset) -> None:
         where = f"config: datasets.{name}"
         known = dataset.splits
         use = dataset.use
@@ -155,7 +156,7 @@ class Config:
             raise UserError(f"{where}.classes: a class is listed twice")
 
 
-def order_splits(splits: Mapping[str, blocks.Split], where: str) -> list[str]:
+def order_splits(splits: Mapping[str, datasets.Split], where: str) -> list[str]:
     """Names of the splits, each after those it is made from, whatever the order of keys."""
     done: list[str] = []
 
@@ -204,7 +205,7 @@ def _section(raw: Mapping, name: str) -> dict[str, dict]:
     if not isinstance(section, dict) or not all(isinstance(block, dict) for block in section.values()):
         raise UserError(f"config: {name}: expected named blocks, each a mapping")
     for key in section:
-        if not blocks.NAME.fullmatch(str(key)):
+        if not NAME.fullmatch(str(key)):
             raise UserError(
                 f"config: {name}: {key!r} is no name: letters, digits and _ only, as it becomes a file name"
             )

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from workflow_scripts.config import blocks
+from workflow_scripts.config import datasets
 
 
-def digest(name: str, dataset: blocks.Dataset, what: str, folder: str | None = None) -> str:
+def digest(name: str, dataset: datasets.Dataset, what: str, folder: str | None = None) -> str:
     """Digest of the files behind `what`: images (with labels and lists), truth, or saliency (in `folder`)."""
-    if isinstance(dataset, blocks.SyntheticDataset) and what != "saliency":
+    if isinstance(dataset, datasets.SyntheticDataset) and what != "saliency":
         return ""
     return digest_of(name, sorted({str(path) for path in _files(dataset, what, folder)}))
 
@@ -34,23 +34,23 @@ def digest_of(name: str, paths: list[str]) -> str:
     return total.hexdigest()[:32]
 
 
-def image_files(dataset: blocks.Dataset) -> Iterator[tuple[str, Path]]:
+def image_files(dataset: datasets.Dataset) -> Iterator[tuple[str, Path]]:
     """Ids and image paths as the lists or the table name them, unchecked: `index` is what checks them."""
-    if isinstance(dataset, blocks.VocDataset):
+    if isinstance(dataset, datasets.VocDataset):
         for split in dataset.splits.values():
             for line in _lines(Path(dataset.root) / split.ids) if split.ids else []:
                 identifier = Path(line.split()[0]).stem
                 yield identifier, Path(dataset.root) / dataset.images / f"{identifier}.jpg"
-    elif isinstance(dataset, blocks.CsvDataset):
+    elif isinstance(dataset, datasets.CsvDataset):
         table = Path(dataset.table)
         for row in _rows(table):
             yield row.get("id") or "", table.parent / (row.get("image") or "")
 
 
-def _files(dataset: blocks.Dataset, what: str, folder: str | None) -> Iterator[Path]:
+def _files(dataset: datasets.Dataset, what: str, folder: str | None) -> Iterator[Path]:
     if what == "saliency":
         yield from Path(folder).glob("*.png")
-    elif isinstance(dataset, blocks.VocDataset):
+    elif isinstance(dataset, datasets.VocDataset):
         root = Path(dataset.root)
         if what == "truth":
             yield from (root / dataset.masks / f"{identifier}.png" for identifier, _ in image_files(dataset))
@@ -59,7 +59,7 @@ def _files(dataset: blocks.Dataset, what: str, folder: str | None) -> Iterator[P
         for identifier, image in image_files(dataset):
             yield image
             yield root / dataset.annotations / f"{identifier}.xml"
-    elif isinstance(dataset, blocks.CsvDataset):
+    elif isinstance(dataset, datasets.CsvDataset):
         table = Path(dataset.table)
         yield table
         if what == "truth":

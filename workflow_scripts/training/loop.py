@@ -37,7 +37,7 @@ def train(
     Args:
         losses: named losses of a batch, to be summed; called under autocast of the recipe's precision.
         samples: indexed by (epoch, position).
-        recipe: iterations, batch, optimiser and so on (`config.blocks.Recipe`).
+        recipe: iterations, batch, optimiser and so on (`config.parts.Recipe`).
         fingerprint: of the job; state saved under another one is not resumed.
         output: path of the weights; the resumable state is kept beside it until the end.
         curve: CSV to write: iteration, learning rate, mean of each loss since the row before.

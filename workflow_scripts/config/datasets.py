@@ -1,0 +1,74 @@
+"""Types of the data sets of `config.yaml`: their files, splits and what the splits are used for, with units and limits."""
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, NonNegativeInt, PositiveInt, model_validator
+
+from workflow_scripts.config.parts import Block, Name, Share
+
+
+class Split(Block):
+    ids: str | None = Field(
+        None, description="voc: list file under root; csv: value in column 'split' ('' for every row)"
+    )
+    images: PositiveInt | None = Field(None, description="synthetic: how many to render")
+    of: Name | None = Field(None, description="a part of this split")
+    without: Name | None = Field(None, description="less the ids of this split")
+    first: PositiveInt | None = Field(None, description="the first so many, in a fixed shuffled order")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Split":
+        if sum(source is not None for source in (self.ids, self.images, self.of)) != 1:
+            raise ValueError("a split has exactly one of ids, images, of")
+        return self
+
+
+class Use(Block):
+    train: Name = Field(description="classifiers and segmenters train on it, maps and masks are made for it")
+    masks: Name = Field(description="maps and masks are scored on it")
+    affinity: Name | None = Field(None, description="affinity networks train on it; the training split if null")
+    thresholds: Name | None = Field(None, description="thresholds are chosen on it")
+    evaluation: tuple[Name, ...] = Field(description="predictions are made for and scored on these")
+
+
+class Dataset(Block):
+    classes: tuple[str, ...] = Field(description="object classes in order; background is not listed")
+    splits: dict[Name, Split]
+    use: Use
+    seeds: tuple[int, ...]
+    segmentation_seeds: tuple[int, ...] | None = Field(
+        None, description="seeds of the segmentation stages, all of them if null"
+    )
+    limit: PositiveInt | None = Field(None, description="the first so many images of each split, for a smoke run")
+    torch_threads: PositiveInt = Field(description="CPU threads of a training job; part of what decides its bytes")
+    workers: PositiveInt = Field(description="processes of a job that goes through the images, as far as --cores allow")
+    gpus: NonNegativeInt = Field(
+        description="GPUs that a network job asks for; with 0, jobs run side by side on the CPU"
+    )
+    threshold: Share = Field(description="at which maps are scored where no split chooses one")
+    systems: tuple[Name, ...]
+    overrides: dict[str, dict[Name, dict]] = Field(
+        default_factory=dict, description="changes to blocks, for this data set alone"
+    )
+    montage: PositiveInt = Field(description="images in each montage")
+
+
+class SyntheticDataset(Dataset):
+    kind: Literal["synthetic"]
+    seed: int = Field(description="of the renderer")
+
+
+class VocDataset(Dataset):
+    kind: Literal["voc"]
+    root: str = Field(description="folder that holds images, annotations, masks and ImageSets")
+    images: str
+    annotations: str
+    masks: str | None = Field(None, description="folder of truth masks; null where there are none")
+
+
+class CsvDataset(Dataset):
+    kind: Literal["csv"]
+    table: str = Field(description="CSV: id,image,labels[,mask][,boxes][,split]; paths are relative to it")
+
+
+AnyDataset = Annotated[SyntheticDataset | VocDataset | CsvDataset, Discriminator("kind")]

@@ -1,0 +1,107 @@
+"""Parts of `config.yaml` that several of its blocks share, with units and limits: names, backbones, recipes, the dense CRF."""
+
+import difflib
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*")
+
+
+def nearest(name: str, known) -> str:
+    """', did you mean 'x'?' for the nearest known name, or the list of known names."""
+    match = difflib.get_close_matches(str(name), [str(item) for item in known], n=1, cutoff=0.5)
+    return f"did you mean {match[0]!r}?" if match else f"known: {', '.join(map(str, sorted(known)))}"
+
+
+def _name(value: Any) -> Any:
+    if not isinstance(value, str) or not NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is no name: letters, digits and _ only, as it becomes a file name")
+    return value
+
+
+Name = Annotated[str, BeforeValidator(_name)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Block(BaseModel):
+    """A part of the configuration; unknown keys are refused with the nearest known one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            for key in data:
+                if key not in cls.model_fields:
+                    raise ValueError(f"unknown key {key!r}, {nearest(key, cls.model_fields)}")
+        return data
+
+
+class Backbone(Block):
+    name: Literal["tiny", "mobilenet_v2"]
+    stride: Literal[8, 16, 32] = Field(description="pixels per feature cell; last stages are dilated to reach it")
+    batch_norm: Literal["frozen", "trained"] = Field(
+        description="frozen: initial statistics and affine values are kept"
+    )
+    frozen_stages: NonNegativeInt = Field(description="first layers of the network that are not trained")
+
+
+class Jitter(Block):
+    """Colour jitter: factor drawn from [1 - x, 1 + x]; hue shift from [-x, x] turns."""
+
+    brightness: NonNegativeFloat
+    contrast: NonNegativeFloat
+    saturation: NonNegativeFloat
+    hue: Annotated[float, Field(ge=0, le=0.5)]
+
+
+class Schedule(Block):
+    iterations: PositiveInt = Field(description="optimiser steps")
+    batch: PositiveInt = Field(description="images per step")
+    optimiser: Literal["sgd", "adamw"]
+    learning_rate: PositiveFloat = Field(description="initial rate of the backbone's weights")
+    bias_multiplier: PositiveFloat = Field(
+        description="rate of biases, times that of the weights; biases have no decay"
+    )
+    momentum: Share = Field(description="SGD momentum, or AdamW beta 1")
+    weight_decay: NonNegativeFloat
+    warm_up: NonNegativeInt = Field(description="steps over which the rate rises to its initial value")
+    poly_power: NonNegativeFloat = Field(description="exponent of the polynomial decay to zero; 0 keeps the rate")
+    poly_every: PositiveInt = Field(description="steps between updates of the rate")
+    precision: Literal["float32", "bfloat16"] = Field(description="of the forward pass; weights stay float32")
+    save_every: PositiveInt = Field(description="steps between saved states, from which a killed job resumes")
+
+
+class Recipe(Schedule):
+    crop: PositiveInt = Field(description="side of the square training crop, pixels")
+    head_multiplier: PositiveFloat = Field(description="rate of new layers, times learning_rate")
+
+
+class ClassifierRecipe(Recipe):
+    long_side: tuple[PositiveInt, PositiveInt] = Field(description="range of the resized image's long side, pixels")
+    jitter: Jitter
+
+
+class SegmenterRecipe(Recipe):
+    scales: tuple[PositiveFloat, ...] = Field(description="scale factors, one drawn per image")
+
+
+class DenseCrf(Block):
+    bilateral: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field(
+        description="spatial sd (pixels), colour sd (0-255), weight"
+    )
+    gaussian: tuple[PositiveFloat, PositiveFloat] = Field(description="spatial sd (pixels), weight")
+    iterations: PositiveInt = Field(description="mean-field steps")
