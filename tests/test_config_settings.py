@@ -78,18 +78,20 @@ def test_a_data_set_changes_systems_for_itself(raw):
 
 
 def test_maps_are_made_for_what_learns_from_them(raw):
-    """Seeds without a segmenter make no maps of the training images, but for an affinity network that learns there."""
+    """Seeds without a segmenter make no maps of the training images, unless affinity networks learn there.
+
+    Systems do not count: one more makes no map stale.
+    """
     put(raw, "datasets.demo.seeds", [0, 1])
     put(raw, "datasets.demo.segmentation_seeds", [0])
     put(raw, "datasets.demo.systems", ["cam_affinity", "eps"])
-    put(raw, "datasets.demo.use.affinity", None)
 
     def splits(stage: str, seed: str, **names: str) -> list[str]:
         return Plan(Config(raw)).job(stage, {"dataset": "demo", "seed": seed, **names}).settings["splits"]
 
-    assert splits("cams", "0", cam="eps") == ["all_train", "thresholds", "train"]
-    assert splits("cams", "1", cam="eps") == ["thresholds", "train"]
-    assert splits("cams", "1", cam="cam") == ["all_train", "thresholds", "train"]
+    for cam in ("cam", "eps", "eps_naive"):
+        assert splits("cams", "0", cam=cam) == ["affinity", "all_train", "thresholds", "train"]
+        assert splits("cams", "1", cam=cam) == ["affinity", "thresholds", "train"]
     assert splits("masks", "0", mask="eps") == ["all_train", "train"]
     assert splits("masks", "1", mask="eps") == ["train"]
     assert splits("masks", "0", mask="cam_affinity") == ["train"]  # whose system has no segmenter here
@@ -97,10 +99,11 @@ def test_maps_are_made_for_what_learns_from_them(raw):
     names = {"dataset": "demo", "seed": "0", "mask": "cam_affinity", "segmenter": "large_fov"}
     with pytest.raises(UserError, match="no system trains a segmenter on masks 'cam_affinity' with seed 0; give"):
         Plan(Config(raw)).job("train_segmenter", names)
-    put(raw, "datasets.demo.use.affinity", "affinity")
-    assert splits("cams", "1", cam="cam") == ["affinity", "thresholds", "train"]
-    labels = Plan(Config(raw)).job("affinity_labels", {"dataset": "demo", "seed": "1", "affinity": "cam"})
-    assert labels.settings["split"] == "affinity"
+    labels = {"dataset": "demo", "seed": "1", "affinity": "cam"}
+    assert Plan(Config(raw)).job("affinity_labels", labels).settings["split"] == "affinity"
+    put(raw, "datasets.demo.use.affinity", None)
+    assert splits("cams", "1", cam="cam") == ["all_train", "thresholds", "train"]
+    assert Plan(Config(raw)).job("affinity_labels", labels).settings["split"] == "all_train"
 
 
 def test_only_a_system_that_learns_from_truth_reads_it_for_training(raw):
@@ -111,6 +114,9 @@ def test_only_a_system_that_learns_from_truth_reads_it_for_training(raw):
 
     assert splits() == ["all_train", "thresholds", "train", "val"]
     put(raw, "datasets.demo.systems", ["cam"])
+    assert splits() == ["thresholds", "train", "val"]
+    put(raw, "datasets.demo.systems", ["cam", "truth"])
+    put(raw, "systems.truth", {"mask": "truth"})  # scored, but nothing learns from it
     assert splits() == ["thresholds", "train", "val"]
 
 

@@ -69,6 +69,16 @@ def test_frozen_batch_norm_stays_in_evaluation_mode(name):
     assert all(norm.training for norm in trained.modules() if isinstance(norm, nn.BatchNorm2d))
 
 
+def test_frozen_stages_keep_their_statistics():
+    """Also where the batch normalisation of the rest is trained."""
+    network = networks.build("tiny", stride=8, batch_norm="trained", frozen_stages=2).train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    network(torch.randn(4, 3, 32, 32))
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed and all(name.startswith(("layers.1.", "layers.2.", "layers.3.")) for name in changed)
+    assert not any(parameter.requires_grad for parameter in network.stem.parameters())
+
+
 def test_frozen_stages_are_the_first_layers():
     network = networks.build("mobilenet_v2", stride=8, batch_norm="trained", frozen_stages=3)
     for number, stage in enumerate(network.features):

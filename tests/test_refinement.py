@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from workflow_scripts import networks
-from workflow_scripts.data import affinity_samples
+from workflow_scripts.data import affinity_net_samples
 from workflow_scripts.data.weights import save_weights
-from workflow_scripts.refine import affinity_net, affinity_networks, edge_walk_mask, irn, random_walk_mask
-from workflow_scripts.refine.background import block_mean
+from workflow_scripts.refine import affinity_net_label, affinity_networks, edge_walk_mask, irn_label, random_walk_mask
+from workflow_scripts.refine.background import Maps, block_mean
 
 CRF = SimpleNamespace(bilateral=(80, 13, 10), gaussian=(3, 3), iterations=5)
 BACKBONE = SimpleNamespace(name="tiny", stride=8, batch_norm="trained", frozen_stages=0)
@@ -39,6 +39,10 @@ def square_scene() -> tuple[np.ndarray, np.ndarray]:
     return image, scores
 
 
+def maps_of(image: np.ndarray, scores: np.ndarray) -> Maps:
+    return Maps(np.arange(len(scores)), scores, None, lambda: image, "x")
+
+
 def test_block_mean_counts_what_is_outside_as_zero():
     maps = np.ones((2, 5, 8), np.float32)
     pooled = block_mean(maps, 4)
@@ -49,8 +53,8 @@ def test_block_mean_counts_what_is_outside_as_zero():
 
 def test_affinity_net_labels_are_sure_inside_and_far_away():
     image, scores = square_scene()
-    options = SimpleNamespace(low=4, high=24, crf=CRF)
-    label = affinity_net.training_label(image, scores, np.array([3]), options, 8)
+    options = SimpleNamespace(low=4, high=24, cell=8, crf=CRF)
+    label = affinity_net_label.training_label(image, scores, np.array([3]), options)
     assert label.shape == (6, 8) and label.dtype == np.uint8
     assert (label[2:5, 2:5] == 4).all()
     assert (label[:, 6:] == 0).all()
@@ -61,8 +65,8 @@ def test_higher_alpha_leaves_less_sure_background():
     rng = np.random.default_rng(0)
     image, scores = rng.integers(0, 255, (32, 32, 3), np.uint8), rng.random((2, 32, 32), np.float32)
     classes = np.array([0, 5])
-    few = affinity_net.training_label(image, scores, classes, SimpleNamespace(low=1, high=64, crf=CRF), 8)
-    many = affinity_net.training_label(image, scores, classes, SimpleNamespace(low=1, high=2, crf=CRF), 8)
+    few = affinity_net_label.training_label(image, scores, classes, SimpleNamespace(low=1, high=64, cell=8, crf=CRF))
+    many = affinity_net_label.training_label(image, scores, classes, SimpleNamespace(low=1, high=2, cell=8, crf=CRF))
     assert (few == 0).sum() <= (many == 0).sum()
 
 
@@ -70,9 +74,8 @@ def test_irn_labels_are_unknown_between_the_two_thresholds():
     image, scores = square_scene()
     scores[0, :, 48:] = 0.15  # above the low threshold, below the high one
     weak = SimpleNamespace(bilateral=(1, 1, 0.01), gaussian=(1, 0.01), iterations=1)
-    label = irn.training_label(
-        image, scores, np.array([0]), SimpleNamespace(foreground=0.3, background=0.05, crf=weak), 1
-    )
+    options = SimpleNamespace(foreground=0.3, background=0.05, belief=0.7, crf=weak)
+    label = irn_label.training_label(image, scores, np.array([0]), options)
     assert label.shape == (48, 64)
     assert (label[20:36, 20:36] == 1).all() and (label[:12, :44] == 0).all() and (label[:, 50:] == 255).all()
 
@@ -131,22 +134,35 @@ def test_a_walk_keeps_the_image_size_and_probabilities(tmp_path):
     settings = affinity("affinity_net")
     save_weights(affinity_networks.build(settings), tmp_path / "net.safetensors")
     block = SimpleNamespace(alpha=16.0, hard=False, beta=8, log_steps=4, border="published")
-    walk = random_walk_mask.load(settings, tmp_path / "net.safetensors", block)
+    walk = random_walk_mask.load(block, settings, tmp_path / "net.safetensors")
     image, scores = square_scene()
-    walked = walk(image[:45, :59], scores[:, :45, :59])
+    walked = walk(maps_of(image[:45, :59], scores[:, :45, :59]))
     assert walked.shape == (2, 45, 59) and walked.min() >= 0 and walked.max() <= 1 + 1e-5
-    assert walk(image, np.zeros((0, 48, 64), np.float32)).argmax(0).max() == 0
+    assert walk(maps_of(image, np.zeros((0, 48, 64), np.float32))).argmax(0).max() == 0
 
 
 def test_an_edge_walk_has_a_constant_background(tmp_path):
     settings = affinity("irn", radius=10)
     save_weights(affinity_networks.build(settings), tmp_path / "net.safetensors")
-    block = SimpleNamespace(threshold=0.25, beta=10, log_steps=4)
-    walk = edge_walk_mask.load(settings, tmp_path / "net.safetensors", block)
+    block = SimpleNamespace(threshold=0.25, radius=5, beta=10, log_steps=4)
+    walk = edge_walk_mask.load(block, settings, tmp_path / "net.safetensors")
     image, scores = square_scene()
-    walked = walk(image, scores)
+    walked = walk(maps_of(image, scores))
     assert walked.shape == (2, 48, 64)
     assert (walked[0] == 0.25).all() and 0.99 < walked[1].max() <= 1
+
+
+def test_an_edge_walk_leaves_maps_where_they_are(tmp_path, monkeypatch):
+    """A walk that goes nowhere gives the map back in place, also where the sides are no multiples of the cell."""
+    settings = affinity("irn", radius=10)
+    save_weights(affinity_networks.build(settings), tmp_path / "net.safetensors")
+    monkeypatch.setattr(edge_walk_mask, "propagate_along_edges", lambda scores, *rest: scores)
+    block = SimpleNamespace(threshold=0.25, radius=5, beta=10, log_steps=4)
+    rows = np.linspace(0, 1, 373, dtype=np.float32)
+    scores = np.broadcast_to(rows[:, None], (1, 373, 50)).copy()
+    walk = edge_walk_mask.load(block, settings, tmp_path / "net.safetensors")
+    walked = walk(maps_of(np.zeros((373, 50, 3), np.uint8), scores))
+    assert np.abs(walked[1] * scores.max() - scores[0]).max() < 0.01
 
 
 def test_affinity_samples_keep_cells_and_pixels_together(tmp_path):
@@ -162,7 +178,7 @@ def test_affinity_samples_keep_cells_and_pixels_together(tmp_path):
     still = SimpleNamespace(brightness=0, contrast=0, saturation=0, hue=0)
     recipe = SimpleNamespace(crop=64, jitter=still)
     images = SimpleNamespace(read=lambda identifier: image)
-    samples = affinity_samples.AffinitySamples(index, images, "s", recipe, 0, str(tmp_path / "labels.h5"), 8)
+    samples = affinity_net_samples.Samples(index, images, "s", recipe, 0, str(tmp_path / "labels.h5"), 8)
     for epoch in range(6):
         sample = samples[epoch, 0]
         assert sample["image"].shape == (3, 64, 64) and sample["label"].shape == (8, 8)

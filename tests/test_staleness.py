@@ -235,7 +235,6 @@ def test_swapped_values(tree, overlay, block, one, other, expected):
 # Edited code
 
 NETWORKS = ("train_classifier", "classification", "cams", "train_affinity", "train_segmenter")
-AFFINITIES = ("affinity_labels", "train_affinity")
 SOFT = [job for job in of("predictions") if not job.endswith("_crf")]
 EDITS = {
     "refine/dense_crf.py": below(*of("affinity_labels"), "masks eps_crf", "predictions eps/large_fov/multi_crf"),
@@ -245,13 +244,20 @@ EDITS = {
         *(f"score_{job}" for job in SOFT),
         "predictions eps/large_fov/multi_crf",
     ),
-    "refine/affinity.py": below(*of(*AFFINITIES)),
-    "refine/affinity_net.py": below("affinity_labels cam"),
-    "refine/irn.py": below("affinity_labels cam_irn"),
+    "refine/affinity.py": below(*of("train_affinity")),
+    "refine/affinity_net.py": below("train_affinity cam"),
+    "refine/affinity_net_label.py": below("affinity_labels cam"),
+    "refine/irn.py": below("train_affinity cam_irn"),
+    "refine/irn_label.py": below("affinity_labels cam_irn"),
+    "refine/constant_mask.py": below("masks cam", "masks eps", "masks eps_chosen", "masks eps_crf"),
+    "refine/learnt_mask.py": below("masks eps_learnt"),
     "refine/random_walk.py": below("masks cam_affinity", "masks cam_irn"),
     "refine/random_walk_mask.py": below("masks cam_affinity"),
     "refine/edge_walk_mask.py": below("masks cam_irn"),
-    "data/affinity_samples.py": below(*of("train_affinity")),
+    "data/affinity_net_samples.py": below("train_affinity cam"),
+    "data/classification_samples.py": below(*of("train_classifier")),
+    "data/segmentation_samples.py": below("train_affinity cam_irn", *of("train_segmenter")),
+    "data/salient_samples.py": below("train_saliency rendered"),
     "methods/eps.py": below("train_classifier eps"),
     "methods/cam.py": below("train_classifier cam"),
     "networks/tiny.py": below(*of(*NETWORKS)),

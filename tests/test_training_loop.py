@@ -17,8 +17,8 @@ from training_set import RECIPE, classifier, classifier_block, namespace, recipe
 
 from workflow_scripts import methods
 from workflow_scripts.artifacts import create
+from workflow_scripts.data.classification_samples import ClassificationSamples
 from workflow_scripts.data.index import Images, read_index
-from workflow_scripts.data.samples import ClassificationSamples
 from workflow_scripts.data.synthetic import CLASSES
 from workflow_scripts.data.weights import save_weights
 from workflow_scripts.training import loop
@@ -36,16 +36,18 @@ def train(data: Path, folder: Path, network=None, fingerprint="one", killed_at=N
     network = network or classifier("eps" if saliency else "cam")
     torch.manual_seed(0)
     calls = []
+    losses = network.losses
 
-    def losses(batch):
+    def killed(batch):
         calls.append(None)
         if len(calls) - 1 == killed_at:
             raise Killed
-        return network.losses(batch)
+        return losses(batch)
 
+    network.losses = killed
     output = folder / "a.safetensors"
     loop.train(
-        network, losses, samples_of(data, saliency, **changes), recipe(**changes),
+        network, samples_of(data, saliency, **changes), recipe(**changes),
         seed=0, fingerprint=fingerprint, output=str(output), curve=str(folder / "a.curve.csv"),
     )  # fmt: skip
     save_weights(network, output)
@@ -152,7 +154,7 @@ def test_a_fault_in_an_image_ends_in_one_line(rendered, tmp_path):
     network = classifier()
     message = refused(
         lambda: loop.train(
-            network, network.losses, samples, recipe(),
+            network, samples, recipe(),
             seed=0, fingerprint="", output=str(tmp_path / "a"), curve=str(tmp_path / "b"),
         )
     )  # fmt: skip

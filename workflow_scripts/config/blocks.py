@@ -1,6 +1,6 @@
 """Types of the named blocks of `config.yaml`, one for each kind, with units and limits; values and sources stand in `config.yaml`."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, Tag, model_validator
 
@@ -57,6 +57,11 @@ class Classifier(Block):
         description="initial backbone weights: random, imagenet (torchvision), or a path to a state dict"
     )
     recipe: ClassifierRecipe
+    learns_background: ClassVar[bool] = False
+
+    def class_names(self) -> dict[str, tuple[str, ...]]:
+        """Classes that the block names, by the key where it does."""
+        return {}
 
 
 class CamClassifier(Classifier):
@@ -68,6 +73,12 @@ class EpsClassifier(Classifier):
     method: Literal["eps"]
     options: EpsOptions
     saliency: Name
+    learns_background: ClassVar[bool] = True
+
+    def class_names(self) -> dict[str, tuple[str, ...]]:
+        options = self.options
+        named = options.predefined_background if options.selection == "predefined" else ()
+        return {"options.predefined_background": named}
 
 
 AnyClassifier = Annotated[CamClassifier | EpsClassifier, Discriminator("method")]
@@ -119,6 +130,7 @@ class IrnLabels(Block):
 
     foreground: Share
     background: Share
+    belief: Share = Field(description="probability of the hard label that the CRF starts from")
     crf: DenseCrf
 
 
@@ -207,6 +219,7 @@ class EdgeWalkMask(Block):
     cam: Name
     affinity: Name
     threshold: Share = Field(description="background score beside walked maps whose common maximum is 1")
+    radius: PositiveInt = Field(description="of the walk's steps, cells of 4 pixels")
     beta: PositiveFloat = Field(description="power of the affinities")
     log_steps: PositiveInt = Field(description="the walk has 2^log_steps steps")
     crf: DenseCrf | None = None

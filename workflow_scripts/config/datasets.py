@@ -24,7 +24,7 @@ class Split(Block):
 
 
 class Use(Block):
-    train: Name = Field(description="classifiers and segmenters train on it, maps and masks are made for it")
+    train: Name = Field(description="classifiers and segmenters train on it")
     masks: Name = Field(description="maps and masks are scored on it")
     affinity: Name | None = Field(None, description="affinity networks train on it; the training split if null")
     thresholds: Name | None = Field(None, description="thresholds are chosen on it")

@@ -41,3 +41,9 @@ OUTPUTS: dict[str, dict[str, str]] = {
     "montage": {"montage": "results/{dataset}/pictures/{system}.png"},
     "curves": {"curves": "results/{dataset}/pictures/curves.png", "sweep": "results/{dataset}/pictures/thresholds.png"},
 }
+
+
+def output_path(stage: str, /, output: str | None = None, **names: str) -> str:
+    """Where a stage writes its first output, or the one that is named."""
+    patterns = OUTPUTS[stage]
+    return patterns[output or next(iter(patterns))].format(**names)

@@ -105,8 +105,10 @@ class Config:
         for name, block in kinds["masks"].items():
             if isinstance(block, blocks.LearntMask):
                 classifier = kinds["classifiers"][kinds["cams"][block.cam].classifier]
-                if classifier.method == "cam":
-                    raise UserError(f"config: masks.{name}: method 'cam' learns no background map, use rule 'constant'")
+                if not classifier.learns_background:
+                    raise UserError(
+                        f"config: masks.{name}: method {classifier.method!r} learns no background map, use rule 'constant'"
+                    )
 
     @staticmethod
     def _check_initial(where: str, block, classifiers: Mapping[str, blocks.Classifier]) -> None:

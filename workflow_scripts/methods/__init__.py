@@ -13,10 +13,5 @@ def build(block: SimpleNamespace, classes: tuple[str, ...]) -> nn.Module:
 
     Every one has `losses(batch)`, `class_logits(images)`, `maps(images)`, `new_parameters()`, `learns_background`.
     """
-    options = dict(vars(block.options))
-    if "predefined_background" in options:
-        options["predefined_background"] = [
-            classes.index(name) for name in options["predefined_background"] if name in classes
-        ]
     backbone = networks.build(**vars(block.backbone))
-    return plugin("methods", block.method).Classifier(backbone, len(classes), SimpleNamespace(**options))
+    return plugin("methods", block.method).Classifier(backbone, classes, block.options)

@@ -1,5 +1,7 @@
 """Class activation maps (Zhou et al., CVPR 2016): the localisation that an image classifier gives for free."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -38,17 +40,17 @@ class Classifier(nn.Module):
 
     Args:
         backbone: with `.channels`.
-        num_classes: C object classes.
+        classes: names of the C object classes.
         options: `dropout`, share of feature channels dropped before pooling (0.5 in the published baseline).
     """
 
     learns_background = False
 
-    def __init__(self, backbone: nn.Module, num_classes: int, options):
+    def __init__(self, backbone: nn.Module, classes: Sequence[str], options):
         super().__init__()
         self.backbone = backbone
         self.dropout = nn.Dropout2d(options.dropout)
-        self.head = nn.Conv2d(backbone.channels, num_classes, 1, bias=False)
+        self.head = nn.Conv2d(backbone.channels, len(classes), 1, bias=False)
         nn.init.xavier_uniform_(self.head.weight)
 
     def new_parameters(self) -> list[nn.Parameter]:

@@ -127,18 +127,19 @@ class Classifier(nn.Module):
 
     Args:
         backbone: with `.channels`.
-        num_classes: C object classes.
+        classes: names of the C object classes.
         options: the arguments of `saliency_loss` and `saliency_weight`, its weight beside the classification loss.
-            `predefined_background` holds 0-based class ids here.
+            `predefined_background` holds names; those that are no class here do not count.
     """
 
     learns_background = True
 
-    def __init__(self, backbone: nn.Module, num_classes: int, options):
+    def __init__(self, backbone: nn.Module, classes: Sequence[str], options):
         super().__init__()
         self.backbone = backbone
         self.options = options
-        self.head = nn.Conv2d(backbone.channels, num_classes + 1, 1, bias=False)
+        self.predefined = [classes.index(name) for name in options.predefined_background if name in classes]
+        self.head = nn.Conv2d(backbone.channels, len(classes) + 1, 1, bias=False)
         nn.init.xavier_uniform_(self.head.weight)
 
     def new_parameters(self) -> list[nn.Parameter]:
@@ -160,7 +161,7 @@ class Classifier(nn.Module):
             self.options.overlap_threshold,
             self.options.foreground_weight,
             self.options.selection,
-            self.options.predefined_background,
+            self.predefined,
         )
         return {"classification": classification, "saliency": self.options.saliency_weight * saliency}
 

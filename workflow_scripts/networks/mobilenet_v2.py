@@ -3,11 +3,11 @@
 from torch import Tensor, nn
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
-from workflow_scripts.networks.batch_norm import KeepsBatchNorm
+from workflow_scripts.networks.backbone import FeaturePyramid
 from workflow_scripts.networks.depthwise import DepthwiseConv
 
 
-class Backbone(KeepsBatchNorm):
+class Backbone(FeaturePyramid):
     """(B, 3, H, W) -> (B, 1280, H/stride, W/stride), stride 8, 16 or 32; state dict as torchvision's `features`."""
 
     channels = 1280
@@ -32,24 +32,10 @@ class Backbone(KeepsBatchNorm):
                     continue
                 current *= 2
             _dilate(module, dilation)
-        self.features[:frozen_stages].requires_grad_(False)
-        self.freeze_batch_norm(batch_norm)
+        self.freeze(self.features, frozen_stages, batch_norm)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.features(images)
-
-    @property
-    def tap_channels(self) -> tuple[int, int, int]:
-        return 32, 96, 1280
-
-    def taps(self, images: Tensor) -> list[Tensor]:
-        """Three feature maps of rising depth at the backbone's stride, for stride 8."""
-        maps, features = [], images
-        for number, layer in enumerate(self.features):
-            features = layer(features)
-            if number in (6, 13, 18):
-                maps.append(features)
-        return maps
 
     @property
     def pyramid_channels(self) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
 
 def _block(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
@@ -37,3 +37,23 @@ class SaliencyNetwork(nn.Module):
             features = interpolate(features, size=skip.shape[-2:], mode="bilinear", align_corners=False)
             features = up(torch.cat([features, skip], dim=1))
         return interpolate(self.head(features), size=images.shape[-2:], mode="bilinear", align_corners=False)
+
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Cross entropy and soft intersection over union, to be summed; the batch holds `image` and `mask` (B, 1, H, W)."""
+        logits = self(batch["image"]).float()
+        return {
+            "saliency": binary_cross_entropy_with_logits(logits, batch["mask"]),
+            "iou": iou_loss(logits, batch["mask"]),
+        }
+
+
+def iou_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """1 - the soft intersection over union of each image, averaged (BASNet, Qin et al., CVPR 2019, Eq. 8).
+
+    Args:
+        logits: (B, 1, H, W).
+        masks: (B, 1, H, W), 0 or 1, none of them empty.
+    """
+    probabilities = logits.sigmoid()
+    both = (probabilities * masks).sum(dim=(1, 2, 3))
+    return (1 - both / (probabilities + masks - probabilities * masks).sum(dim=(1, 2, 3))).mean()

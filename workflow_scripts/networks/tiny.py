@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.networks.batch_norm import KeepsBatchNorm
+from workflow_scripts.networks.backbone import FeaturePyramid
 
 
 class Residual(nn.Module):
@@ -24,7 +24,7 @@ class Residual(nn.Module):
         return relu(self.second_norm(self.second(branch)) + self.shortcut(inputs))
 
 
-class Backbone(KeepsBatchNorm):
+class Backbone(FeaturePyramid):
     """(B, 3, H, W) -> (B, 96, H/8, W/8)."""
 
     channels = 96
@@ -43,24 +43,10 @@ class Backbone(KeepsBatchNorm):
             Residual(64, 96, 2 if stride == 16 else 1),
             Residual(96, 96, 1, dilation=2),
         )
-        self.layers[:frozen_stages].requires_grad_(False)
-        self.freeze_batch_norm(batch_norm)
+        self.freeze([nn.ModuleList([self.stem, self.stem_norm]), *self.layers], frozen_stages, batch_norm)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(relu(self.stem_norm(self.stem(images))))
-
-    @property
-    def tap_channels(self) -> tuple[int, int, int]:
-        return 64, 96, 96
-
-    def taps(self, images: Tensor) -> list[Tensor]:
-        """Three feature maps of rising depth at the backbone's stride, for stride 8."""
-        features = relu(self.stem_norm(self.stem(images)))
-        maps = []
-        for layer in self.layers:
-            features = layer(features)
-            maps.append(features)
-        return maps[1:]
 
     @property
     def pyramid_channels(self) -> tuple[int, ...]:

@@ -1,13 +1,43 @@
 """From soft maps to a pseudo mask: what counts as background beside the object maps."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from PIL import Image
+
+
+@dataclass(frozen=True)
+class Maps:
+    """What a mask rule is given of one image.
+
+    Attributes:
+        classes: (K,) 0-based.
+        scores: float32 (K, H, W), >= 0.
+        background: float32 (H, W), or None where the method learns none.
+        image: reads the image, uint8 (H, W, 3) RGB.
+        source: file and id, for messages.
+    """
+
+    classes: np.ndarray
+    scores: np.ndarray
+    background: np.ndarray | None
+    image: Callable[[], np.ndarray]
+    source: str
+
+
+Rule = Callable[[Maps], np.ndarray]  # probabilities (K + 1, H, W), background first
 
 
 def upsampled(maps: np.ndarray, height: int, width: int) -> np.ndarray:
     """Bilinear (K, h, w) -> float32 (K, height, width), corners not aligned."""
     layers = [Image.fromarray(layer).resize((width, height), Image.BILINEAR) for layer in maps.astype(np.float32)]
     return np.stack([np.asarray(layer) for layer in layers]) if layers else np.zeros((0, height, width), np.float32)
+
+
+def normalised(scores: np.ndarray, eps: float = 1e-5) -> np.ndarray:
+    """Maps (K, H, W), >= 0, divided by their own maxima + eps: float32 in [0, 1); an empty map stays empty."""
+    return (scores / (scores.max(axis=(1, 2), keepdims=True, initial=0) + eps)).astype(np.float32)
 
 
 def constant_background(scores: np.ndarray, threshold: float, eps: float = 1e-5) -> np.ndarray:
@@ -21,10 +51,8 @@ def constant_background(scores: np.ndarray, threshold: float, eps: float = 1e-5)
     Returns:
         float32 (K + 1, H, W), background first.
     """
-    peaks = scores.max(axis=(1, 2), keepdims=True, initial=0)
-    return np.concatenate([np.full((1, *scores.shape[1:]), threshold, np.float32), scores / (peaks + eps)]).astype(
-        np.float32
-    )
+    background = np.full((1, *scores.shape[1:]), threshold, np.float32)
+    return np.concatenate([background, normalised(scores, eps)])
 
 
 def learnt_background(scores: np.ndarray, background: np.ndarray) -> np.ndarray:

@@ -3,19 +3,13 @@
 Its displacement field, which tells instances apart, is not part of the semantic refinement and is left out.
 """
 
-from types import SimpleNamespace
-
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from workflow_scripts.refine.affinity import affinity_loss, pair_edge_affinity, pair_labels
-from workflow_scripts.refine.dense_crf import dense_crf
 
 STRIDE = 4  # pixels per cell of the edge map
-UNKNOWN = 255
-BELIEF = 0.7  # in the labels that the CRF starts from; published code
 
 
 class AffinityNetwork(nn.Module):
@@ -63,34 +57,3 @@ class AffinityNetwork(nn.Module):
         radius, border = self.options.radius, self.options.border
         affinity = pair_edge_affinity(edge, radius, border)
         return {"affinity": affinity_loss(affinity, *pair_labels(label, radius, border))}
-
-
-def training_label(
-    image: np.ndarray, scores: np.ndarray, classes: np.ndarray, options: SimpleNamespace, cell: int
-) -> np.ndarray:
-    """IRN's label map at image size: sure objects by a high background score, sure background by a low one.
-
-    Args:
-        image: uint8 (H, W, 3) RGB.
-        scores: (K, H, W), maps divided by their maxima.
-        classes: (K,) 0-based.
-        options: `foreground` and `background`, the constant background scores of the two arg-maxes (0.30 and 0.05
-            published); `crf`, whose unary is built from hard labels, of which 0.7 is believed.
-        cell: not used, the label has the size of the image.
-
-    Returns:
-        uint8 (H, W): 0 sure background, class + 1 sure object, 255 unknown.
-    """
-    decisions = []
-    for threshold in (options.foreground, options.background):
-        stack = np.concatenate([np.full((1, *scores.shape[1:]), threshold, scores.dtype), scores])
-        hard = stack.argmax(axis=0)
-        labels = len(stack)
-        believed = np.full(stack.shape, (1 - BELIEF) / max(1, labels - 1), np.float32)
-        np.put_along_axis(believed, hard[None], BELIEF, axis=0)
-        crf = options.crf
-        decisions.append(dense_crf(image, believed, crf.bilateral, crf.gaussian, crf.iterations).argmax(axis=0))
-    values = np.concatenate([[UNKNOWN], classes + 1]).astype(np.uint8)
-    label = values[decisions[0]]
-    label[(decisions[0] == 0) & (decisions[1] == 0)] = 0
-    return label

@@ -1,6 +1,5 @@
 """Mask rule `random_walk`: soft maps, or their arg-max, walk along the affinities that AffinityNet has learnt."""
 
-from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,28 +9,26 @@ from torch.nn.functional import interpolate
 from workflow_scripts.data.transforms import normalise
 from workflow_scripts.data.weights import load_weights
 from workflow_scripts.refine import affinity_networks
-from workflow_scripts.refine.background import block_mean, constant_background
+from workflow_scripts.refine.background import Maps, Rule, block_mean, constant_background
 from workflow_scripts.refine.random_walk import propagate
 from workflow_scripts.training.device import autocast, device
 
-Walk = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
-
-def load(affinity: SimpleNamespace, weights: str, block: SimpleNamespace) -> Walk:
-    """The walk of a mask block: (image, object scores) -> probabilities, background first.
+def load(block: SimpleNamespace, affinity: SimpleNamespace, weights: str) -> Rule:
+    """The walk of a mask block.
 
     Args:
+        block: `alpha` or `threshold` of the background, `hard`, `beta`, `log_steps`, `border`.
         affinity: settings of the affinity network.
         weights: its trained weights.
-        block: `alpha` or `threshold` of the background, `hard`, `beta`, `log_steps`, `border`.
     """
     network = affinity_networks.build(affinity)
     load_weights(network, weights)
     network.to(device(), memory_format=torch.channels_last).eval()
 
     @torch.inference_mode()
-    def walk(image: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        start = start_scores(scores, block)
+    def walk(maps: Maps) -> np.ndarray:
+        image, start = maps.image(), start_scores(maps.scores, block)
         cell = network.backbone.stride
         pooled = torch.from_numpy(block_mean(start, cell)).to(device())
         height, width = pooled.shape[1] * cell, pooled.shape[2] * cell

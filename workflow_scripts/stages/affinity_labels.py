@@ -12,7 +12,7 @@ from workflow_scripts.data.index import Images, read_index
 from workflow_scripts.parallel import ordered_map
 from workflow_scripts.plugins import plugin
 from workflow_scripts.progress import progress
-from workflow_scripts.refine.background import constant_background, upsampled
+from workflow_scripts.refine.background import normalised, upsampled
 
 
 @dataclass
@@ -23,21 +23,20 @@ class State:
     cams: Reader
     network: str
     labels: SimpleNamespace
-    cell: int
 
 
 def make_state(job: Job) -> State:
     index = read_index(job.inputs.index, job.settings.dataset)
     cams = Reader(job.inputs.cams, "cam", job.settings.dataset)
-    return State(Images(index, job.inputs.images), cams, job.settings.network, job.settings.labels, job.settings.cell)
+    return State(Images(index, job.inputs.images), cams, job.settings.network, job.settings.labels)
 
 
 def label_of(state: State, identifier: str) -> np.ndarray:
     """uint8 label map of one image: 0 sure background, class + 1 sure object, 255 unknown."""
     maps = state.cams.read(identifier)
-    scores = constant_background(upsampled(maps["scores"], *state.images.index.size_of(identifier)), 0.0)[1:]
+    scores = normalised(upsampled(maps["scores"], *state.images.index.size_of(identifier)))
     image = state.images.read(identifier)
-    return plugin("refine", state.network).training_label(image, scores, maps["classes"], state.labels, state.cell)
+    return plugin("refine", f"{state.network}_label").training_label(image, scores, maps["classes"], state.labels)
 
 
 def main(job: Job) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 from workflow_scripts.artifacts import Reader, create
 from workflow_scripts.command import Job, run
 from workflow_scripts.data.index import Images, read_index
-from workflow_scripts.errors import UserError
 from workflow_scripts.parallel import ordered_map
 from workflow_scripts.plugins import plugin
 from workflow_scripts.progress import progress
@@ -20,55 +19,47 @@ from workflow_scripts.progress import progress
 
 @dataclass
 class State:
-    """What a worker holds."""
+    """What a worker holds: the truth to copy, or the maps and the rule for them."""
 
     images: Images
-    cams: Reader | None
-    truth: Reader | None
-    block: SimpleNamespace
-    threshold: float | None
-    walk: Callable[[np.ndarray, np.ndarray], np.ndarray] | None
+    truth: Reader | None = None
+    cams: Reader | None = None
+    rule: Callable | None = None
+    crf: SimpleNamespace | None = None
 
 
 def make_state(job: Job) -> State:
-    settings, inputs = job.settings, job.inputs
+    settings, block, inputs = job.settings, job.settings.block, job.inputs
     index = read_index(inputs.index, settings.dataset)
-    threshold = getattr(settings.block, "threshold", None)
+    images = Images(index, inputs.images)
+    if inputs.truth:
+        return State(images, truth=Reader(inputs.truth, "truth", settings.dataset))
     if inputs.thresholds:
-        threshold = json.loads(Path(inputs.thresholds).read_text())["threshold"]
-    cams = Reader(inputs.cams, "cam", settings.dataset) if inputs.cams else None
-    truth = Reader(inputs.truth, "truth", settings.dataset) if inputs.truth else None
-    walk = None
-    if inputs.affinity:
-        walk = plugin("refine", f"{settings.block.rule}_mask").load(settings.affinity, inputs.affinity, settings.block)
-    return State(Images(index, inputs.images), cams, truth, settings.block, threshold, walk)
+        block.threshold = json.loads(Path(inputs.thresholds).read_text())["threshold"]
+    rule = plugin("refine", f"{block.rule}_mask").load(block, getattr(settings, "affinity", None), inputs.affinity)
+    cams = Reader(inputs.cams, "cam", settings.dataset)
+    return State(images, cams=cams, rule=rule, crf=getattr(block, "crf", None))
 
 
 def mask_of(state: State, identifier: str) -> np.ndarray:
     """uint8 (H, W) label map of one image."""
     if state.truth:
         return state.truth.read(identifier)["label"]
-    background = plugin("refine", "background")
-    maps = state.cams.read(identifier)
-    size = state.images.index.size_of(identifier)
-    scores = background.upsampled(maps["scores"], *size)
-    if state.walk:
-        probabilities = state.walk(state.images.read(identifier), scores)
-    elif state.block.rule == "learnt":
-        if "background" not in maps:
-            raise UserError(
-                f"{state.cams.path}: no learnt background of {identifier!r}; use rule 'constant' for this method"
-            )
-        probabilities = background.learnt_background(scores, background.upsampled(maps["background"][None], *size)[0])
-    else:
-        probabilities = background.constant_background(scores, state.threshold)
-    crf = getattr(state.block, "crf", None)
+    background = plugin("refine", "background")  # not for truth, which an edit of it leaves alone
+    stored, size = state.cams.read(identifier), state.images.index.size_of(identifier)
+    maps = background.Maps(
+        classes=stored["classes"],
+        scores=background.upsampled(stored["scores"], *size),
+        background=background.upsampled(stored["background"][None], *size)[0] if "background" in stored else None,
+        image=partial(state.images.read, identifier),
+        source=f"{state.cams.path}: {identifier!r}",
+    )
+    probabilities, crf = state.rule(maps), state.crf
     if crf and len(probabilities) > 1:
-        image = state.images.read(identifier)
         probabilities = plugin("refine", "dense_crf").dense_crf(
-            image, probabilities, crf.bilateral, crf.gaussian, crf.iterations
+            maps.image(), probabilities, crf.bilateral, crf.gaussian, crf.iterations
         )
-    return background.to_label(probabilities, maps["classes"])
+    return background.to_label(probabilities, maps.classes)
 
 
 def main(job: Job) -> None:

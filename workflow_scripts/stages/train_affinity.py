@@ -1,9 +1,9 @@
 """Train the network whose features say which neighbouring positions belong to one class."""
 
 from workflow_scripts.command import Job, run
-from workflow_scripts.data.affinity_samples import AffinitySamples, EdgeSamples
 from workflow_scripts.data.index import Images, read_index
 from workflow_scripts.data.weights import load_initial
+from workflow_scripts.plugins import plugin
 from workflow_scripts.refine import affinity_networks
 from workflow_scripts.training.device import deterministic
 from workflow_scripts.training.loop import train
@@ -16,10 +16,11 @@ def main(job: Job) -> None:
     network = affinity_networks.build(block)
     load_initial(network.backbone, block.initial, job.inputs.initial)
     images = Images(index, job.inputs.images)
-    source = index, images, settings.split, block.recipe, settings.seed, job.inputs.labels
-    samples = EdgeSamples(*source) if block.network == "irn" else AffinitySamples(*source, network.backbone.stride)
+    samples = plugin("data", f"{block.network}_samples").Samples(
+        index, images, settings.split, block.recipe, settings.seed, job.inputs.labels, network.backbone.stride
+    )
     train(
-        network, network.losses, samples, block.recipe,
+        network, samples, block.recipe,
         seed=settings.seed, fingerprint=job.fingerprint, output=job.outputs.weights, curve=job.outputs.curve,
     )  # fmt: skip
 

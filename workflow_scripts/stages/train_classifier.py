@@ -2,8 +2,8 @@
 
 from workflow_scripts import methods
 from workflow_scripts.command import Job, run
+from workflow_scripts.data.classification_samples import ClassificationSamples
 from workflow_scripts.data.index import Images, read_index
-from workflow_scripts.data.samples import ClassificationSamples
 from workflow_scripts.data.weights import load_initial
 from workflow_scripts.training.device import deterministic
 from workflow_scripts.training.loop import train
@@ -18,7 +18,7 @@ def main(job: Job) -> None:
     images = Images(index, job.inputs.images)
     samples = ClassificationSamples(index, images, settings.split, block.recipe, settings.seed, job.inputs.saliency)
     train(
-        network, network.losses, samples, block.recipe,
+        network, samples, block.recipe,
         seed=settings.seed, fingerprint=job.fingerprint, output=job.outputs.weights, curve=job.outputs.curve,
     )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Where a job computes, in which precision, and with how many threads."""
 
 import contextlib
+import os
 
 import torch
 
@@ -16,7 +17,11 @@ def autocast(where: torch.device, precision: str) -> contextlib.AbstractContextM
 
 
 def deterministic(seed: int, threads: int) -> None:
-    """Seed torch, fix the number of its threads (it decides CPU bytes) and refuse nondeterministic kernels."""
+    """Seed torch, fix the number of its threads (it decides the bytes on a CPU) and take deterministic kernels.
+
+    The few kernels of a GPU that have no deterministic form are used all the same, with a warning.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to be deterministic
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)

@@ -3,7 +3,7 @@
 import csv
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from workflow_scripts.artifacts import replaced
-from workflow_scripts.data.samples import BatchSampler
+from workflow_scripts.data.batches import BatchSampler
 from workflow_scripts.data.weights import save_weights
 from workflow_scripts.errors import UserError
 from workflow_scripts.training.device import autocast, device
@@ -23,7 +23,6 @@ REPORT_EVERY = 50  # iterations between lines of the log and rows of the curve
 
 def train(
     network: nn.Module,
-    losses: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]],
     samples: Dataset,
     recipe,
     *,
@@ -35,7 +34,7 @@ def train(
     """Train a network and write its weights and its curve.
 
     Args:
-        losses: named losses of a batch, to be summed; called under autocast of the recipe's precision.
+        network: its `losses(batch)`, named and to be summed, are called under autocast of the recipe's precision.
         samples: indexed by (epoch, position).
         recipe: iterations, batch, optimiser and so on (`config.parts.Recipe`).
         fingerprint: of the job; state saved under another one is not resumed.
@@ -65,7 +64,7 @@ def train(
         batch = {name: value.to(where, non_blocking=True) for name, value in batch.items()}
         batch["image"] = batch["image"].to(memory_format=torch.channels_last)
         with autocast(where, recipe.precision):
-            named = losses(batch)
+            named = network.losses(batch)
         total = sum(named.values())
         optimiser.zero_grad(set_to_none=True)
         total.backward()

@@ -1,4 +1,4 @@
-"""Training samples of affinity networks: an image and the label map of its feature cells."""
+"""Training samples of AffinityNet: an image and the label map of its feature cells."""
 
 import numpy as np
 import torch
@@ -6,20 +6,20 @@ from torch.utils.data import Dataset
 
 from workflow_scripts.artifacts import Reader
 from workflow_scripts.data import transforms
+from workflow_scripts.data.batches import generator
 from workflow_scripts.data.index import Images, Index
 from workflow_scripts.data.jitter import jitter_colours
-from workflow_scripts.data.samples import SegmentationSamples, generator
 
 
-class AffinitySamples(Dataset):
+class Samples(Dataset):
     """Colours jittered, never rescaled, cropped and mirrored half of the time, as AffinityNet was trained.
 
     The crop starts at a multiple of the cell, so that cells of the crop are cells of the image. What a small image does
     not fill is black in the image, as published, and unknown (255) in the label.
     """
 
-    def __init__(self, index: Index, images: Images, split: str, recipe, seed: int, labels: str, cell: int):
-        self.images, self.recipe, self.seed, self.cell = images, recipe, seed, cell
+    def __init__(self, index: Index, images: Images, split: str, recipe, seed: int, labels: str, stride: int):
+        self.images, self.recipe, self.seed, self.cell = images, recipe, seed, stride
         self.ids = index.split(split)
         self.labels = Reader(labels, "affinity_labels", index.dataset)
 
@@ -44,14 +44,6 @@ class AffinitySamples(Dataset):
         if rng.random() < 0.5:
             canvas, target = canvas[:, ::-1], target[:, ::-1]
         return {"image": transforms.normalise(canvas), "label": torch.from_numpy(np.ascontiguousarray(target))}
-
-
-class EdgeSamples(SegmentationSamples):
-    """Image and label map at image size, rescaled, mirrored and cropped together, as IRN was trained."""
-
-    def __init__(self, index: Index, images: Images, split: str, recipe, seed: int, labels: str):
-        super().__init__(index, images, split, recipe, seed, labels)
-        self.masks = Reader(labels, "affinity_labels", index.dataset)
 
 
 def _pixels(cells: tuple[slice, slice], size: int) -> tuple[slice, ...]:

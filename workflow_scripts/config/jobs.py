@@ -1,0 +1,400 @@
+"""What every stage reads, the settings it runs under and the modules that its block names.
+
+One function a stage, called with the wildcards of the rule of the same name. Nothing is computed and no file of
+results is opened.
+"""
+
+from dataclasses import dataclass, field
+
+from workflow_scripts.config import blocks, datasets, sources, systems
+from workflow_scripts.config.outputs import output_path
+from workflow_scripts.config.parts import nearest
+from workflow_scripts.config.resolve import Config, order_splits
+from workflow_scripts.errors import UserError
+
+
+@dataclass(frozen=True)
+class Job:
+    """Inputs by name, settings (plain values) and the modules looked up by name, all of one job."""
+
+    inputs: dict[str, str | list[str]] = field(default_factory=dict)
+    settings: dict = field(default_factory=dict)
+    modules: tuple[str, ...] = ()
+
+
+class StageJobs:
+    """The jobs of one configuration; `plan.Plan` asks for them by the names of stages."""
+
+    def __init__(self, config: Config):
+        self.config = config
+        self._sources: dict[tuple, str] = {}
+
+    def render(self, dataset: str) -> Job:
+        data = self._dataset(dataset)
+        counts = {name: split.images for name, split in data.splits.items() if split.images}
+        if data.limit:
+            counts = {name: min(count, data.limit) for name, count in counts.items()}
+        settings = {"dataset": dataset, "seed": data.seed, "images": counts, "classes": list(data.classes)}
+        return Job({}, settings, ("data.synthetic",))
+
+    def index(self, dataset: str) -> Job:
+        data = self._dataset(dataset)
+        splits = {name: data.splits[name].model_dump() for name in order_splits(data.splits, f"datasets.{dataset}")}
+        settings = {
+            "dataset": dataset,
+            "kind": data.kind,
+            "classes": list(data.classes),
+            "splits": splits,
+            "limit": data.limit,
+        }
+        settings["split_order"] = list(splits)
+        modules: tuple[str, ...] = ()
+        if isinstance(data, datasets.VocDataset):
+            settings |= {"root": data.root, "images": data.images, "annotations": data.annotations}
+            modules = ("data.voc",)
+        elif isinstance(data, datasets.CsvDataset):
+            settings |= {"table": data.table}
+            modules = ("data.csv_table",)
+        settings["sources"] = self._digest(dataset, "images")
+        return Job({"images": self._images(dataset)}, settings, modules)
+
+    def truth(self, dataset: str) -> Job:
+        data = self._dataset(dataset)
+        settings = {"dataset": dataset, "kind": data.kind, "classes": list(data.classes)}
+        truths = [name for name in self.config.names(dataset, "masks") if self._is_truth(dataset, name)]
+        learnt = {
+            split for seed in data.seeds for name in truths for split in self._mask_splits(dataset, str(seed), name)
+        }
+        settings["splits"] = sorted({data.use.masks, *data.use.evaluation, data.use.thresholds, *learnt} - {None})
+        inputs: dict = {"index": self._index_path(dataset), "rendered": []}
+        modules: tuple[str, ...] = ()
+        if isinstance(data, datasets.SyntheticDataset):
+            inputs["rendered"] = output_path("render", output="truth", dataset=dataset)
+        elif isinstance(data, datasets.VocDataset):
+            if data.masks is None:
+                raise UserError(
+                    f"config: datasets.{dataset}.masks is null: there is no truth to read; drop what is scored"
+                )
+            settings |= {"root": data.root, "masks": data.masks}
+            modules = ("data.voc",)
+        else:
+            settings |= {"table": data.table}
+            modules = ("data.csv_table",)
+        settings["sources"] = self._digest(dataset, "truth")
+        return Job(inputs, settings, modules)
+
+    def train_saliency(self, dataset: str, saliency: str) -> Job:
+        block = self.config.block(dataset, "saliency", saliency)
+        if not isinstance(block, blocks.NetworkSaliency):
+            raise UserError(f"config: saliency.{saliency}: detector {block.detector!r} is not trained")
+        return Job(
+            {}, {"block": block.model_dump(), "threads": self._dataset(dataset).torch_threads}, ("networks.saliency",)
+        )
+
+    def saliency(self, dataset: str, saliency: str) -> Job:
+        block = self.config.block(dataset, "saliency", saliency)
+        inputs: dict = {"index": self._index_path(dataset), "images": self._images(dataset), "weights": []}
+        settings: dict = {"dataset": dataset, "detector": block.detector}
+        if isinstance(block, blocks.FolderSaliency):
+            settings |= {"path": block.path, "sources": self._digest(dataset, "saliency", block.path)}
+            return Job(inputs, settings)
+        inputs["weights"] = output_path("train_saliency", dataset=dataset, saliency=saliency)
+        return Job(inputs, settings, ("segmentation.saliency",))
+
+    def train_classifier(self, dataset: str, seed: str, classifier: str) -> Job:
+        data, block = self._dataset(dataset), self.config.block(dataset, "classifiers", classifier)
+        inputs = {
+            "index": self._index_path(dataset),
+            "images": self._images(dataset),
+            "saliency": self._saliency_path(dataset, block),
+        }
+        settings = {"block": block.model_dump(exclude={"saliency"}), "seed": int(seed)} | self._training(dataset, data)
+        settings["initial_digest"] = self._initial(dataset, block.initial)
+        settings["split"] = data.use.train
+        for key, names in block.class_names().items():
+            for name in names:
+                if name not in data.classes:
+                    raise UserError(
+                        f"config: classifiers.{classifier}.{key}: data set {dataset!r} has no class {name!r}, "
+                        f"{nearest(name, data.classes)}"
+                    )
+        return Job(inputs, settings, (f"methods.{block.method}", f"networks.{block.backbone.name}"))
+
+    def classification(self, dataset: str, seed: str, classifier: str) -> Job:
+        data, block = self._dataset(dataset), self.config.block(dataset, "classifiers", classifier)
+        inputs = self._with_classifier(dataset, seed, classifier)
+        settings = {"dataset": dataset, "split": data.use.evaluation[0] if data.use.evaluation else data.use.masks}
+        settings |= {"classifier": _network(block)}
+        return Job(inputs, settings, (f"methods.{block.method}", f"networks.{block.backbone.name}"))
+
+    def cams(self, dataset: str, seed: str, cam: str) -> Job:
+        block = self.config.block(dataset, "cams", cam)
+        classifier = self.config.block(dataset, "classifiers", block.classifier)
+        settings = {
+            "dataset": dataset,
+            "block": block.model_dump(exclude={"classifier"}),
+            "classifier": _network(classifier),
+        }
+        settings["splits"] = self._cam_splits(dataset, seed)
+        inputs = self._with_classifier(dataset, seed, block.classifier)
+        return Job(inputs, settings, (f"methods.{classifier.method}", f"networks.{classifier.backbone.name}"))
+
+    def thresholds(self, dataset: str, seed: str, cam: str) -> Job:
+        data = self._dataset(dataset)
+        inputs = {
+            "index": self._index_path(dataset),
+            "truth": output_path("truth", dataset=dataset),
+            "cams": output_path("cams", dataset=dataset, seed=seed, cam=cam),
+        }
+        return Job(inputs, {"dataset": dataset, "split": data.use.thresholds})
+
+    def affinity_labels(self, dataset: str, seed: str, affinity: str) -> Job:
+        data, block = self._dataset(dataset), self.config.block(dataset, "affinities", affinity)
+        cams = output_path("cams", dataset=dataset, seed=seed, cam=block.cam)
+        inputs = {"index": self._index_path(dataset), "images": self._images(dataset), "cams": cams}
+        settings = {
+            "dataset": dataset,
+            "split": data.use.affinity or data.use.train,
+            "network": block.network,
+            "labels": block.labels.model_dump(),
+        }
+        if isinstance(block, blocks.AffinityNet):
+            settings["labels"]["cell"] = block.backbone.stride
+        return Job(inputs, settings, (f"refine.{block.network}_label",))
+
+    def train_affinity(self, dataset: str, seed: str, affinity: str) -> Job:
+        data, block = self._dataset(dataset), self.config.block(dataset, "affinities", affinity)
+        labels = output_path("affinity_labels", dataset=dataset, seed=seed, affinity=affinity)
+        inputs = {"index": self._index_path(dataset), "images": self._images(dataset), "labels": labels}
+        inputs["initial"] = self._initial_path(dataset, seed, block.initial)
+        settings = {
+            "block": block.model_dump(exclude={"cam", "labels", "precision"}),
+            "seed": int(seed),
+        } | self._training(dataset, data)
+        split = data.use.affinity or data.use.train
+        settings |= {"split": split, "initial_digest": self._initial(dataset, block.initial)}
+        modules = (f"refine.{block.network}", f"data.{block.network}_samples", f"networks.{block.backbone.name}")
+        return Job(inputs, settings, modules)
+
+    def masks(self, dataset: str, seed: str, mask: str) -> Job:
+        data, block = self._dataset(dataset), self.config.block(dataset, "masks", mask)
+        settings: dict = {"dataset": dataset, "splits": self._mask_splits(dataset, seed, mask)}
+        settings["block"] = block.model_dump(exclude={"cam"}, exclude_none=True)
+        inputs: dict = {
+            "index": self._index_path(dataset),
+            "images": [],
+            "cams": [],
+            "thresholds": [],
+            "truth": [],
+            "affinity": [],
+        }
+        if isinstance(block, blocks.TruthMask):
+            inputs["truth"] = output_path("truth", dataset=dataset)
+            return Job(inputs, settings)
+        inputs["cams"] = output_path("cams", dataset=dataset, seed=seed, cam=block.cam)
+        if isinstance(block, blocks.ConstantMask) and isinstance(block.threshold, blocks.HeldOutThreshold):
+            if data.use.thresholds is None:
+                raise UserError(
+                    f"config: masks.{mask}.threshold: data set {dataset!r} has no split for it in use.thresholds"
+                )
+            inputs["thresholds"] = output_path("thresholds", dataset=dataset, seed=seed, cam=block.cam)
+        modules = [f"refine.{block.rule}_mask", *(["refine.dense_crf"] if block.crf else [])]
+        if isinstance(block, blocks.RandomWalkMask | blocks.EdgeWalkMask):
+            affinity = self.config.block(dataset, "affinities", block.affinity)
+            weights = output_path("train_affinity", dataset=dataset, seed=seed, affinity=block.affinity)
+            inputs |= {"affinity": weights, "images": self._images(dataset)}
+            settings["block"] = block.model_dump(exclude={"cam", "affinity"}, exclude_none=True)
+            settings["affinity"] = affinity.model_dump(exclude={"cam", "labels", "initial", "recipe"})
+            modules += [f"refine.{affinity.network}", f"networks.{affinity.backbone.name}"]
+        if block.crf:
+            inputs["images"] = self._images(dataset)
+        return Job(inputs, settings, tuple(modules))
+
+    def train_segmenter(self, dataset: str, seed: str, mask: str, segmenter: str) -> Job:
+        data, block = self._dataset(dataset), self.config.block(dataset, "segmenters", segmenter)
+        if data.use.train not in self._mask_splits(dataset, seed, mask):
+            raise UserError(
+                f"config: datasets.{dataset}: no system trains a segmenter on masks {mask!r} with seed {seed}; "
+                "give one of its systems a segmenter and predictions"
+            )
+        inputs = {
+            "index": self._index_path(dataset),
+            "images": self._images(dataset),
+            "masks": output_path("masks", dataset=dataset, seed=seed, mask=mask),
+        }
+        settings = {"block": block.model_dump(), "seed": int(seed), "split": data.use.train} | self._training(
+            dataset, data
+        )
+        inputs["initial"] = self._initial_path(dataset, seed, block.initial)
+        settings["initial_digest"] = self._initial(dataset, block.initial)
+        return Job(inputs, settings, (f"segmentation.{block.network}", f"networks.{block.backbone.name}"))
+
+    def predictions(self, dataset: str, seed: str, mask: str, segmenter: str, prediction: str) -> Job:
+        data, block = self._dataset(dataset), self.config.block(dataset, "predictions", prediction)
+        chain = {"dataset": dataset, "seed": seed, "mask": mask, "segmenter": segmenter}
+        inputs: dict = {"index": self._index_path(dataset), "images": self._images(dataset), "weights": [], "soft": []}
+        settings: dict = {"dataset": dataset, "splits": list(data.use.evaluation)}
+        if isinstance(block, blocks.CrfPrediction):
+            inputs["soft"] = output_path("predictions", **chain, prediction=block.prediction)
+            settings["block"] = block.model_dump(exclude={"prediction"})
+            return Job(inputs, settings, ("refine.background", "refine.dense_crf"))
+        network = self.config.block(dataset, "segmenters", segmenter)
+        inputs["weights"] = output_path("train_segmenter", **chain)
+        settings |= {"block": block.model_dump(), "segmenter": network.model_dump(exclude={"recipe", "initial"})}
+        modules = ("segmentation.inference", f"segmentation.{network.network}", f"networks.{network.backbone.name}")
+        return Job(inputs, settings, modules)
+
+    def score_saliency(self, dataset: str, saliency: str) -> Job:
+        path = output_path("saliency", dataset=dataset, saliency=saliency)
+        return self._scores(dataset, "saliency", path, [self._dataset(dataset).use.masks])
+
+    def score_cams(self, dataset: str, seed: str, cam: str) -> Job:
+        data = self._dataset(dataset)
+        job = self._scores(dataset, "cam", output_path("cams", dataset=dataset, seed=seed, cam=cam), [data.use.masks])
+        if data.use.thresholds is not None:
+            job.inputs["thresholds"] = output_path("thresholds", dataset=dataset, seed=seed, cam=cam)
+        else:
+            job.settings["threshold"] = data.threshold
+        return Job(job.inputs, job.settings, (*job.modules, "refine.background"))
+
+    def score_masks(self, dataset: str, seed: str, mask: str) -> Job:
+        path = output_path("masks", dataset=dataset, seed=seed, mask=mask)
+        return self._scores(dataset, "mask", path, [self._dataset(dataset).use.masks])
+
+    def score_predictions(self, dataset: str, seed: str, mask: str, segmenter: str, prediction: str) -> Job:
+        names = {"dataset": dataset, "seed": seed, "mask": mask, "segmenter": segmenter, "prediction": prediction}
+        path = output_path("predictions", **names)
+        job = self._scores(dataset, "prediction", path, list(self._dataset(dataset).use.evaluation))
+        soft = isinstance(self.config.block(dataset, "predictions", prediction), blocks.NetworkPrediction)
+        return Job(job.inputs, job.settings, (*job.modules, *(("refine.background",) if soft else ())))
+
+    def _scores(self, dataset: str, schema: str, artifact: str, splits: list[str]) -> Job:
+        inputs: dict = {"index": self._index_path(dataset), "artifact": artifact, "thresholds": []}
+        inputs["truth"] = output_path("truth", dataset=dataset)
+        measure = "evaluation.saliency" if schema == "saliency" else "evaluation.miou"
+        return Job(inputs, {"dataset": dataset, "schema": schema, "splits": splits}, (measure,))
+
+    def miou(self, dataset: str) -> Job:
+        data = self._dataset(dataset)
+        rows = [row for system in data.systems for row in systems.rows(self.config, dataset, system)]
+        others = systems.given(self.config, dataset)
+        inputs = [path for row in rows for path in row["scores"]] + [path for row in others for path in row["scores"]]
+        settings = {"dataset": dataset, "classes": list(data.classes), "rows": rows, "inputs": others}
+        return Job({"scores": list(dict.fromkeys(inputs))}, settings)
+
+    def montage(self, dataset: str, system: str) -> Job:
+        data = self._dataset(dataset)
+        chain = systems.chain(self.config, dataset, system)
+        schemas = {"saliency": "saliency", "cams": "cam", "masks": "mask", "predictions": "prediction"}
+        shown = [(stage, names) for stage, names in chain if stage in schemas]
+        columns = [[stage, schemas[stage]] for stage, _ in shown]
+        paths = [output_path(stage, **names) for stage, names in shown]
+        inputs = {
+            "index": self._index_path(dataset),
+            "images": self._images(dataset),
+            "truth": output_path("truth", dataset=dataset),
+            "artifacts": paths,
+        }
+        settings = {"dataset": dataset, "system": system, "columns": columns, "images": data.montage}
+        predicts = any(stage == "predictions" for stage, _ in chain)
+        settings["splits"] = [data.use.masks, *(data.use.evaluation[:1] if predicts else ())]
+        return Job(inputs, settings)
+
+    def curves(self, dataset: str) -> Job:
+        data = self._dataset(dataset)
+        curves: dict[str, str] = {}
+        sweeps: dict[str, str] = {}
+        for system in data.systems:
+            for stage, names in systems.chain(self.config, dataset, system):
+                if stage.startswith("train_"):
+                    parts = (f"{key} {value}" for key, value in names.items() if key != "dataset")
+                    curves[output_path(stage, "curve", **names)] = ", ".join(parts)
+                if stage == "cams" and data.use.thresholds is not None:
+                    for seed in data.seeds:
+                        path = output_path("thresholds", dataset=dataset, seed=seed, cam=names["cam"])
+                        sweeps[path] = names["cam"]
+        return Job(
+            {"curves": list(curves), "sweeps": list(sweeps)},
+            {"curves": [*curves.values()], "sweeps": [*sweeps.values()]},
+        )
+
+    # Shared parts
+
+    def _dataset(self, dataset: str) -> datasets.Dataset:
+        return self.config.dataset(dataset)
+
+    def _cam_splits(self, dataset: str, seed: str) -> list[str]:
+        """Splits that maps are made for, whatever systems there are: a new system makes no map stale.
+
+        What is scored, where thresholds are chosen, what affinity networks learn from, and the training split with the
+        seeds that segmentation is trained with.
+        """
+        use = self._dataset(dataset).use
+        trains = use.train if self._segments(dataset, seed) else None
+        return sorted({use.masks, use.thresholds, use.affinity or use.train, trains} - {None})
+
+    def _mask_splits(self, dataset: str, seed: str, mask: str) -> list[str]:
+        """Splits that masks are made for: what is scored, and the training split where a segmenter learns from it.
+
+        Masks that no system names may be for a segmenter, but those of rule `truth`, which ask for truth only where it
+        is used.
+        """
+        data = self._dataset(dataset)
+        systems = [self.config.block(dataset, "systems", system) for system in data.systems]
+        users = [system for system in systems if system.mask == mask]
+        trains = any(system.segmenter for system in users) or not (users or self._is_truth(dataset, mask))
+        return sorted({data.use.masks, *({data.use.train} if trains and self._segments(dataset, seed) else ())})
+
+    def _is_truth(self, dataset: str, mask: str) -> bool:
+        return isinstance(self.config.block(dataset, "masks", mask), blocks.TruthMask)
+
+    def _segments(self, dataset: str, seed: str) -> bool:
+        """Whether segmentation networks are trained with a seed."""
+        data = self._dataset(dataset)
+        return int(seed) in (data.segmentation_seeds or data.seeds)
+
+    def _digest(self, dataset: str, what: str, folder: str | None = None) -> str:
+        key = (dataset, what, folder)
+        if key not in self._sources:
+            self._sources[key] = sources.digest(dataset, self._dataset(dataset), what, folder)
+        return self._sources[key]
+
+    def _initial_path(self, dataset: str, seed: str, initial: str | blocks.FromClassifier) -> str | list[str]:
+        """Weights of the classifier that a network starts from; files of the user's are watched by their digest."""
+        if not isinstance(initial, blocks.FromClassifier):
+            return []
+        return output_path("train_classifier", dataset=dataset, seed=seed, classifier=initial.classifier)
+
+    def _initial(self, dataset: str, initial: str | blocks.FromClassifier) -> str | None:
+        """Digest of the file of initial weights; those that torchvision downloads have its own checksum."""
+        if isinstance(initial, blocks.FromClassifier) or initial in {"random", "imagenet"}:
+            return None
+        key = (dataset, "initial", initial)
+        if key not in self._sources:
+            self._sources[key] = sources.digest_of(dataset, [initial])
+        return self._sources[key]
+
+    def _index_path(self, dataset: str) -> str:
+        return output_path("index", dataset=dataset)
+
+    def _images(self, dataset: str) -> str | list[str]:
+        """Rendered images are an artifact; those of other kinds are watched by their digests in the index."""
+        if isinstance(self._dataset(dataset), datasets.SyntheticDataset):
+            return output_path("render", dataset=dataset)
+        return []
+
+    def _saliency_path(self, dataset: str, block) -> str | list[str]:
+        saliency = getattr(block, "saliency", None)
+        return output_path("saliency", dataset=dataset, saliency=saliency) if saliency else []
+
+    def _with_classifier(self, dataset: str, seed: str, classifier: str) -> dict:
+        weights = output_path("train_classifier", dataset=dataset, seed=seed, classifier=classifier)
+        return {"index": self._index_path(dataset), "images": self._images(dataset), "weights": weights}
+
+    def _training(self, dataset: str, data: datasets.Dataset) -> dict:
+        return {"dataset": dataset, "classes": list(data.classes), "threads": data.torch_threads}
+
+
+def _network(block: blocks.Classifier) -> dict:
+    """What of a classifier's block is needed to build its network again."""
+    return block.model_dump(include={"method", "backbone", "options"})

@@ -1,0 +1,58 @@
+"""Training samples of classifiers. A sample is a pure function of (seed, epoch, image)."""
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from workflow_scripts.artifacts import Reader
+from workflow_scripts.data import transforms
+from workflow_scripts.data.batches import generator
+from workflow_scripts.data.index import Images, Index
+from workflow_scripts.data.jitter import jitter_colours
+from workflow_scripts.errors import UserError
+
+
+class ClassificationSamples(Dataset):
+    """Image, image-level labels and, where given, saliency, augmented together (PSA and EPS).
+
+    The long side is resized to a random length, the image mirrored half of the time, its colours jittered, and a random
+    square cropped; what a small image does not fill is the mean colour (zero after normalisation) and saliency 0.
+    """
+
+    def __init__(self, index: Index, images: Images, split: str, recipe, seed: int, saliency: str | None = None):
+        self.index, self.images, self.recipe, self.seed = index, images, recipe, seed
+        self.ids = index.split(split)
+        self.saliency = Reader(saliency, "saliency", index.dataset) if saliency else None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, torch.Tensor]:
+        epoch, position = key
+        identifier = self.ids[position]
+        rng = generator(self.seed, epoch, identifier)
+        image = self.images.read(identifier)
+        height, width = image.shape[:2]
+        long_side = rng.integers(self.recipe.long_side[0], self.recipe.long_side[1] + 1)
+        size = transforms.scaled_size(height, width, long_side / max(height, width))
+        image = transforms.resized(image, *size)
+        mirrored = rng.random() < 0.5
+        placement = transforms.place(*size, self.recipe.crop, rng)
+        image = jitter_colours(image, self.recipe.jitter, rng)
+        if mirrored:
+            image = image[:, ::-1]
+        canvas = torch.zeros(3, self.recipe.crop, self.recipe.crop)
+        canvas[:, *placement.canvas] = transforms.normalise(image[placement.source])
+        sample = {"image": canvas, "labels": torch.from_numpy(self.index.labels[self.index.row[identifier]]).float()}
+        if self.saliency:
+            saliency = self.saliency.read(identifier)["saliency"]
+            if saliency.shape != (height, width):
+                raise UserError(
+                    f"{self.saliency.path}: map of {identifier!r} is not as large as its image; delete it and run again"
+                )
+            saliency = transforms.resized(saliency, *size)
+            saliency = saliency[:, ::-1] if mirrored else saliency
+            sample["saliency"] = torch.zeros(1, self.recipe.crop, self.recipe.crop)
+            patch = np.ascontiguousarray(saliency[placement.source])
+            sample["saliency"][:, *placement.canvas] = torch.from_numpy(patch).float() / 255
+        return sample

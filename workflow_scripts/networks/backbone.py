@@ -1,0 +1,42 @@
+"""What backbones share: five feature maps, and parts that stay as they are."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+
+class FeaturePyramid(nn.Module):
+    """A network with `pyramid(images)`, five feature maps of rising depth, and `pyramid_channels`.
+
+    Batch normalisation that is to keep its initial statistics stays in evaluation mode, whatever `train()` says: with
+    small batches they are better than the batch's own.
+    """
+
+    kept: Sequence[nn.Module] = ()
+
+    def freeze(self, stages: Sequence[nn.Module], frozen_stages: int, batch_norm: str) -> None:
+        """Keep the first stages, and with `batch_norm` "frozen" all batch normalisation, as they are."""
+        for stage in stages[:frozen_stages]:
+            stage.requires_grad_(False)
+        whole = [self] if batch_norm == "frozen" else stages[:frozen_stages]
+        self.kept = [module for part in whole for module in part.modules() if isinstance(module, nn.BatchNorm2d)]
+        for module in self.kept:
+            module.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True):
+        super().train(mode)
+        for module in self.kept:
+            module.eval()
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.pyramid(images)[-1]
+
+    @property
+    def tap_channels(self) -> tuple[int, ...]:
+        return self.pyramid_channels[2:]
+
+    def taps(self, images: Tensor) -> list[Tensor]:
+        """Three feature maps of rising depth at the backbone's stride, for stride 8."""
+        return self.pyramid(images)[2:]
