@@ -198,7 +198,7 @@ class RandomWalkMask(Block):
     cam: Name
     affinity: Name
     alpha: PositiveFloat | None = Field(None, description="background (1 - max score)^alpha; or, instead,")
-    threshold: Share | None = Field(None, description="constant background score")
+    threshold: Threshold | None = Field(None, description="constant background score")
     hard: bool = Field(description="the arg-max walks, not the soft maps")
     beta: PositiveFloat = Field(description="power of the affinities")
     log_steps: PositiveInt = Field(description="the walk has 2^log_steps steps")
@@ -248,7 +248,9 @@ class Segmenter(Block):
 class NetworkPrediction(Block):
     scales: tuple[PositiveFloat, ...]
     flip: bool
-    merge: Literal["mean", "max"] = Field(description="of the softmax probabilities over scales and flips")
+    merge: Literal["mean", "max", "max_logits"] = Field(
+        description="over scales and flips, of probabilities or, at the cells of the first scale, of logits"
+    )
     resolution: PositiveInt = Field(description="image pixels per stored cell")
     align_corners: bool = Field(description="as of a cam; logits are up-sampled the same way")
     precision: Literal["float32", "bfloat16"]

@@ -192,7 +192,7 @@ class StageJobs:
             inputs["truth"] = output_path("truth", dataset=dataset)
             return Job(inputs, settings)
         inputs["cams"] = output_path("cams", dataset=dataset, seed=seed, cam=block.cam)
-        if isinstance(block, blocks.ConstantMask) and isinstance(block.threshold, blocks.HeldOutThreshold):
+        if isinstance(getattr(block, "threshold", None), blocks.HeldOutThreshold):
             if data.use.thresholds is None:
                 raise UserError(
                     f"config: masks.{mask}.threshold: data set {dataset!r} has no split for it in use.thresholds"
