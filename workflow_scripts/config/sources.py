@@ -4,7 +4,6 @@ Contents decide, not dates: a file is hashed again only when its size or time ch
 nothing stale and a replaced one does. The digests found are kept in `results/{dataset}/.sources.json`.
 """
 
-import csv
 import hashlib
 import json
 import os
@@ -13,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from workflow_scripts.config import datasets
+from workflow_scripts.errors import UserError
+from workflow_scripts.listings import listed_ids, table_rows
 
 
 def digest(name: str, dataset: datasets.Dataset, what: str, folder: str | None = None) -> str:
@@ -34,53 +35,40 @@ def digest_of(name: str, paths: list[str]) -> str:
     return total.hexdigest()[:32]
 
 
-def image_files(dataset: datasets.Dataset) -> Iterator[tuple[str, Path]]:
-    """Ids and image paths as the lists or the table name them, unchecked: `index` is what checks them."""
-    if isinstance(dataset, datasets.VocDataset):
-        for split in dataset.splits.values():
-            for line in _lines(Path(dataset.root) / split.ids) if split.ids else []:
-                identifier = Path(line.split()[0]).stem
-                yield identifier, Path(dataset.root) / dataset.images / f"{identifier}.jpg"
-    elif isinstance(dataset, datasets.CsvDataset):
-        table = Path(dataset.table)
-        for row in _rows(table):
-            yield row.get("id") or "", table.parent / (row.get("image") or "")
-
-
 def _files(dataset: datasets.Dataset, what: str, folder: str | None) -> Iterator[Path]:
+    """Files as the lists or the table name them, unchecked: stages are what checks them."""
     if what == "saliency":
         yield from Path(folder).glob("*.png")
     elif isinstance(dataset, datasets.VocDataset):
         root = Path(dataset.root)
+        lists = [root / split.ids for split in dataset.splits.values() if split.ids]
+        ids = [identifier for path in lists for identifier in _ids(path)]
         if what == "truth":
-            yield from (root / dataset.masks / f"{identifier}.png" for identifier, _ in image_files(dataset))
+            yield from (root / dataset.masks / f"{identifier}.png" for identifier in ids)
             return
-        yield from (root / split.ids for split in dataset.splits.values() if split.ids)
-        for identifier, image in image_files(dataset):
-            yield image
+        yield from lists
+        for identifier in ids:
+            yield root / dataset.images / f"{identifier}.jpg"
             yield root / dataset.annotations / f"{identifier}.xml"
     elif isinstance(dataset, datasets.CsvDataset):
-        table = Path(dataset.table)
+        table, column = Path(dataset.table), "mask" if what == "truth" else "image"
         yield table
-        if what == "truth":
-            yield from (table.parent / row["mask"] for row in _rows(table) if row.get("mask"))
-        else:
-            yield from (image for _, image in image_files(dataset))
+        yield from (table.parent / row[column] for row in _rows(table) if row.get(column))
 
 
-def _lines(path: Path) -> list[str]:
+def _ids(path: Path) -> list[str]:
     try:
-        return [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    except OSError:
+        return [identifier for _, identifier in listed_ids(path)]
+    except UserError:  # which its stage will tell
         return []
 
 
-def _rows(path: Path) -> list[dict]:
+def _rows(table: Path) -> list[dict[str, str]]:
     try:
-        with open(path, newline="", encoding="utf-8", errors="replace") as file:
-            return list(csv.DictReader(file))
-    except (OSError, csv.Error):
+        (_, header), *rows = table_rows(table)
+    except UserError:  # which its stage will tell
         return []
+    return [dict(zip(header, cells, strict=False)) for _, cells in rows]
 
 
 class _Known:
@@ -97,7 +85,7 @@ class _Known:
     def digest(self, path: str) -> str:
         try:
             status = os.stat(path)
-        except OSError:
+        except (OSError, ValueError):  # the latter for a null character in a name
             return "missing"
         key = [status.st_size, status.st_mtime_ns]
         entry = self.entries.get(path)

@@ -1,7 +1,5 @@
 """The user's own images, listed in a CSV table: id,image,labels[,mask][,boxes][,split]."""
 
-import csv
-import io
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from workflow_scripts.data.index_entries import (
     parse_box,
 )
 from workflow_scripts.errors import UserError
+from workflow_scripts.listings import table_rows
 
 REQUIRED_COLUMNS = ("id", "image", "labels")
 COLUMNS = (*REQUIRED_COLUMNS, "mask", "boxes", "split")
@@ -97,29 +96,18 @@ def read_mask_paths(table: Path) -> dict[str, Path]:
 
 def _read_rows(table: Path, splits: dict[str, str], faults: Faults) -> dict[str, Row]:
     """The valid rows by id, every column present and stripped; a table whose header cannot be used is refused."""
-    try:
-        text = table.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{table}: the table is missing; set its path in the config") from None
-    except OSError as error:
-        raise UserError(f"{table}: cannot be read ({error.strerror}); check the path and its permissions") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{table}: not UTF-8 text (byte {error.start}); save the table as 'CSV UTF-8'") from None
-
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    listed = table_rows(table)
+    _, header = next(listed)
+    _check_header(table, header, splits)
     rows: dict[str, Row] = {}
     first_line: dict[str, int] = {}
     try:
-        header = [cell.strip() for cell in next(reader, [])]
-        _check_header(table, header, splits)
-        for cells in reader:
-            where = f"{table}, line {reader.line_num}"
-            if not any(cell.strip() for cell in cells):
-                continue
+        for number, cells in listed:
+            where = f"{table}, line {number}"
             if len(cells) != len(header):
                 faults.add(f"{where}: {len(cells)} cells, expected {len(header)}; put cells with commas in quotes")
                 continue
-            row = dict.fromkeys(COLUMNS, "") | {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+            row = dict.fromkeys(COLUMNS, "") | dict(zip(header, cells, strict=True))
             identifier = row["id"]
             try:
                 check_id(identifier)
@@ -129,14 +117,14 @@ def _read_rows(table: Path, splits: dict[str, str], faults: Faults) -> dict[str,
             if identifier in rows:
                 faults.add(f"{where}: id {identifier!r} is in line {first_line[identifier]} too; rename or remove one")
                 continue
-            rows[identifier], first_line[identifier] = row, reader.line_num
+            rows[identifier], first_line[identifier] = row, number
             if not {"", row["split"]} & set(splits.values()):
                 faults.add(
                     f"{where}: split {row['split']!r} is none of {', '.join(map(repr, splits.values()))}; correct it or"
                     " name the split in the config"
                 )
-    except csv.Error as error:
-        faults.add(f"{table}, line {reader.line_num}: not comma-separated values ({error}); check the quotes")
+    except UserError as error:  # the table breaks off; the faults of the rows before are told with it
+        faults.add(str(error))
     if not rows and not faults.messages:
         faults.add(f"{table}: the table has no rows below its header; list one image in a line")
     return rows

@@ -1,8 +1,7 @@
 """PASCAL VOC: the VOCdevkit folder with its lists of ids and its XML annotations (Everingham et al., IJCV 2010)."""
 
-import re
 from collections.abc import Collection, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from xml.etree.ElementTree import ParseError
 
 from defusedxml import DefusedXmlException
@@ -19,6 +18,7 @@ from workflow_scripts.data.index_entries import (
     parse_box,
 )
 from workflow_scripts.errors import UserError
+from workflow_scripts.listings import listed_ids
 
 VOC_CLASSES = (
     "aeroplane",
@@ -42,9 +42,6 @@ VOC_CLASSES = (
     "train",
     "tvmonitor",
 )
-
-# "/JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png", as the lists of PSA (Ahn and Kwak, CVPR 2018)
-PATH_LINE = re.compile(r"(/\S+\.jpe?g)(\s+/\S+\.png)?", re.IGNORECASE)
 
 
 def mask_ids(classes: Sequence[str]) -> dict[int, int]:
@@ -118,20 +115,13 @@ def _check_layout(root: Path, images: str, annotations: str | None) -> None:
 def _read_list(path: Path, split: str, limit: int | None, faults: Faults) -> list[str]:
     """The valid ids of a list, each once."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-        faults.add(f"{path}: the list of split {split!r} {reason}; expected a text file with one image id in a line")
-        return []
-    except UnicodeDecodeError:
-        faults.add(f"{path}: the list of split {split!r} is not UTF-8 text; save it as UTF-8")
+        listed = listed_ids(path)[:limit]
+    except UserError as error:
+        faults.add(f"split {split!r}: {error}")
         return []
 
     first_line: dict[str, int] = {}
-    lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
-    for number, line in lines[:limit]:
-        path_line = PATH_LINE.fullmatch(line)
-        identifier = PurePosixPath(path_line[1]).stem if path_line else line
+    for number, identifier in listed:
         try:
             check_id(identifier)
         except UserError as error:
@@ -141,7 +131,7 @@ def _read_list(path: Path, split: str, limit: int | None, faults: Faults) -> lis
             faults.add(f"{path}, line {number}: id {identifier!r} is in line {first_line[identifier]} too; remove one")
         else:
             first_line[identifier] = number
-    if not lines[:limit]:
+    if not listed:
         faults.add(f"{path}: split {split!r} is empty; expected one image id in a line")
     return list(first_line)
 
