@@ -269,6 +269,18 @@ def test_a_mistake_of_the_user_comes_through_the_workers(workers):
     assert not [child for child in multiprocessing.active_children() if child.name.startswith("SpawnProcess")]
 
 
+def missing_weights():
+    raise UserError("cam.safetensors: no such weights; run snakemake to make them")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_mistake_found_before_the_first_item_comes_through_the_workers(workers, capfd):
+    results = ordered_map(missing_weights, fails_at_three, range(50), workers)
+    assert refused(lambda: next(results)) == "cam.safetensors: no such weights; run snakemake to make them"
+    assert "Traceback" not in capfd.readouterr().err
+    assert not [child for child in multiprocessing.active_children() if child.name.startswith("SpawnProcess")]
+
+
 def torch_module():
     import torch
 

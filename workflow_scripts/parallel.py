@@ -35,7 +35,8 @@ def ordered_map(
         return
     os.environ["OMP_NUM_THREADS"] = "1"  # inherited by the workers, whatever they import later
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(make_state, function)) as pool:
+    start = {"initializer": _start_worker, "initargs": (make_state, function)}
+    with ProcessPoolExecutor(workers, mp_context=context, **start) as pool:
         iterator, waiting = iter(items), deque()
         waiting.extend(pool.submit(_apply, item) for item in itertools.islice(iterator, 4 * workers))
         try:
@@ -52,6 +53,19 @@ def _start(make_state: Callable[[], Any], function: Callable) -> None:
     _state, _function = make_state(), function
     if "torch" in sys.modules:  # only now, as making the state may be what imports it
         sys.modules["torch"].set_num_threads(1)
+
+
+def _start_worker(make_state: Callable[[], Any], function: Callable) -> None:
+    """As `_start`; the first item raises a mistake of the user's, which the pool would hide behind its own error."""
+    global _state, _function
+    try:
+        _start(make_state, function)
+    except UserError as error:
+        _state, _function = error, _refuse
+
+
+def _refuse(error: UserError, item: Any) -> None:
+    raise error
 
 
 def _apply(item: Any) -> Any:
