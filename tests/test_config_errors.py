@@ -179,6 +179,31 @@ WRONG = {
         "train",
         "config: datasets.voc.splits.val: a split has exactly one of ids, images, of",
     ),
+    "split to be rendered of files": (
+        "datasets.voc.splits.val",
+        {"images": 10},
+        "config: datasets.voc.splits.val.images: not for kind 'voc', give ids or of instead",
+    ),
+    "split of files to be rendered": (
+        "datasets.demo.splits.val",
+        {"ids": "val.txt"},
+        "config: datasets.demo.splits.val.ids: not for kind 'synthetic', give images or of instead",
+    ),
+    "negative seed": (
+        "datasets.voc.seeds",
+        [0, -1],
+        "config: datasets.voc.seeds.1: input should be greater than or equal to 0, found -1",
+    ),
+    "negative seed of the segmentation": (
+        "datasets.voc.segmentation_seeds",
+        [-1],
+        "config: datasets.voc.segmentation_seeds.0: input should be greater than or equal to 0, found -1",
+    ),
+    "negative seed of the renderer": (
+        "datasets.demo.seed",
+        -1,
+        "config: datasets.demo.seed: input should be greater than or equal to 0, found -1",
+    ),
     "no seed": ("datasets.voc.seeds", [], "config: datasets.voc.seeds: empty, name at least one"),
     "seeds of the segmentation": (
         "datasets.voc.segmentation_seeds",

@@ -35,8 +35,8 @@ class Dataset(Block):
     classes: tuple[str, ...] = Field(description="object classes in order; background is not listed")
     splits: dict[Name, Split]
     use: Use
-    seeds: tuple[int, ...]
-    segmentation_seeds: tuple[int, ...] | None = Field(
+    seeds: tuple[NonNegativeInt, ...]
+    segmentation_seeds: tuple[NonNegativeInt, ...] | None = Field(
         None, description="seeds of the segmentation stages, all of them if null"
     )
     limit: PositiveInt | None = Field(None, description="the first so many images of each split, for a smoke run")
@@ -55,7 +55,7 @@ class Dataset(Block):
 
 class SyntheticDataset(Dataset):
     kind: Literal["synthetic"]
-    seed: int = Field(description="of the renderer")
+    seed: NonNegativeInt = Field(description="of the renderer")
 
 
 class VocDataset(Dataset):

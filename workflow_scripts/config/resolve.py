@@ -134,7 +134,12 @@ class Config:
         ]:
             if split is not None and split not in known:
                 raise UserError(f"{where}.use.{field}: no split {split!r}, {nearest(split, known)}")
+        source, other_source = ("images", "ids") if dataset.kind == "synthetic" else ("ids", "images")
         for key, split in known.items():
+            if getattr(split, other_source) is not None:
+                raise UserError(
+                    f"{where}.splits.{key}.{other_source}: not for kind {dataset.kind!r}, give {source} or of instead"
+                )
             for field in ("of", "without"):
                 other = getattr(split, field)
                 if other is not None and other not in known:
