@@ -143,6 +143,21 @@ WRONG = {
         "cam",
         "config: masks.eps_learnt: method 'cam' learns no background map, use rule 'constant'",
     ),
+    "random walk along edges": (
+        "masks.cam_affinity.affinity",
+        "cam_irn",
+        "config: masks.cam_affinity.affinity: rule 'random_walk' walks along network 'affinity_net', 'cam_irn' has ",
+    ),
+    "edge walk without edges": (
+        "masks.cam_irn.affinity",
+        "cam",
+        "config: masks.cam_irn.affinity: rule 'edge_walk' walks along network 'irn', 'cam' has 'affinity_net'; ",
+    ),
+    "stride of an affinity network": (
+        "affinities.cam.backbone.stride",
+        16,
+        "config: affinities.cam.backbone.stride: network 'affinity_net' joins features of stride 8, found 16; set 8",
+    ),
     # Systems and data sets
     "system of a data set": (
         "datasets.voc.systems",

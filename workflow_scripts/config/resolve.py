@@ -23,6 +23,9 @@ REFERENCES = {
     "systems": {"cam": "cams", "mask": "masks", "segmenter": "segmenters", "predictions": "predictions"},
 }
 
+# The network whose affinities a rule of masks walks along.
+WALKS = {"random_walk": "affinity_net", "edge_walk": "irn"}
+
 
 class Config:
     """The whole configuration, checked; blocks are looked up per data set, overrides applied."""
@@ -109,6 +112,23 @@ class Config:
                     raise UserError(
                         f"config: masks.{name}: method {classifier.method!r} learns no background map, use rule 'constant'"
                     )
+        self._check_walks(kinds["affinities"], kinds["masks"])
+
+    @staticmethod
+    def _check_walks(affinities: Mapping[str, blocks.Affinity], masks: Mapping[str, BaseModel]) -> None:
+        for name, block in affinities.items():
+            if block.network == "affinity_net" and block.backbone.stride != 8:
+                raise UserError(
+                    f"config: affinities.{name}.backbone.stride: network 'affinity_net' joins features of stride 8, "
+                    f"found {block.backbone.stride}; set 8"
+                )
+        for name, block in masks.items():
+            wanted = WALKS.get(block.rule)
+            if wanted and affinities[block.affinity].network != wanted:
+                raise UserError(
+                    f"config: masks.{name}.affinity: rule {block.rule!r} walks along network {wanted!r}, "
+                    f"{block.affinity!r} has {affinities[block.affinity].network!r}; name another affinity or rule"
+                )
 
     @staticmethod
     def _check_initial(where: str, block, classifiers: Mapping[str, blocks.Classifier]) -> None:
