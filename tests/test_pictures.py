@@ -16,6 +16,7 @@ from workflow_scripts.data.index import read_index, write_index
 from workflow_scripts.data.index_entries import Entry
 from workflow_scripts.data.weights import save_weights
 from workflow_scripts.errors import UserError
+from workflow_scripts.provenance import write_sidecar
 from workflow_scripts.segmentation.inference import load, soft_prediction
 from workflow_scripts.stages import curves as curves_stage
 from workflow_scripts.stages import montage as montage_stage
@@ -332,8 +333,8 @@ def weights(tmp_path):
     network = segmentation.build(settings().block, 4)
     torch.nn.init.normal_(network.head.weight)  # all labels occur
     save_weights(network, path)
-    record = {"stage": "train_segmenter", "settings": {"block": BLOCK, "classes": CLASSES, "dataset": "toy"}}
-    (path.parent / "fov.safetensors.json").write_text(json.dumps(record))
+    in_use = json.dumps({"block": BLOCK, "classes": CLASSES, "dataset": "toy"})
+    write_sidecar(str(path), "train_segmenter", in_use, "0", [], 1.0, [])
     write_curve(path.parent / "fov.curve.csv")
     return path
 
@@ -419,8 +420,10 @@ def test_predict_refuses_before_it_writes(weights, photos, tmp_path):
     (tmp_path / "empty").mkdir()
     refused("holds no image", images=tmp_path / "empty")
     sidecar = weights.parent / "fov.safetensors.json"
-    sidecar.write_text(json.dumps({"stage": "train_classifier", "settings": {}}))
+    sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {"stage": "train_classifier"}))
     refused("expected a segmentation network")
+    sidecar.write_text("[]")
+    refused("missing or not as a stage wrote it")
     sidecar.unlink()
-    refused("missing or no JSON")
+    refused("missing or not as a stage wrote it")
     assert sorted(photos.iterdir()) == before and not (tmp_path / "labels").exists()

@@ -12,7 +12,7 @@ from demo_graph import below, demo, edit, named, of, stale
 
 from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.resolve import Config
-from workflow_scripts.provenance import file_sha256
+from workflow_scripts.provenance import file_sha256, read_sidecar, sidecar_path, write_sidecar
 
 CHANGES = {
     "saliency": (demo(saliency={"rendered": {"images": 17}}), below("train_saliency rendered")),
@@ -102,8 +102,35 @@ def test_verify_finds_what_has_no_sidecar(bare):
     name = "results/demo/seed-0/masks/eps.h5"
     (bare / f"{name}.json").unlink()
     assert verify(bare) == (1, {"foreign": {name}, "stale": outputs(bare, below("masks eps")) - {name}})
-    (bare / f"{name}.json").write_text("{")
+    (bare / f"{name}.json").write_text("{}")
     assert verify(bare)[1]["foreign"] == {name}
+
+
+@pytest.mark.parametrize(
+    "content", [None, "", "{", "[]", "3", "null", "{}", "parents", "parents: list", "sha256: null", "settings: text"]
+)
+def test_a_sidecar_is_whole_or_none(tmp_path, content):
+    path = tmp_path / "eps.h5"
+    path.write_bytes(b"maps")
+    write_sidecar(str(path), "cams", '{"flip":true}', "0" * 32, [], 1.0, ["command"])
+    sidecar = sidecar_path(path)
+    record = json.loads(sidecar.read_text())
+    assert read_sidecar(path) == record
+    changes = {
+        "parents": {key: value for key, value in record.items() if key != "parents"},
+        "parents: list": record | {"parents": []},
+        "sha256: null": record | {"sha256": None},
+        "settings: text": record | {"settings": "flip"},
+    }
+    if content is None:
+        sidecar.unlink()
+    else:
+        sidecar.write_text(json.dumps(changes[content]) if content in changes else content)
+    assert read_sidecar(path) is None
+    below = tmp_path / "masks.h5"
+    below.write_bytes(b"masks")
+    write_sidecar(str(below), "masks", "{}", "0", [str(path)], 1.0, [])
+    assert read_sidecar(below)["parents"] == {str(path): file_sha256(path)}
 
 
 def test_verify_finds_what_is_missing_and_what_does_not_belong(bare):
@@ -111,6 +138,17 @@ def test_verify_finds_what_is_missing_and_what_does_not_belong(bare):
     (bare / name).rename(bare / stranger)
     found = {"missing": {name}, "foreign": {stranger}, "stale": outputs(bare, below("masks eps_crf")) - {name}}
     assert verify(bare) == (1, found)
+
+
+def test_verify_tells_a_stopped_training_from_a_stranger(bare):
+    name = "results/demo/seed-0/classifiers/eps.safetensors"
+    for path in (name, f"{name}.json"):
+        (bare / path).unlink()
+    (bare / f"{name}.state").write_bytes(b"saved")
+    (bare / "results/demo/mine.state").write_bytes(b"saved")
+    found = verify(bare)[1]
+    assert (found["unfinished"], found["foreign"]) == ({f"{name}.state"}, {"results/demo/mine.state"})
+    assert found["missing"] == {name}
 
 
 def test_verify_finds_what_was_made_from_another_parent(bare):

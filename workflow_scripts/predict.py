@@ -40,11 +40,12 @@ def read_settings(weights: Path) -> SimpleNamespace:
     record = read_sidecar(weights)
     if record is None:
         raise UserError(
-            f"{sidecar_path(weights)}: missing or no JSON; it says which network the weights are of, keep it beside them"
+            f"{sidecar_path(weights)}: missing or not as a stage wrote it; it says which network the weights are of, "
+            "keep it beside them"
         )
-    if record.get("stage") != "train_segmenter":
+    if record["stage"] != "train_segmenter":
         raise UserError(
-            f"{weights}: made by {record.get('stage')!r}, expected a segmentation network (segmenters/*/*.safetensors)"
+            f"{weights}: made by {record['stage']!r}, expected a segmentation network (segmenters/*/*.safetensors)"
         )
     return json.loads(json.dumps(record["settings"]), object_hook=lambda item: SimpleNamespace(**item))
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from workflow_scripts.artifacts import replaced
 
+# What readers of a sidecar rely on.
+CONTENT = {"stage": str, "settings": dict, "code": str, "sha256": str, "parents": dict}
 PACKAGES = ("torch", "torchvision", "numpy", "h5py", "pillow", "pydensecrf2")
 
 
@@ -23,11 +25,13 @@ def file_sha256(path: str | Path) -> str:
 
 
 def read_sidecar(artifact: str | Path) -> dict | None:
-    """The sidecar of an artifact, or None where it is missing or no JSON."""
+    """The sidecar of an artifact, or None where it is missing or does not hold what `write_sidecar` writes."""
     try:
-        return json.loads(sidecar_path(artifact).read_text(encoding="utf-8"))
+        record = json.loads(sidecar_path(artifact).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    complete = isinstance(record, dict) and all(isinstance(record.get(key), kind) for key, kind in CONTENT.items())
+    return record if complete else None
 
 
 def write_sidecar(
@@ -51,7 +55,7 @@ def write_sidecar(
 def _recorded_digest(parent: str) -> str:
     """What the parent's own sidecar says, which spares reading gigabytes again; foreign files are hashed."""
     record = read_sidecar(parent)
-    return record["sha256"] if record and "sha256" in record else file_sha256(parent)
+    return record["sha256"] if record else file_sha256(parent)
 
 
 def _version(package: str) -> str | None:

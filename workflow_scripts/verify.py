@@ -3,8 +3,9 @@
     python -m workflow_scripts.verify results/voc [--configfile config.yaml configs/mine.yaml]
 
 Every artifact of the data set's plan is compared with its sidecar: settings, code, digests of the parents and its own
-bytes. Prints one line for each that is stale, corrupt, missing or foreign, and exits with 1 if there is any. Snakemake
-notices stale artifacts by itself as long as `.snakemake/` is there; it cannot when results were copied without it.
+bytes. Prints one line for each that is stale, corrupt, missing, foreign or unfinished, and exits with 1 if there is
+any. Snakemake notices stale artifacts by itself as long as `.snakemake/` is there; it cannot when results were copied
+without it.
 """
 
 import argparse
@@ -22,8 +23,8 @@ from workflow_scripts.provenance import file_sha256, read_sidecar, sidecar_path
 def check(plan: Plan, dataset: str) -> Iterator[tuple[str, str, str]]:
     """Yield (state, path, reason) of every artifact that is not as the configuration and the code would make it.
 
-    States: missing, foreign (no sidecar, or no artifact of this configuration), corrupt, stale. An artifact made from
-    a stale one is stale too.
+    States: missing, foreign (no sidecar, or no artifact of this configuration), corrupt, stale, unfinished (what a
+    stopped training has saved). An artifact made from a stale one is stale too.
     """
     known: set[str] = set()
     bad: set[str] = set()
@@ -37,7 +38,11 @@ def check(plan: Plan, dataset: str) -> Iterator[tuple[str, str, str]]:
                 bad.add(path)
                 yield found[0], path, found[1]
     for path in sorted(Path("results", dataset).rglob("*")):
-        if path.is_file() and str(path) not in known and not path.name.startswith(".") and path.name != "done.txt":
+        if not path.is_file() or str(path) in known or path.name.startswith(".") or path.name == "done.txt":
+            continue
+        if path.suffix == ".state" and str(path.with_suffix("")) in known:
+            yield "unfinished", str(path), "a training was stopped; it goes on from here when it is run again"
+        else:
             yield "foreign", str(path), "no artifact of this configuration; another one made it, or it was put there"
 
 
@@ -87,7 +92,7 @@ def main() -> None:
     except UserError as error:
         sys.exit(f"error: {error}")
     for state, path, reason in found:
-        print(f"{state:8} {path}: {reason}")
+        print(f"{state:10} {path}: {reason}")
     print(
         f"{arguments.results}: {len(found)} artifacts are not up to date"
         if found
