@@ -221,6 +221,18 @@ def test_montage_stage_gives_each_split_its_own_columns(results, tmp_path, monke
     assert has_colour(decoded(content), pictures.PALETTE[1])
 
 
+def test_montage_stage_without_truth(results, tmp_path, monkeypatch):
+    """Images of the user's own need no masks."""
+    seen = []
+    monkeypatch.setattr(
+        pictures, "montage", lambda title, blocks, classes: seen.extend(blocks) or Image.new("L", (1, 1))
+    )
+    job = montage_job(results, tmp_path / "montage.png")
+    job.inputs.truth = None
+    montage_stage.main(job)
+    assert [block.columns[-1] for block in seen] == ["pseudo mask\neps", "prediction\ncrf"]
+
+
 def write_curve(path, rows=4):
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [f"{50 * n},{0.1 / n},{0.7 / n**2},{0.01 * n}" for n in range(1, rows + 1)]

@@ -110,6 +110,19 @@ def test_the_readers_read_nothing_else(voc, table):
     assert set(sources._files(table, "truth", None)) == {Path("table.csv"), *masks}
 
 
+def test_data_sets_with_and_without_truth(voc, table):
+    assert sources.has_truth(plan_of(VOC).config.dataset("demo"))
+    assert sources.has_truth(voc) and not sources.has_truth(voc.model_copy(update={"masks": None}))
+    assert sources.has_truth(table)
+    lines = Path("table.csv").read_text().splitlines()
+    Path("table.csv").write_text("\n".join(re.sub("masks/[^,]*", " ", line) for line in lines))
+    assert not sources.has_truth(table)
+    Path("table.csv").write_text("\n".join(",".join(line.split(",")[:3]) for line in lines))
+    assert not sources.has_truth(table)
+    Path("table.csv").unlink()
+    assert not sources.has_truth(table)
+
+
 @pytest.mark.parametrize("content", [None, b"\xff\xfe", b'id,image,labels\n"open', b"a\0b\n", b""])
 def test_what_cannot_be_read_has_a_digest_too(voc, table, content):
     """Planning goes on: the stage that reads the file says what is wrong with it."""

@@ -35,6 +35,13 @@ def digest_of(name: str, paths: list[str]) -> str:
     return total.hexdigest()[:32]
 
 
+def has_truth(dataset: datasets.Dataset) -> bool:
+    """Whether there are truth masks: rendered, in the folder `masks`, or of some row in the column `mask`."""
+    if isinstance(dataset, datasets.CsvDataset):
+        return any(row.get("mask") for row in _rows(Path(dataset.table)))
+    return not isinstance(dataset, datasets.VocDataset) or dataset.masks is not None
+
+
 def _files(dataset: datasets.Dataset, what: str, folder: str | None) -> Iterator[Path]:
     """Files as the lists or the table name them, unchecked: stages are what checks them."""
     if what == "saliency":

@@ -1,4 +1,4 @@
-"""Show what every stage of a system makes of a few images: a block of rows for each split, the truth last.
+"""Show what every stage of a system makes of a few images: a block of rows for each split; last the truth, if any.
 
 The images are chosen by their place in the split and their labels alone, never by a score.
 """
