@@ -125,7 +125,8 @@ def test_average_precision_on_paper():
     assert precisions[0] == pytest.approx((1 + 2 / 3) / 2)
     assert np.isnan(precisions[1])  # no positive image
     assert precisions[2] == pytest.approx(1 / 4)  # all tied: the share of positives
-    assert mean_average_precision(scores, labels) == pytest.approx((precisions[0] + precisions[2]) / 2)
+    assert mean_average_precision(precisions) == pytest.approx((precisions[0] + precisions[2]) / 2)
+    assert np.isnan(mean_average_precision(precisions[1:2]))
 
 
 def test_average_precision_by_its_definition_with_ties():

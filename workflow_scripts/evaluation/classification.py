@@ -26,9 +26,8 @@ def average_precision(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.array([_average_precision_of_class(scores[:, k], labels[:, k]) for k in range(scores.shape[1])])
 
 
-def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Mean of `average_precision` over the classes with a positive image, in [0, 1]; NaN where there is none."""
-    precisions = average_precision(scores, labels)
+def mean_average_precision(precisions: np.ndarray) -> float:
+    """Mean of what `average_precision` gives (C,) over the classes with a positive image; NaN where there is none."""
     defined = ~np.isnan(precisions)
     return float(precisions[defined].mean()) if defined.any() else float("nan")
 

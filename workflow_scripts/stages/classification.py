@@ -11,7 +11,7 @@ from workflow_scripts.command import Job, run
 from workflow_scripts.data.index import Images, read_index
 from workflow_scripts.data.transforms import normalise
 from workflow_scripts.data.weights import load_weights
-from workflow_scripts.evaluation.classification import average_precision
+from workflow_scripts.evaluation.classification import average_precision, mean_average_precision
 from workflow_scripts.progress import progress
 from workflow_scripts.training.device import device
 
@@ -37,14 +37,16 @@ def main(job: Job) -> None:
     result = {
         "split": settings.split,
         "images": len(rows),
-        "mean_average_precision": float(np.nanmean(precision)) if np.isfinite(precision).any() else None,
-        "average_precision": {
-            name: None if np.isnan(value) else float(value)
-            for name, value in zip(index.classes, precision, strict=True)
-        },
+        "mean_average_precision": _or_none(mean_average_precision(precision)),
+        "average_precision": dict(zip(index.classes, map(_or_none, precision), strict=True)),
     }
     with replaced(job.outputs.scores) as temporary:
         temporary.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _or_none(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if np.isnan(value) else float(value)
 
 
 if __name__ == "__main__":
