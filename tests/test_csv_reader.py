@@ -6,8 +6,8 @@ from conftest import refused
 from PIL import Image
 from small_images import CLASSES, HEIGHT, WIDTH, noise
 
-from workflow_scripts.data.csv_table import read_csv
-from workflow_scripts.data.images import file_digest
+from workflow_scripts.data.csv_table import read_csv, read_mask_paths
+from workflow_scripts.digests import file_sha256
 from workflow_scripts.errors import UserError
 
 HEADER = "id,image,labels,mask,boxes,split"
@@ -47,16 +47,16 @@ def csv_fault(table, *fragments, classes=CLASSES, splits=SPLITS):
 
 def test_csv_entries(table):
     steps = []
-    splits, entries, masks = read_csv(
+    splits, entries = read_csv(
         table, CLASSES, {"val": "val", "all": "", "train": "train"}, progress=lambda *step: steps.append(step)
     )
     assert splits == {"val": ["c"], "all": ["a", "b", "c"], "train": ["a", "b"]}
     assert [entry.id for entry in entries] == ["c", "a", "b"]
     assert steps == [(1, 3), (2, 3), (3, 3)]
-    assert masks == {"a": table.parent / "masks/a.png"}
+    assert read_mask_paths(table) == {"a": table.parent / "masks/a.png"}
     entry = entries[2]
     assert entry.image == str(table.parent / "photos/b.png")
-    assert (entry.height, entry.width, entry.digest) == (HEIGHT, WIDTH, file_digest(entry.image))
+    assert (entry.height, entry.width, entry.digest) == (HEIGHT, WIDTH, file_sha256(entry.image))
     assert entry.labels == (0, 1)
     assert entry.boxes.dtype == np.float32
     np.testing.assert_array_equal(entry.boxes, [[1, 2, 9, 8, 1], [0, 0, 30, 20, 0]])
@@ -65,21 +65,15 @@ def test_csv_entries(table):
 
 def test_csv_with_required_columns_only(table):
     table.write_bytes(b"\xef\xbb\xbfimage , id,labels\r\nphotos/a.png, x ,cat\r\n\r\nphotos/b.png,y,dog\r\n")
-    splits, entries, masks = read_csv(table, CLASSES, {"train": "", "val": ""}, limit=1)
-    assert splits == {"train": ["x"], "val": ["x"]} and masks == {}
+    splits, entries = read_csv(table, CLASSES, {"train": "", "val": ""}, limit=1)
+    assert splits == {"train": ["x"], "val": ["x"]} and read_mask_paths(table) == {}
     assert [entry.labels for entry in entries] == [(0,)]
 
 
 def test_csv_class_names_with_spaces(table):
     write(table, "id,image,labels,boxes", "a,photos/a.png,traffic light;cat,1 2 3 4 traffic light")
-    _, entries, _ = read_csv(table, ["cat", "traffic light"], {"train": ""})
+    _, entries = read_csv(table, ["cat", "traffic light"], {"train": ""})
     assert entries[0].labels == (0, 1) and entries[0].boxes.tolist() == [[1, 2, 3, 4, 1]]
-
-
-def test_csv_unlabelled_split(table):
-    write(table, HEADER, *ROWS[:2], "c,photos/c.png,,,,val")
-    _, entries, _ = read_csv(table, CLASSES, SPLITS, unlabelled=["val"])
-    assert entries[2].labels == ()
 
 
 def test_csv_table_missing(tmp_path):

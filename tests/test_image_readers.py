@@ -10,14 +10,13 @@ from small_images import HEIGHT, WIDTH, noise, png
 
 from workflow_scripts.data.images import (
     check_image,
-    file_digest,
-    image_size,
     read_image,
     read_label_png,
     read_saliency,
 )
 from workflow_scripts.data.index_entries import Faults, check_id, nearest
 from workflow_scripts.data.voc import mask_ids
+from workflow_scripts.digests import file_sha256
 from workflow_scripts.errors import UserError
 
 # --- images ---------------------------------------------------------------------------------------------------------
@@ -29,7 +28,7 @@ def test_read_image_returns_the_pixels(tmp_path):
     image = read_image(tmp_path / "a.png")
     assert image.dtype == np.uint8 and image.flags.c_contiguous and image.flags.writeable
     np.testing.assert_array_equal(image, pixels)
-    assert image_size(tmp_path / "a.png") == (HEIGHT, WIDTH)
+    assert check_image(tmp_path / "a.png")[:2] == (HEIGHT, WIDTH)
 
 
 def test_read_image_repeats_gray(tmp_path):
@@ -43,17 +42,17 @@ def test_exif_orientation_is_not_applied(tmp_path):
     exif[0x0112] = 6  # turn by 90 degrees
     Image.fromarray(noise()).save(tmp_path / "a.jpg", exif=exif)
     assert read_image(tmp_path / "a.jpg").shape == (HEIGHT, WIDTH, 3)
-    assert image_size(tmp_path / "a.jpg") == (HEIGHT, WIDTH)
+    assert check_image(tmp_path / "a.jpg")[:2] == (HEIGHT, WIDTH)
 
 
 def test_digest_is_sha256_of_the_bytes(tmp_path):
     path = tmp_path / "a.png"
     Image.fromarray(noise()).save(path)
     expected = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert file_digest(path) == expected
+    assert file_sha256(path) == expected
     assert check_image(path) == (HEIGHT, WIDTH, expected)
     (tmp_path / "abc").write_bytes(b"abc")
-    assert file_digest(tmp_path / "abc").startswith("ba7816bf8f01cfea")  # FIPS 180-2, appendix B.1
+    assert file_sha256(tmp_path / "abc").startswith("ba7816bf8f01cfea")  # FIPS 180-2, appendix B.1
 
 
 HEADER_FAULTS = {
@@ -72,7 +71,7 @@ HEADER_FAULTS = {
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize("reader", [read_image, image_size, check_image, read_saliency])
+@pytest.mark.parametrize("reader", [read_image, check_image, read_saliency])
 @pytest.mark.parametrize("name", HEADER_FAULTS)
 def test_image_refused_by_its_header(tmp_path, name, reader):
     write, fragment = HEADER_FAULTS[name]
@@ -90,11 +89,10 @@ def test_truncated_image_is_refused(tmp_path, suffix, reader):
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     refused(lambda: reader(path), path, "truncated or corrupt")
-    assert image_size(path) == (64, 64)
 
 
 def test_folder_is_no_image(tmp_path):
-    for reader in (read_image, image_size, file_digest):
+    for reader in (read_image, check_image):
         refused(lambda reader=reader: reader(tmp_path), tmp_path, "cannot be read")
 
 

@@ -103,7 +103,7 @@ def test_the_readers_read_nothing_else(voc, table):
 
     write = Path("table.csv").read_text().replace(IDS[0] + ".jpg", "my cat.1.jpg").replace(HEADER, f"{HEADER} ")
     Path("table.csv").write_text(write, encoding="utf-8-sig")
-    entries = read_csv(Path("table.csv"), CLASSES, {"all": "train", "val": "val"})[1]
+    _, entries = read_csv(Path("table.csv"), CLASSES, {"all": "train", "val": "val"})
     digested = {str(path) for path in sources._files(table, "images", None)}
     assert digested == {"table.csv", *(entry.image for entry in entries)}
     masks = read_mask_paths(Path("table.csv")).values()

@@ -273,6 +273,7 @@ EDITS = {
     "stages/curves.py": below("curves"),
     "artifacts.py": set(MADE_FROM),
     "command.py": set(MADE_FROM),
+    "digests.py": set(MADE_FROM),
 }
 
 

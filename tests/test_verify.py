@@ -12,7 +12,8 @@ from demo_graph import below, demo, edit, named, of, stale
 
 from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.resolve import Config
-from workflow_scripts.provenance import file_sha256, read_sidecar, sidecar_path, write_sidecar
+from workflow_scripts.digests import file_sha256
+from workflow_scripts.provenance import read_sidecar, sidecar_path, write_sidecar
 
 CHANGES = {
     "saliency": (demo(saliency={"rendered": {"images": 17}}), below("train_saliency rendered")),

@@ -118,8 +118,8 @@ def check_attributes(file: h5py.File, path: str | Path, schema: str, dataset: st
 class Reader:
     """Reads an artifact image by image; opened lazily, once per process, so that it can be handed to workers."""
 
-    def __init__(self, path: str | Path, schema: str, dataset: str | None = None, split: str | None = None):
-        self.path, self.schema, self.dataset, self.split = str(path), schema, dataset, split
+    def __init__(self, path: str | Path, schema: str, dataset: str | None = None):
+        self.path, self.schema, self.dataset = str(path), schema, dataset
         self._file: h5py.File | None = None
         self._process = 0
         self._reads = 0
@@ -134,8 +134,6 @@ class Reader:
             self._file.close()
         self._file = open_hdf5(self.path)
         check_attributes(self._file, self.path, self.schema, self.dataset)
-        if self.split is not None and self._file.attrs.get("split") != self.split:
-            raise UserError(f"{self.path}: holds split {self._file.attrs.get('split')!r}, expected {self.split!r}")
         self._process = os.getpid()
         return self._file
 

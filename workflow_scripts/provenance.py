@@ -1,12 +1,12 @@
 """Sidecars: a small JSON beside each artifact that says how it was made. Artifacts themselves hold no provenance."""
 
-import hashlib
 import json
 import platform
 from importlib import metadata
 from pathlib import Path
 
 from workflow_scripts.artifacts import replaced
+from workflow_scripts.digests import file_sha256
 
 # What readers of a sidecar rely on.
 CONTENT = {"stage": str, "settings": dict, "code": str, "sha256": str, "parents": dict}
@@ -16,12 +16,6 @@ PACKAGES = ("torch", "torchvision", "numpy", "h5py", "pillow", "pydensecrf2")
 def sidecar_path(artifact: str | Path) -> Path:
     """`eps.h5` -> `eps.h5.json`."""
     return Path(f"{artifact}.json")
-
-
-def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file's content, hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_sidecar(artifact: str | Path) -> dict | None:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.resolve import Config
+from workflow_scripts.digests import file_sha256
 from workflow_scripts.errors import UserError
-from workflow_scripts.provenance import file_sha256, read_sidecar, sidecar_path
+from workflow_scripts.provenance import read_sidecar, sidecar_path
 
 
 def check(plan: Plan, dataset: str) -> Iterator[tuple[str, str, str]]:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from workflow_scripts.config import datasets
+from workflow_scripts.digests import file_sha256
 from workflow_scripts.errors import UserError
 from workflow_scripts.listings import listed_ids, table_rows
 
@@ -99,8 +100,7 @@ class _Known:
         if entry and entry[:2] == key:
             return entry[2]
         try:
-            with open(path, "rb") as file:
-                value = hashlib.file_digest(file, "sha256").hexdigest()
+            value = file_sha256(path)
         except OSError:
             return "unreadable"
         self.entries[path] = [*key, value]

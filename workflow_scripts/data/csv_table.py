@@ -1,6 +1,6 @@
 """The user's own images, listed in a CSV table: id,image,labels[,mask][,boxes][,split]."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from workflow_scripts.data.index_entries import (
@@ -29,8 +29,7 @@ def read_csv(
     splits: dict[str, str],
     limit: int | None = None,
     progress: Progress | None = None,
-    unlabelled: Collection[str] = (),
-) -> tuple[dict[str, list[str]], list[Entry], dict[str, Path]]:
+) -> tuple[dict[str, list[str]], list[Entry]]:
     """Read and check a table of images.
 
     Columns: `labels` are class names separated by ";", `boxes` are "x0 y0 x1 y1 class" in pixels separated by ";",
@@ -42,11 +41,10 @@ def read_csv(
         splits: from the name of a split to its value in the column `split`; "" stands for every row.
         limit: keep the first rows of each split only.
         progress: called with (done, total) after each image.
-        unlabelled: splits whose images may have no label.
 
     Returns:
-        the ids of each split in the order of the table, an entry for each id in a split in the order of first
-        appearance, and the path of the mask of each id that has one.
+        the ids of each split in the order of the table, and an entry for each id in a split in the order of first
+        appearance.
 
     Raises:
         UserError: with all faults of the table and of the images. A row whose split is not asked for is a fault, as a
@@ -62,20 +60,18 @@ def read_csv(
     for name, ids in members.items():
         if rows and not ids:
             faults.add(f"{table}: split {name!r} is empty, as no row has {splits[name]!r} in the column 'split'")
-    labelled = {identifier for name, ids in members.items() if name not in unlabelled for identifier in ids}
     union = list(dict.fromkeys(identifier for ids in members.values() for identifier in ids))
-    masks = {identifier: table.parent / rows[identifier]["mask"] for identifier in union if rows[identifier]["mask"]}
 
     def check(identifier: str, own: Faults) -> Entry | None:
         row, where = rows[identifier], f"{table}, id {identifier!r}"
         labels = _parse_labels(row["labels"], classes, where, own)
         boxes = _parse_boxes(row["boxes"], classes, where, own)
-        if not row["labels"].strip("; ") and identifier in labelled:
+        if not row["labels"].strip("; "):
             own.add(f"{where}: the image has no label; write class names separated by ';'")
         for number in sorted({box[4] for box in boxes} - set(labels)):
             own.add(f"{where}: a box of {classes[number]!r}, which is not among the labels; add it or drop the box")
-        if identifier in masks and not masks[identifier].is_file():
-            own.add(f"{where}: the mask {masks[identifier]} is missing; restore it or leave the cell empty")
+        if row["mask"] and not (table.parent / row["mask"]).is_file():
+            own.add(f"{where}: the mask {table.parent / row['mask']} is missing; restore it or leave the cell empty")
         if not row["image"]:
             own.add(f"{where}: the column 'image' is empty; write a path relative to the folder of the table")
             return None
@@ -83,7 +79,7 @@ def read_csv(
 
     entries = gather(check, union, faults, progress)
     faults.raise_if_any(str(table))
-    return members, entries, masks
+    return members, entries
 
 
 def read_mask_paths(table: Path) -> dict[str, Path]:

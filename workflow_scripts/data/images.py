@@ -13,7 +13,6 @@ from workflow_scripts.errors import UserError
 MAX_PIXELS = 100_000_000
 VOID = 255
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")  # a closed list: some of Pillow's readers start programs
-READ_CHUNK = 1 << 20  # bytes
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow warns above this and refuses at twice as much; here the limit is exact
 
@@ -31,17 +30,6 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
         UserError: the file is missing, empty, truncated, not an image, not 8-bit RGB or gray, or above 100 megapixels.
     """
     return np.array(_decode(_read_bytes(path), path).convert("RGB"), order="C")
-
-
-def image_size(path: str | os.PathLike) -> tuple[int, int]:
-    """Height and width in pixels from the header, with the refusals of `read_image` that a header shows."""
-    try:
-        with open(path, "rb") as stream:
-            image = _open(stream, path)
-            _check_colour(image, path)
-            return image.height, image.width
-    except OSError as error:
-        raise _unreadable(path, error) from None
 
 
 def check_image(path: str | os.PathLike) -> tuple[int, int, str]:
@@ -108,18 +96,6 @@ def read_saliency(path: str | os.PathLike) -> np.ndarray:
     if image.mode == "L":
         return np.array(image)
     return np.rint(np.asarray(image).mean(axis=2)).astype(np.uint8)
-
-
-def file_digest(path: str | os.PathLike) -> str:
-    """SHA-256 of a file's bytes in hexadecimal, read in pieces of 1 MiB."""
-    try:
-        with open(path, "rb") as stream:
-            digest = hashlib.sha256()
-            while piece := stream.read(READ_CHUNK):
-                digest.update(piece)
-            return digest.hexdigest()
-    except OSError as error:
-        raise _unreadable(path, error) from None
 
 
 def _read_bytes(path) -> bytes:

@@ -1,6 +1,6 @@
 """PASCAL VOC: the VOCdevkit folder with its lists of ids and its XML annotations (Everingham et al., IJCV 2010)."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree.ElementTree import ParseError
 
@@ -59,7 +59,6 @@ def read_voc(
     annotations: str = "Annotations",
     limit: int | None = None,
     progress: Progress | None = None,
-    unlabelled: Collection[str] = (),
 ) -> tuple[dict[str, list[str]], list[Entry]]:
     """Read and check a data set in the layout of VOCdevkit/VOC2012.
 
@@ -73,8 +72,6 @@ def read_voc(
         images, annotations: folders relative to the root, of {id}.jpg and {id}.xml.
         limit: keep the first ids of each list only.
         progress: called with (done, total) after each image.
-        unlabelled: splits whose images need no annotation (VOC's test split). An image that is in no other split gets
-            no labels and no boxes.
 
     Returns:
         the ids of each split in the order of its list, and an entry for each id in the order of first appearance.
@@ -83,17 +80,15 @@ def read_voc(
         UserError: with all faults of all files.
     """
     root = Path(root)
-    labelled_splits = [name for name in lists if name not in unlabelled]
-    _check_layout(root, images, annotations if labelled_splits else None)
+    _check_layout(root, images, annotations)
 
     faults = Faults()
     splits = {name: _read_list(root / path, name, limit, faults) for name, path in lists.items()}
-    labelled = {identifier for name in labelled_splits for identifier in splits[name]}
     union = list(dict.fromkeys(identifier for ids in splits.values() for identifier in ids))
 
     def check(identifier: str, own: Faults) -> Entry | None:
         annotation = root / annotations / f"{identifier}.xml"
-        boxes = _read_boxes(annotation, classes, own) if identifier in labelled else []
+        boxes = _read_boxes(annotation, classes, own)
         image = root / images / f"{identifier}.jpg"
         return check_entry(identifier, image, (box[4] for box in boxes), boxes, str(annotation), own)
 
@@ -102,8 +97,8 @@ def read_voc(
     return splits, entries
 
 
-def _check_layout(root: Path, images: str, annotations: str | None) -> None:
-    for folder in [root, root / images, *([root / annotations] if annotations is not None else [])]:
+def _check_layout(root: Path, images: str, annotations: str) -> None:
+    for folder in (root, root / images, root / annotations):
         if not folder.is_dir():
             raise UserError(
                 f"{folder}: the folder is missing; unpack the archive of PASCAL VOC there, so that the root of the data"

@@ -28,7 +28,7 @@ def main(job: Job) -> None:
             Path(settings.root), settings.classes, sources, settings.images, settings.annotations, settings.limit, _tell
         )
     else:
-        members, entries, _ = plugin("data", "csv_table").read_csv(
+        members, entries = plugin("data", "csv_table").read_csv(
             Path(settings.table), settings.classes, sources, settings.limit, _tell
         )
     for name in settings.split_order:
