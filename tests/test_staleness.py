@@ -268,6 +268,7 @@ EDITS = {
     "evaluation/classification.py": below(*of("classification")),
     "training/loop.py": below(*of("train_saliency", "train_classifier", "train_affinity", "train_segmenter")),
     "data/synthetic.py": below("render"),
+    "data/synthetic_salient.py": below("train_saliency rendered"),
     "stages/cams.py": below(*of("cams")),
     "stages/scores.py": below(*of("score_saliency", "score_cams", "score_masks", "score_predictions")),
     "stages/curves.py": below("curves"),

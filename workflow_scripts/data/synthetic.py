@@ -34,9 +34,6 @@ from workflow_scripts.data.synthetic_objects import (
     TEXTURES,
     VEHICLES,
 )
-from workflow_scripts.data.synthetic_salient import render_salient
-
-__all__ = ["CLASSES", "CONTEXTS", "MINIMUM_VISIBLE", "Context", "Scene", "render_salient", "render_scene"]
 
 MINIMUM_VISIBLE = 30  # pixels; an object of which less is seen is neither painted nor labelled
 LABEL_SHARES = (0.56, 0.36, 0.08)  # of images with 1, 2, 3 classes
