@@ -1,58 +1,6 @@
 """Scores of every stage against the truth, and the table."""
 
 
-rule score_saliency:
-    input:
-        unpack(stages.inputs("score_saliency")),
-    output:
-        scores=stages.output("score_saliency", "scores"),
-    log:
-        "logs/{dataset}/score_saliency/{saliency}.log",
-    benchmark:
-        "logs/{dataset}/score_saliency/{saliency}.tsv"
-    conda:
-        "../envs/workflow.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=60,
-    params:
-        settings=stages.settings("score_saliency"),
-        code=stages.code("score_saliency"),
-    message:
-        "Scoring saliency {wildcards.saliency} of {wildcards.dataset}"
-    shell:
-        "python -m workflow_scripts.stages.scores --settings {params.settings:q} --code {params.code}"
-        " --index {input.index:q} --artifact {input.artifact:q} --truth {input.truth:q} --thresholds {input.thresholds:q}"
-        " --scores-to {output.scores:q} > {log:q} 2>&1"
-
-
-rule score_cams:
-    input:
-        unpack(stages.inputs("score_cams")),
-    output:
-        scores=stages.output("score_cams", "scores"),
-    log:
-        "logs/{dataset}/seed-{seed}/score_cams/{cam}.log",
-    benchmark:
-        "logs/{dataset}/seed-{seed}/score_cams/{cam}.tsv"
-    conda:
-        "../envs/workflow.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=60,
-    params:
-        settings=stages.settings("score_cams"),
-        code=stages.code("score_cams"),
-    message:
-        "Scoring class activation maps {wildcards.cam} of {wildcards.dataset}, seed {wildcards.seed}"
-    shell:
-        "python -m workflow_scripts.stages.scores --settings {params.settings:q} --code {params.code}"
-        " --index {input.index:q} --artifact {input.artifact:q} --truth {input.truth:q} --thresholds {input.thresholds:q}"
-        " --scores-to {output.scores:q} > {log:q} 2>&1"
-
-
 rule score_masks:
     input:
         unpack(stages.inputs("score_masks")),
@@ -79,7 +27,39 @@ rule score_masks:
         " --scores-to {output.scores:q} > {log:q} 2>&1"
 
 
-rule score_predictions:
+use rule score_masks as score_saliency with:
+    input:
+        unpack(stages.inputs("score_saliency")),
+    output:
+        scores=stages.output("score_saliency", "scores"),
+    log:
+        "logs/{dataset}/score_saliency/{saliency}.log",
+    benchmark:
+        "logs/{dataset}/score_saliency/{saliency}.tsv"
+    params:
+        settings=stages.settings("score_saliency"),
+        code=stages.code("score_saliency"),
+    message:
+        "Scoring saliency {wildcards.saliency} of {wildcards.dataset}"
+
+
+use rule score_masks as score_cams with:
+    input:
+        unpack(stages.inputs("score_cams")),
+    output:
+        scores=stages.output("score_cams", "scores"),
+    log:
+        "logs/{dataset}/seed-{seed}/score_cams/{cam}.log",
+    benchmark:
+        "logs/{dataset}/seed-{seed}/score_cams/{cam}.tsv"
+    params:
+        settings=stages.settings("score_cams"),
+        code=stages.code("score_cams"),
+    message:
+        "Scoring class activation maps {wildcards.cam} of {wildcards.dataset}, seed {wildcards.seed}"
+
+
+use rule score_masks as score_predictions with:
     input:
         unpack(stages.inputs("score_predictions")),
     output:
@@ -88,21 +68,11 @@ rule score_predictions:
         "logs/{dataset}/seed-{seed}/score_predictions/{mask}/{segmenter}/{prediction}.log",
     benchmark:
         "logs/{dataset}/seed-{seed}/score_predictions/{mask}/{segmenter}/{prediction}.tsv"
-    conda:
-        "../envs/workflow.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=60,
     params:
         settings=stages.settings("score_predictions"),
         code=stages.code("score_predictions"),
     message:
         "Scoring predictions {wildcards.mask}/{wildcards.segmenter}/{wildcards.prediction} of {wildcards.dataset}, seed {wildcards.seed}"
-    shell:
-        "python -m workflow_scripts.stages.scores --settings {params.settings:q} --code {params.code}"
-        " --index {input.index:q} --artifact {input.artifact:q} --truth {input.truth:q} --thresholds {input.thresholds:q}"
-        " --scores-to {output.scores:q} > {log:q} 2>&1"
 
 
 rule miou:
