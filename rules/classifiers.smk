@@ -17,7 +17,7 @@ rule train_classifier:
     resources:
         mem_mb=8000,
         runtime=720,
-        gpu=stages.gpus,
+        gpu=stages.gpus("train_classifier"),
     params:
         settings=stages.settings("train_classifier"),
         code=stages.code("train_classifier"),
@@ -44,7 +44,7 @@ rule classification:
     resources:
         mem_mb=4000,
         runtime=60,
-        gpu=stages.gpus,
+        gpu=stages.gpus("classification"),
     params:
         settings=stages.settings("classification"),
         code=stages.code("classification"),
@@ -71,7 +71,7 @@ rule cams:
     resources:
         mem_mb=8000,
         runtime=240,
-        gpu=stages.gpus,
+        gpu=stages.gpus("cams"),
     params:
         settings=stages.settings("cams"),
         code=stages.code("cams"),

@@ -70,7 +70,7 @@ rule train_affinity:
     resources:
         mem_mb=11000,
         runtime=720,
-        gpu=stages.gpus,
+        gpu=stages.gpus("train_affinity"),
     params:
         settings=stages.settings("train_affinity"),
         code=stages.code("train_affinity"),
@@ -97,13 +97,14 @@ rule masks:
     resources:
         mem_mb=4000,
         runtime=240,
+        gpu=stages.gpus("masks"),
     params:
         settings=stages.settings("masks"),
         code=stages.code("masks"),
     message:
         "Masks {wildcards.mask} of {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "python -m workflow_scripts.stages.masks --settings {params.settings:q} --code {params.code}"
+        "python -m workflow_scripts.stages.masks --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
         " --workers {threads}"
         " --index {input.index:q} --images {input.images:q} --cams {input.cams:q} --thresholds {input.thresholds:q} --truth {input.truth:q} --affinity {input.affinity:q}"
         " --masks-to {output.masks:q} > {log:q} 2>&1"

@@ -15,7 +15,7 @@ rule train_saliency:
     resources:
         mem_mb=4000,
         runtime=60,
-        gpu=stages.gpus,
+        gpu=stages.gpus("train_saliency"),
     params:
         settings=stages.settings("train_saliency"),
         code=stages.code("train_saliency"),
@@ -41,7 +41,7 @@ rule saliency:
     resources:
         mem_mb=3000,
         runtime=120,
-        gpu=stages.gpus,
+        gpu=stages.gpus("saliency"),
     params:
         settings=stages.settings("saliency"),
         code=stages.code("saliency"),

@@ -17,7 +17,7 @@ rule train_segmenter:
     resources:
         mem_mb=8000,
         runtime=720,
-        gpu=stages.gpus,
+        gpu=stages.gpus("train_segmenter"),
     params:
         settings=stages.settings("train_segmenter"),
         code=stages.code("train_segmenter"),
@@ -44,7 +44,7 @@ rule predictions:
     resources:
         mem_mb=8000,
         runtime=240,
-        gpu=stages.gpus,
+        gpu=stages.gpus("predictions"),
     params:
         settings=stages.settings("predictions"),
         code=stages.code("predictions"),

@@ -7,6 +7,7 @@ from conftest import put
 from workflow_scripts.config.fingerprint import canonical
 from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.resolve import Config, merge
+from workflow_scripts.config.rules import Rules
 from workflow_scripts.errors import UserError
 
 # Inheritance
@@ -118,6 +119,31 @@ def test_only_a_system_that_learns_from_truth_reads_it_for_training(raw):
     put(raw, "datasets.demo.systems", ["cam", "truth"])
     put(raw, "systems.truth", {"mask": "truth"})  # scored, but nothing learns from it
     assert splits() == ["thresholds", "train", "val"]
+
+
+class Wildcards(dict):
+    """As Snakemake hands them to a rule's functions."""
+
+    __getattr__ = dict.__getitem__
+
+
+def test_only_jobs_that_run_a_network_ask_for_a_gpu(raw):
+    put(raw, "datasets.voc.gpus", 2)
+    rules = Rules(raw)
+
+    def gpus(stage: str, dataset: str = "voc", **names: str) -> int:
+        return rules.gpus(stage)(Wildcards(dataset=dataset, seed="0", **names))
+
+    assert gpus("train_classifier", classifier="eps") == gpus("classification", classifier="cam") == 2
+    assert gpus("cams", cam="eps") == gpus("train_affinity", affinity="cam") == 2
+    assert gpus("train_saliency", saliency="rendered") == gpus("saliency", saliency="rendered") == 2
+    assert gpus("saliency", saliency="supplied") == 0  # a folder of maps
+    assert gpus("masks", mask="cam_affinity") == gpus("masks", mask="cam_irn") == 2
+    assert {gpus("masks", mask=name) for name in ("cam", "eps_crf", "eps_learnt", "truth")} == {0}
+    trained = {"mask": "eps", "segmenter": "large_fov"}
+    assert gpus("train_segmenter", **trained) == gpus("predictions", **trained, prediction="multi") == 2
+    assert gpus("predictions", **trained, prediction="multi_crf") == 0
+    assert gpus("cams", "demo", cam="eps") == 0
 
 
 def test_merge_leaves_its_arguments_alone():

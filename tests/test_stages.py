@@ -18,9 +18,12 @@ from PIL import Image
 
 from workflow_scripts import methods
 from workflow_scripts.artifacts import Reader, create
+from workflow_scripts.command import Job
 from workflow_scripts.config.plan import Plan
 from workflow_scripts.data.index import read_index
 from workflow_scripts.data.weights import save_weights
+from workflow_scripts.stages import predictions
+from workflow_scripts.training import device
 
 
 def arguments(plan: Plan, stage: str, **wildcards) -> list[str]:
@@ -276,6 +279,27 @@ def test_no_learnt_background_in_the_maps(indexed):
     path = "results/mine/seed-0/cams/eps.h5"
     artifact(path, "cam", **MAPS)
     refused(indexed, "masks", path, "no learnt background", "rule 'constant'", seed="0", mask="eps_learnt")
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "processes"),
+    [("cuda", "weights", 1), ("cpu", "weights", 8), ("cuda", "soft", 8), ("cpu", "soft", 8)],
+)
+def test_predictions_of_a_network_on_a_gpu_are_made_by_one_process(indexed, monkeypatch, kind, given, processes):
+    """Every further one would hold a network of its own on the GPU; a dense CRF never uses it."""
+    started = []
+
+    def without_workers(make_state, function, items, workers):
+        started.append(workers)
+        return ({"label": label_of(0)} for _ in items)
+
+    monkeypatch.setattr(device, "device", lambda: SimpleNamespace(type=kind))
+    monkeypatch.setattr(predictions, "ordered_map", without_workers)
+    inputs = {"index": "results/mine/index.h5", "images": None, "weights": None, "soft": None, given: "x"}
+    settings = SimpleNamespace(dataset="mine", splits=["val"])
+    outputs = SimpleNamespace(predictions="results/mine/single.h5")
+    predictions.main(Job(settings, SimpleNamespace(**inputs), outputs, 8, ""))
+    assert started == [processes]
 
 
 def test_a_masks_artifact_is_as_large_as_its_images(indexed):

@@ -6,6 +6,7 @@ are one string each.
 
 from collections.abc import Callable
 
+from workflow_scripts.config.fingerprint import closure
 from workflow_scripts.config.outputs import OUTPUTS
 from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.resolve import Config
@@ -38,9 +39,14 @@ class Rules:
         """Processes of a job that goes through the images; their number never changes the bytes."""
         return self.config.dataset(wildcards.dataset).workers
 
-    def gpus(self, wildcards) -> int:
-        """GPUs that a network job of the data set asks for."""
-        return self.config.dataset(wildcards.dataset).gpus
+    def gpus(self, stage: str) -> Callable:
+        """GPUs that a job asks for: those of its data set where its block names a network, else none."""
+
+        def gpus_of(wildcards) -> int:
+            modules = closure(self.plan.job(stage, wildcards).modules)
+            return self.config.dataset(wildcards.dataset).gpus if "networks" in modules else 0
+
+        return gpus_of
 
     def pictures(self, wildcards) -> list[str]:
         return self.plan.pictures(wildcards.dataset)

@@ -50,6 +50,8 @@ def main(job: Job) -> None:
     settings = job.settings
     index = read_index(job.inputs.index, settings.dataset)
     ids = index.split(*settings.splits)
+    on_gpu = job.inputs.weights and plugin("training", "device").device().type == "cuda"
+    workers = 1 if on_gpu else job.workers
     with create(
         job.outputs.predictions,
         "prediction",
@@ -57,7 +59,7 @@ def main(job: Job) -> None:
         split="+".join(settings.splits),
         classes=index.classes,
     ) as artifact:
-        results = ordered_map(partial(make_state, job), predict, ids, job.workers)
+        results = ordered_map(partial(make_state, job), predict, ids, workers)
         for identifier, arrays in progress(zip(ids, results, strict=True), len(ids), "predictions"):
             artifact.put(identifier, **arrays)
 
