@@ -292,7 +292,7 @@ class StageJobs:
         inputs = {
             "index": self._index_path(dataset),
             "images": self._images(dataset),
-            "truth": output_path("truth", dataset=dataset),
+            "truth": output_path("truth", dataset=dataset) if sources.has_truth(data) else [],
             "artifacts": paths,
         }
         settings = {"dataset": dataset, "system": system, "columns": columns, "images": data.montage}

@@ -66,7 +66,9 @@ def main(job: Job) -> None:
     settings = job.settings
     index = read_index(job.inputs.index, settings.dataset)
     ids = index.split(*settings.splits)
-    workers = job.workers if getattr(settings.block, "crf", None) or job.inputs.affinity else 1
+    on_gpu = job.inputs.affinity and plugin("training", "device").device().type == "cuda"
+    busy = getattr(settings.block, "crf", None) or job.inputs.affinity
+    workers = job.workers if busy and not on_gpu else 1
     with create(
         job.outputs.masks, "mask", dataset=settings.dataset, split="+".join(settings.splits), classes=index.classes
     ) as artifact:
