@@ -21,6 +21,7 @@ def affinity(network: str, **changes) -> SimpleNamespace:
         "network": network,
         "backbone": BACKBONE,
         "head": 448,
+        "group_norm": False,
         "distance": "mean",
         "radius": 5,
         "border": "padded",

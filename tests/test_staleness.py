@@ -263,6 +263,7 @@ EDITS = {
     "networks/tiny.py": below(*of(*NETWORKS)),
     "networks/saliency.py": below("train_saliency rendered"),
     "segmentation/large_fov.py": below(*of("train_segmenter")),
+    "segmentation/losses.py": below(*of("train_segmenter")),
     "evaluation/miou.py": below(*of("thresholds", "score_cams", "score_masks", "score_predictions", "miou")),
     "evaluation/saliency.py": below("score_saliency rendered"),
     "evaluation/classification.py": below(*of("classification")),
@@ -280,6 +281,8 @@ EDITS = {
 
 ELSEWHERE = (
     "networks/mobilenet_v2.py",
+    "networks/resnet38.py",
+    "segmentation/aspp.py",
     "data/voc.py",
     "data/csv_table.py",
     "listings.py",

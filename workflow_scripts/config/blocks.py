@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Discriminator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, Tag, model_validator
 
 from workflow_scripts.config.parts import (
-    Backbone,
+    AnyBackbone,
     Block,
     ClassifierRecipe,
     DenseCrf,
@@ -52,7 +52,7 @@ class EpsOptions(Block):
 
 
 class Classifier(Block):
-    backbone: Backbone
+    backbone: AnyBackbone
     initial: str = Field(
         description="initial backbone weights: random, imagenet (torchvision), or a path to a state dict"
     )
@@ -136,7 +136,7 @@ class IrnLabels(Block):
 
 class Affinity(Block):
     cam: Name = Field(description="whose maps give the labels")
-    backbone: Backbone
+    backbone: AnyBackbone
     initial: Initial = Field(description="as of a classifier, or {classifier: name} for that one's trained backbone")
     radius: PositiveInt = Field(description="of the training pairs, cells of the network's output")
     border: Literal["published", "padded"] = Field(
@@ -149,6 +149,7 @@ class AffinityNet(Affinity):
     network: Literal["affinity_net"]
     labels: AffinityLabels
     head: Literal[448, 896] = Field(description="channels: of the published code, or of the papers")
+    group_norm: bool = Field(description="of the three reduced feature maps")
     distance: Literal["mean", "sum"] = Field(description="of features, over channels: published code, or papers")
     recipe: AffinityRecipe
 
@@ -235,14 +236,30 @@ Mask = Annotated[ConstantMask | LearntMask | RandomWalkMask | EdgeWalkMask | Tru
 
 
 class Segmenter(Block):
-    network: Literal["large_fov"]
-    backbone: Backbone
+    backbone: AnyBackbone
     initial: Initial = Field(description="as of a classifier, or {classifier: name} for that one's trained backbone")
-    hidden: PositiveInt = Field(description="channels of the dilated layer")
-    dilation: PositiveInt = Field(description="of the 3x3 layer, feature cells")
-    dropout: Share
+    hidden: PositiveInt | None = Field(None, description="channels between backbone and scores; none if null")
+    dropout: Share = Field(description="share of the hidden channels dropped")
+    loss_at: Literal["labels", "logits"] = Field(
+        description="logits are up-sampled to the labels, or labels sampled at the logits' cells"
+    )
     align_corners: bool = Field(description="of the up-sampling of the logits to the labels in the loss")
     recipe: SegmenterRecipe
+
+
+class LargeFov(Segmenter):
+    network: Literal["large_fov"]
+    dilation: PositiveInt = Field(description="of every 3x3 layer of the head, feature cells")
+    score_kernel: Literal[1, 3] = Field(description="side of the scoring layer")
+
+
+class Aspp(Segmenter):
+    network: Literal["aspp"]
+    dilations: tuple[PositiveInt, ...] = Field(description="of the parallel 3x3 layers, feature cells")
+    image_scales: tuple[PositiveFloat, ...] = Field(description="at which training scores the image too, beside 1")
+
+
+AnySegmenter = Annotated[LargeFov | Aspp, Discriminator("network")]
 
 
 class NetworkPrediction(Block):
@@ -306,7 +323,7 @@ KINDS: dict[str, Any] = {
     "cams": Cam,
     "affinities": AnyAffinity,
     "masks": Mask,
-    "segmenters": Segmenter,
+    "segmenters": AnySegmenter,
     "predictions": Prediction,
     "systems": System,
 }

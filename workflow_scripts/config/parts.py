@@ -8,6 +8,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -51,12 +52,31 @@ class Block(BaseModel):
 
 
 class Backbone(Block):
-    name: Literal["tiny", "mobilenet_v2"]
+    name: Literal["tiny", "mobilenet_v2", "resnet38"]
     stride: Literal[8, 16, 32] = Field(description="pixels per feature cell; last stages are dilated to reach it")
     batch_norm: Literal["frozen", "trained"] = Field(
         description="frozen: initial statistics and affine values are kept"
     )
     frozen_stages: NonNegativeInt = Field(description="first layers of the network that are not trained")
+
+
+class Resnet(Backbone):
+    name: Literal["resnet"]
+    depth: Literal[50, 101] = Field(description="layers")
+    stride_in: Literal["first", "middle"] = Field(
+        description="layer of a block that takes the stride: 1x1 as He et al. and DeepLab, 3x3 as torchvision's weights"
+    )
+    colours: Literal["torch", "caffe"] = Field(description="that the initial weights were made for")
+
+
+class Vgg16(Backbone):
+    name: Literal["vgg16"]
+    form: Literal["psa", "large_fov", "aspp", "seenet"] = Field(description="what the paper made of it")
+    fc6_dilation: PositiveInt = Field(description="of the 3x3 layer fc6, feature cells; forms psa and large_fov")
+    colours: Literal["torch", "caffe"] = Field(description="that the initial weights were made for")
+
+
+AnyBackbone = Annotated[Backbone | Resnet | Vgg16, Discriminator("name")]
 
 
 class Jitter(Block):

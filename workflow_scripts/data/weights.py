@@ -7,6 +7,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from workflow_scripts.artifacts import replaced
+from workflow_scripts.data.mxnet_params import read_params
 from workflow_scripts.errors import UserError
 
 
@@ -32,17 +33,29 @@ def load_initial(network: nn.Module, initial, trained: str | None = None) -> Non
         return
     if initial == "random":
         return
-    state = network.imagenet() if initial == "imagenet" else read_state(initial)
+    optional: tuple[str, ...] = ()
+    if initial == "imagenet":
+        state, optional = network.imagenet(), getattr(network, "unfilled", ())
+    elif Path(initial).suffix == ".params" and hasattr(network, "from_mxnet"):
+        state = network.from_mxnet(read_params(initial))
+    else:
+        state = read_state(initial)
     state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
     state = {name: value for name, value in state.items() if not name.startswith(network.ignored)}
-    load_strictly(network, state, initial)
+    load_strictly(network, state, initial, optional)
 
 
-def load_strictly(network: nn.Module, state: dict[str, torch.Tensor], source: str) -> None:
-    """Load a state dict that must fit whole; the layers that do not are named."""
+def load_strictly(
+    network: nn.Module, state: dict[str, torch.Tensor], source: str, optional: tuple[str, ...] = ()
+) -> None:
+    """Load a state dict that must fit whole; the layers that do not are named.
+
+    Those whose names start with one of `optional` may be missing: they stay random, and the log says so.
+    """
     own = network.state_dict()
-    optional = {name for name in own if name.endswith("num_batches_tracked")}
-    missing = [name for name in own if name not in state and name not in optional]
+    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
+    random = [name for name in missing if name.startswith(optional)] if optional else []
+    missing = [name for name in missing if name not in random]
     unknown = [name for name in state if name not in own]
     wrong = [name for name in state if name in own and own[name].shape != state[name].shape]
     faults = []
@@ -52,6 +65,8 @@ def load_strictly(network: nn.Module, state: dict[str, torch.Tensor], source: st
             faults.append(f"{title}: {', '.join(names[:3])}{more}")
     if faults:
         raise UserError(f"{source}: weights of another network ({'; '.join(faults)}); name weights made for this one")
+    if random:
+        print(f"{source}: has no {', '.join(random)}; they start at random", flush=True)
     network.load_state_dict(state, strict=False)
 
 

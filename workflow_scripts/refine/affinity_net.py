@@ -15,7 +15,8 @@ class AffinityNetwork(nn.Module):
 
     Args:
         backbone: of stride 8, with `taps` and `tap_channels`.
-        options: `head` (448 or 896 channels), `distance` ("mean" or "sum" over channels), `radius` in feature cells, `border` of the pairs.
+        options: `head` (448 or 896 channels), `distance` ("mean" or "sum" over channels), `group_norm` before the first ELUs,
+            `radius` in feature cells, `border` of the pairs.
     """
 
     def __init__(self, backbone: nn.Module, options):
@@ -26,6 +27,10 @@ class AffinityNetwork(nn.Module):
             nn.Conv2d(channels, width, 1, bias=False)
             for channels, width in zip(backbone.tap_channels, widths, strict=True)
         )
+        groups = [width // 8 if options.group_norm else 0 for width in widths]
+        self.norm = nn.ModuleList(
+            nn.GroupNorm(group, width) if group else nn.Identity() for group, width in zip(groups, widths, strict=True)
+        )
         self.mix = nn.Conv2d(sum(widths), sum(widths), 1, bias=False)
         for layer in self.reduce:
             nn.init.kaiming_normal_(layer.weight)
@@ -35,11 +40,12 @@ class AffinityNetwork(nn.Module):
 
     def new_parameters(self) -> list[nn.Parameter]:
         """Parameters without initial weights, trained at the head's rate."""
-        return [*self.reduce.parameters(), *self.mix.parameters()]
+        return [*self.reduce.parameters(), *self.norm.parameters(), *self.mix.parameters()]
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> features (B, 448 or 896, H / 8, W / 8)."""
-        taps = [elu(layer(tap)) for layer, tap in zip(self.reduce, self.backbone.taps(images), strict=True)]
+        taps = zip(self.reduce, self.norm, self.backbone.taps(images), strict=True)
+        taps = [elu(norm(layer(tap))) for layer, norm, tap in taps]
         return elu(self.mix(torch.cat(taps, dim=1)))
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,50 +1,52 @@
 """DeepLab-LargeFOV (Chen et al., ICLR 2015 and TPAMI 2018): a 3x3 layer with a large dilation on top of the backbone."""
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn.functional import relu
+
+from workflow_scripts.segmentation.losses import label_loss
 
 
 class Segmenter(nn.Module):
-    """Backbone, dilated 3x3 layer with ReLU, dropout, and a 1x1 layer that scores every label.
+    """Backbone, a dilated 3x3 layer with ReLU and dropout where the block has `hidden` channels, and the scoring layer.
 
     Args:
         backbone: with `.channels`.
         num_labels: object classes and background.
-        options: `hidden` channels, `dilation` in feature cells, `dropout`, `align_corners` of the up-sampling in the loss.
+        options: `hidden` channels or null; `dropout` after them; `score_kernel`, 1 or 3; `dilation` of every 3x3 layer,
+            in feature cells; `loss_at` and `align_corners` as `label_loss`.
     """
 
     def __init__(self, backbone: nn.Module, num_labels: int, options):
         super().__init__()
-        self.backbone = backbone
-        self.align_corners = options.align_corners
-        self.context = nn.Conv2d(
-            backbone.channels, options.hidden, 3, padding=options.dilation, dilation=options.dilation
-        )
+        self.backbone, self.options = backbone, options
+        channels, self.context = backbone.channels, None
+        if options.hidden:
+            self.context = _layer(channels, options.hidden, 3, options.dilation)
+            nn.init.kaiming_normal_(self.context.weight, nonlinearity="relu")
+            channels = options.hidden
         self.dropout = nn.Dropout2d(options.dropout)
-        self.head = nn.Conv2d(options.hidden, num_labels, 1)
-        nn.init.kaiming_normal_(self.context.weight, nonlinearity="relu")
+        self.head = _layer(channels, num_labels, options.score_kernel, options.dilation)
         nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.context.bias)
-        nn.init.zeros_(self.head.bias)
 
     def new_parameters(self) -> list[nn.Parameter]:
         """Parameters without initial weights, trained at the head's rate."""
-        return [*self.context.parameters(), *self.head.parameters()]
+        return [*(self.context.parameters() if self.context else ()), *self.head.parameters()]
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.dropout(torch.relu(self.context(self.backbone(images)))))
+        features = self.backbone(images)
+        if self.context:
+            features = self.dropout(relu(self.context(features)))
+        return self.head(features)
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Cross-entropy at the labels' resolution, mean over the pixels that are not 255.
-
-        The batch holds `image` (B, 3, H, W) and `label` (B, H, W) int64.
-        """
+        """Cross entropy; the batch holds `image` (B, 3, H, W) and `label` (B, H, W) int64, 255 ignored."""
         logits = self(batch["image"]).float()
-        logits = functional.interpolate(
-            logits, size=batch["label"].shape[-2:], mode="bilinear", align_corners=self.align_corners
-        )
-        known = (batch["label"] != 255).sum().clamp(min=1)
-        return {
-            "cross_entropy": functional.cross_entropy(logits, batch["label"], ignore_index=255, reduction="sum") / known
-        }
+        loss = label_loss(logits, batch["label"], self.options.loss_at, self.options.align_corners)
+        return {"cross_entropy": loss}
+
+
+def _layer(inputs: int, outputs: int, kernel: int, dilation: int) -> nn.Conv2d:
+    dilation = dilation if kernel > 1 else 1
+    layer = nn.Conv2d(inputs, outputs, kernel, padding=dilation * (kernel // 2), dilation=dilation)
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,74 @@
+"""ResNet-50 and ResNet-101 (He et al., CVPR 2016) on torchvision's layers, the last stages dilated as in DeepLab-V2."""
+
+from torch import Tensor, nn
+from torchvision import models
+
+from workflow_scripts.errors import UserError
+from workflow_scripts.networks.backbone import FeaturePyramid
+from workflow_scripts.networks.colours import Colours
+
+DILATIONS = {8: (1, 1, 2, 4), 16: (1, 1, 1, 2), 32: (1, 1, 1, 1)}  # of the four layers, by stride
+
+
+class Backbone(FeaturePyramid):
+    """(B, 3, H, W) -> (B, 2048, h, w), h = ceil(H / stride) up to one cell; state dict as torchvision's.
+
+    The max pooling rounds up, as the published networks do: 321 pixels are 41 cells at stride 8. All 3x3 layers of a
+    dilated stage are dilated, its first one included. Stages, for `frozen_stages`: stem, layer1, layer2, layer3, layer4.
+
+    Args:
+        depth: 50 or 101.
+        stride_in: "first", the 1x1 layer as He et al. and DeepLab; or "middle", the 3x3 layer as torchvision's weights.
+        colours: that the weights were made for, "torch" or "caffe".
+    """
+
+    channels = 2048
+    ignored = ("fc.",)
+
+    def __init__(
+        self,
+        stride: int = 8,
+        batch_norm: str = "frozen",
+        frozen_stages: int = 0,
+        depth: int = 101,
+        stride_in: str = "first",
+        colours: str = "torch",
+    ):
+        super().__init__()
+        if stride not in DILATIONS:
+            raise UserError(f"config: backbone resnet has stride 8, 16 or 32, not {stride}")
+        self.stride, self.depth = stride, depth
+        self.colours = Colours(colours)
+        whole = getattr(models, f"resnet{depth}")(weights=None)
+        self.conv1, self.bn1 = whole.conv1, whole.bn1
+        self.maxpool = nn.MaxPool2d(3, 2, 1, ceil_mode=True)
+        self.layer1, self.layer2, self.layer3, self.layer4 = whole.layer1, whole.layer2, whole.layer3, whole.layer4
+        for layer, dilation, reached in zip(self._layers(), DILATIONS[stride], (4, 8, 16, 32), strict=True):
+            for block in layer:
+                block.conv2.dilation = block.conv2.padding = (dilation, dilation)
+            first = layer[0]
+            step = (2, 2) if 4 < reached <= stride else (1, 1)
+            first.downsample[0].stride = step
+            first.conv1.stride, first.conv2.stride = (step, (1, 1)) if stride_in == "first" else ((1, 1), step)
+        self.freeze([nn.ModuleList([self.conv1, self.bn1]), *self._layers()], frozen_stages, batch_norm)
+
+    def _layers(self) -> tuple[nn.Module, ...]:
+        return self.layer1, self.layer2, self.layer3, self.layer4
+
+    @property
+    def pyramid_channels(self) -> tuple[int, ...]:
+        return 64, 256, 512, 1024, 2048
+
+    def pyramid(self, images: Tensor) -> list[Tensor]:
+        """Five feature maps of rising depth, from stride 2 on."""
+        maps = [self.bn1(self.conv1(self.colours(images))).relu()]
+        features = self.maxpool(maps[0])
+        for layer in self._layers():
+            features = layer(features)
+            maps.append(features)
+        return maps
+
+    def imagenet(self) -> dict[str, Tensor]:
+        """torchvision's ImageNet weights, downloaded with its own checksum on first use."""
+        weights = getattr(models, f"ResNet{self.depth}_Weights").IMAGENET1K_V1
+        return weights.get_state_dict(progress=False, check_hash=True)
