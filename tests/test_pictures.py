@@ -326,7 +326,7 @@ def test_inspect_names_mistakes_in_one_line(results, tmp_path):
 # Predict
 
 BLOCK = {
-    "network": "large_fov", "hidden": 8, "dilation": 1, "dropout": 0.5, "align_corners": False,
+    "network": "large_fov", "hidden": 8, "dilation": 1, "dropout": 0.5, "align_corners": False, "score_kernel": 1, "loss_at": "labels",
     "backbone": {"name": "tiny", "stride": 8, "batch_norm": "trained", "frozen_stages": 0},
 }  # fmt: skip
 

@@ -20,7 +20,9 @@ def rates(groups: list[dict]) -> list[tuple[float, float]]:
 def test_parameter_groups_have_the_published_rates():
     """PSA and EPS code: 1x with decay, 2x without, 10x with decay, 20x without."""
     block = {"network": "large_fov", "backbone": classifier_block()["backbone"], "hidden": 8, "dilation": 2}
-    network = segmentation.build(namespace(block | {"dropout": 0.1, "align_corners": False}), 7)
+    network = segmentation.build(
+        namespace(block | {"dropout": 0.1, "align_corners": False, "score_kernel": 1, "loss_at": "labels"}), 7
+    )
     groups = parameter_groups(network, recipe())
     assert rates(groups) == [(0.01, 5e-4), (0.02, 0.0), (0.1, 5e-4), (0.2, 0.0)]
     assert [parameter.ndim for parameter in groups[2]["params"]] == [4, 4]  # context and head
