@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import h5py
@@ -198,6 +199,12 @@ def test_reader_refuses_a_damaged_map(tmp_path):
     reader = Reader(path, "cam")
     reader.read("image_0000")
     refused(lambda: reader.read("image_0001"), path, "'image_0001'", "damaged")
+    with pytest.raises(UserError) as kept:
+        reader.read("image_0001")
+    other = threading.Thread(target=Reader(path, "cam").read, args=("image_0000",), daemon=True)
+    other.start()
+    other.join(timeout=10)
+    assert not other.is_alive(), f"a thread waits for what failed here: {kept}"
 
 
 def test_reader_refuses_a_missing_file(tmp_path):

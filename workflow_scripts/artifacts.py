@@ -162,7 +162,8 @@ class Reader:
                 f"{self.path}: has no image {identifier!r}; it was made from other images, delete it and run again"
             ) from None
         try:
-            return {name: dataset[()] for name, dataset in group.items()}
+            # Not over items(), which holds the lock of HDF5 as long as the error of a read is kept: threads would wait.
+            return {name: group[name][()] for name in group}
         except OSError:
             raise UserError(
                 f"{self.path}: image {identifier!r} cannot be read, the file is damaged; delete it and run again"
