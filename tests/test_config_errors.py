@@ -179,6 +179,11 @@ WRONG = {
         ["vall"],
         "config: datasets.voc.use.evaluation: no split 'vall'",
     ),
+    "part of no other split": (
+        "datasets.voc.splits.val.first",
+        5,
+        "config: datasets.voc.splits.val: without and first take from another split: name it with of",
+    ),
     "split of another": (
         "datasets.voc.splits.thresholds.of",
         "tain",

@@ -1,5 +1,7 @@
 """What blocks and jobs are given: inheritance, overrides, the splits of a job, and equal settings in equal text."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 from conftest import put
@@ -144,6 +146,21 @@ def test_only_jobs_that_run_a_network_ask_for_a_gpu(raw):
     assert gpus("train_segmenter", **trained) == gpus("predictions", **trained, prediction="multi") == 2
     assert gpus("predictions", **trained, prediction="multi_crf") == 0
     assert gpus("cams", "demo", cam="eps") == 0
+
+
+def test_without_truth_there_are_pictures_and_no_table(raw):
+    put(raw, "datasets.voc.masks", None)
+    put(raw, "datasets.voc.use.thresholds", None)
+    put(raw, "datasets.voc.systems", ["cam", "eps_learnt"])
+    plan = Plan(Config(raw))
+    assert [Path(path).name for path in plan.targets("voc")] == [
+        "curves.png",
+        "thresholds.png",
+        "cam.png",
+        "eps_learnt.png",
+    ]
+    stages = {stage for stage, _ in plan.jobs("voc")}
+    assert {"index", "cams", "masks", "montage"} <= stages and not stages & {"truth", "miou", "score_masks"}
 
 
 def test_merge_leaves_its_arguments_alone():

@@ -20,6 +20,8 @@ class Split(Block):
     def _one_source(self) -> "Split":
         if sum(source is not None for source in (self.ids, self.images, self.of)) != 1:
             raise ValueError("a split has exactly one of ids, images, of")
+        if self.of is None and (self.without or self.first):
+            raise ValueError("without and first take from another split: name it with of")
         return self
 
 

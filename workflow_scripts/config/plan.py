@@ -8,6 +8,7 @@ from workflow_scripts.config.fingerprint import canonical, code_digest, fingerpr
 from workflow_scripts.config.jobs import Job, StageJobs
 from workflow_scripts.config.outputs import OUTPUTS, output_path
 from workflow_scripts.config.resolve import Config
+from workflow_scripts.config.sources import has_truth
 
 
 class Plan:
@@ -66,8 +67,9 @@ class Plan:
             yield stage, dict(items)
 
     def targets(self, dataset: str) -> list[str]:
-        """The table and the pictures."""
-        return [output_path("miou", dataset=dataset), *self.pictures(dataset)]
+        """The table, where there is truth to score on, and the pictures."""
+        table = [output_path("miou", dataset=dataset)] if has_truth(self.config.dataset(dataset)) else []
+        return [*table, *self.pictures(dataset)]
 
     def pictures(self, dataset: str) -> list[str]:
         names = self.config.dataset(dataset).systems
