@@ -25,7 +25,7 @@ rule train_classifier:
         "Training classifier {wildcards.classifier} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
         "python -m workflow_scripts.stages.train_classifier --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
-        " --index {input.index:q} --images {input.images:q} --saliency {input.saliency:q}"
+        " --index {input.index:q} --images {input.images:q} --saliency {input.saliency:q} --initial {input.initial:q}"
         " --weights-to {output.weights:q} --curve-to {output.curve:q} > {log:q} 2>&1"
 
 

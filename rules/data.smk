@@ -76,3 +76,30 @@ rule truth:
         "python -m workflow_scripts.stages.truth --settings {params.settings:q} --code {params.code}"
         " --index {input.index:q} --rendered {input.rendered:q}"
         " --truth-to {output.truth:q} > {log:q} 2>&1"
+
+
+localrules:
+    weights,
+
+
+rule weights:
+    output:
+        weights=stages.output("weights", "weights"),
+    log:
+        "logs/weights/{file}.log",
+    benchmark:
+        "logs/weights/{file}.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=240,
+    params:
+        settings=stages.settings("weights"),
+        code=stages.code("weights"),
+    message:
+        "Downloading {wildcards.file}"
+    shell:
+        "python -m workflow_scripts.stages.weights --settings {params.settings:q} --code {params.code}"
+        " --weights-to {output.weights:q} > {log:q} 2>&1"

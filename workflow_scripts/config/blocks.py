@@ -1,6 +1,8 @@
 """Types of the named blocks of `config.yaml`, one for each kind, with units and limits; values and sources stand in `config.yaml`."""
 
+import re
 from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Discriminator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, Tag, model_validator
 
@@ -51,10 +53,40 @@ class EpsOptions(Block):
     predefined_background: tuple[str, ...] = Field(description="classes on the background side under 'predefined'")
 
 
+class Download(Block):
+    """Weights from the network; they go to data/weights."""
+
+    url: str = Field(exclude=True, description="http, https or file; another mirror makes nothing stale")
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] = Field(description="of the file, hexadecimal")
+
+    @property
+    def file(self) -> str:
+        """Its name there: the begin of the checksum, and what of the URL's last part fits a file name."""
+        name = re.sub(r"[^A-Za-z0-9._-]+", "_", urlsplit(self.url).path.rpartition("/")[2])
+        return f"{self.sha256[:12]}-{name or 'weights'}"
+
+
+class FromClassifier(Block):
+    classifier: Name = Field(description="whose backbone, trained with the same seed, the network starts from")
+
+
+def _initial_tag(data: Any) -> str:
+    if isinstance(data, FromClassifier) or isinstance(data, dict) and "classifier" in data:
+        return "classifier"
+    return "download" if isinstance(data, dict | Download) else "named"
+
+
+Named = Annotated[Annotated[str, Tag("named")] | Annotated[Download, Tag("download")], Discriminator(_initial_tag)]
+Initial = Annotated[
+    Annotated[str, Tag("named")] | Annotated[Download, Tag("download")] | Annotated[FromClassifier, Tag("classifier")],
+    Discriminator(_initial_tag),
+]
+
+
 class Classifier(Block):
     backbone: AnyBackbone
-    initial: str = Field(
-        description="initial backbone weights: random, imagenet (torchvision), or a path to a state dict"
+    initial: Named = Field(
+        description="initial backbone weights: random, imagenet (torchvision), a path, or {url, sha256}"
     )
     recipe: ClassifierRecipe
     learns_background: ClassVar[bool] = False
@@ -83,18 +115,6 @@ class EpsClassifier(Classifier):
 
 AnyClassifier = Annotated[CamClassifier | EpsClassifier, Discriminator("method")]
 
-
-class FromClassifier(Block):
-    classifier: Name = Field(description="whose backbone, trained with the same seed, the network starts from")
-
-
-def _initial_tag(data: Any) -> str:
-    return "classifier" if isinstance(data, dict | FromClassifier) else "named"
-
-
-Initial = Annotated[
-    Annotated[str, Tag("named")] | Annotated[FromClassifier, Tag("classifier")], Discriminator(_initial_tag)
-]
 
 # Class activation maps
 

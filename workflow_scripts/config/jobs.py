@@ -83,6 +83,12 @@ class StageJobs:
         settings["sources"] = self._digest(dataset, "truth")
         return Job(inputs, settings, modules)
 
+    def weights(self, file: str) -> Job:
+        for item in self.config.downloads():
+            if item.file == file:
+                return Job({}, {"url": item.url, "sha256": item.sha256})
+        raise UserError(f"config: no block's initial is downloaded to data/weights/{file}")
+
     def train_saliency(self, dataset: str, saliency: str) -> Job:
         block = self.config.block(dataset, "saliency", saliency)
         if not isinstance(block, blocks.NetworkSaliency):
@@ -107,6 +113,7 @@ class StageJobs:
             "index": self._index_path(dataset),
             "images": self._images(dataset),
             "saliency": self._saliency_path(dataset, block),
+            "initial": self._initial_path(dataset, seed, block.initial),
         }
         settings = {"block": block.model_dump(exclude={"saliency"}), "seed": int(seed)} | self._training(dataset, data)
         settings["initial_digest"] = self._initial(dataset, block.initial)
@@ -359,15 +366,17 @@ class StageJobs:
             self._sources[key] = sources.digest(dataset, self._dataset(dataset), what, folder)
         return self._sources[key]
 
-    def _initial_path(self, dataset: str, seed: str, initial: str | blocks.FromClassifier) -> str | list[str]:
+    def _initial_path(self, dataset: str, seed: str, initial) -> str | list[str]:
         """Weights of the classifier that a network starts from; files of the user's are watched by their digest."""
+        if isinstance(initial, blocks.Download):
+            return output_path("weights", file=initial.file)
         if not isinstance(initial, blocks.FromClassifier):
             return []
         return output_path("train_classifier", dataset=dataset, seed=seed, classifier=initial.classifier)
 
-    def _initial(self, dataset: str, initial: str | blocks.FromClassifier) -> str | None:
+    def _initial(self, dataset: str, initial) -> str | None:
         """Digest of the file of initial weights; those that torchvision downloads have its own checksum."""
-        if isinstance(initial, blocks.FromClassifier) or initial in {"random", "imagenet"}:
+        if not isinstance(initial, str) or initial in {"random", "imagenet"}:
             return None
         key = (dataset, "initial", initial)
         if key not in self._sources:

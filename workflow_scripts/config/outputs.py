@@ -4,6 +4,7 @@ OUTPUTS: dict[str, dict[str, str]] = {
     "render": {"images": "results/{dataset}/rendered/images.h5", "truth": "results/{dataset}/rendered/truth.h5"},
     "index": {"index": "results/{dataset}/index.h5"},
     "truth": {"truth": "results/{dataset}/truth.h5"},
+    "weights": {"weights": "data/weights/{file}"},
     "train_saliency": {
         "weights": "results/{dataset}/saliency/{saliency}.safetensors",
         "curve": "results/{dataset}/saliency/{saliency}.curve.csv",

@@ -80,6 +80,7 @@ class Plan:
         """Every job that the configuration can name for a data set (not only those that its systems need)."""
         data = self.config.dataset(dataset)
         base = {"dataset": dataset}
+        yield from (("weights", {"file": item.file}) for item in self.config.downloads())
         names = {kind: self.config.names(dataset, kind) for kind in blocks.KINDS}
         yield from ((stage, base) for stage in ("render", "index", "truth", "miou", "curves"))
         yield from (("montage", {**base, "system": system}) for system in data.systems)

@@ -67,6 +67,11 @@ class Config:
             raise UserError(f"config: {kind} has no block {name!r}, {nearest(name, known)}")
         return known[name]
 
+    def downloads(self) -> list[blocks.Download]:
+        """Initial weights that blocks name by URL, of all data sets."""
+        initial = (getattr(block, "initial", None) for kind in self._blocks.values() for block in kind.values())
+        return [item for item in initial if isinstance(item, blocks.Download)]
+
     def names(self, dataset: str, kind: str) -> list[str]:
         return list(self._blocks[dataset, kind])
 

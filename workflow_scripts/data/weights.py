@@ -11,26 +11,28 @@ from workflow_scripts.data.mxnet_params import read_params
 from workflow_scripts.errors import UserError
 
 
-def load_initial(network: nn.Module, initial, trained: str | None = None) -> None:
+def load_initial(network: nn.Module, initial, given: str | None = None) -> None:
     """Fill a backbone with its initial weights.
 
     Args:
         network: a backbone of `networks`; its `imagenet()` gives torchvision's state dict, `ignored` names the layers
             of a checkpoint that it does not have (the classifier of ImageNet).
-        initial: "random", "imagenet", or the path of a state dict; not looked at where `trained` is given.
-        trained: weights of a classifier of this project, whose backbone is taken.
+        initial: as in the configuration: "random", "imagenet", the path of a state dict, or settings with `sha256`
+            (downloaded) or `classifier`, whose file is `given`; of a classifier of this project the backbone is taken.
 
     Raises:
         UserError: missing file, pickled code, or layers that do not fit, each named.
     """
-    if trained:
+    if hasattr(initial, "classifier"):
         state = {
             name.removeprefix("backbone."): value
-            for name, value in read_state(trained).items()
+            for name, value in read_state(given).items()
             if name.startswith("backbone.")
         }
-        load_strictly(network, state, trained)
+        load_strictly(network, state, given)
         return
+    if hasattr(initial, "sha256"):
+        initial = given
     if initial == "random":
         return
     optional: tuple[str, ...] = ()

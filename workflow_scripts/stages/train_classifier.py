@@ -14,7 +14,7 @@ def main(job: Job) -> None:
     deterministic(settings.seed, settings.threads)
     index = read_index(job.inputs.index, settings.dataset)
     network = methods.build(block, index.classes)
-    load_initial(network.backbone, block.initial)
+    load_initial(network.backbone, block.initial, job.inputs.initial)
     images = Images(index, job.inputs.images)
     samples = ClassificationSamples(index, images, settings.split, block.recipe, settings.seed, job.inputs.saliency)
     train(
@@ -24,4 +24,4 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    run(main, inputs=("index", "images", "saliency"), outputs=("weights", "curve"))
+    run(main, inputs=("index", "images", "saliency", "initial"), outputs=("weights", "curve"))

@@ -1,0 +1,12 @@
+"""Download initial weights that a block names by URL and checksum."""
+
+from workflow_scripts.command import Job, run
+from workflow_scripts.data.download import download
+
+
+def main(job: Job) -> None:
+    download(job.settings.url, job.settings.sha256, job.outputs.weights)
+
+
+if __name__ == "__main__":
+    run(main, outputs=("weights",))
