@@ -4,6 +4,9 @@ import struct
 import zlib
 
 import numpy as np
+import pytest
+
+from workflow_scripts.errors import UserError
 
 HEIGHT, WIDTH = 20, 30
 CLASSES = ("cat", "dog", "horse")
@@ -22,3 +25,14 @@ def png(width, height, depth=8, colour=2, row=b""):
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     content = zlib.compress(row * height) if row else zlib.compress(b"")
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", content) + chunk(b"IEND", b"")
+
+
+def one_fault(read, source, *fragments):
+    """Reading ends in exactly one fault, in one line below the header, which holds all fragments."""
+    with pytest.raises(UserError) as caught:
+        read()
+    header, *lines = str(caught.value).split("\n")
+    assert header == f"{source}: 1 fault"
+    assert len(lines) == 1
+    for fragment in fragments:
+        assert str(fragment) in lines[0]
