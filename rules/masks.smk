@@ -106,5 +106,5 @@ rule masks:
     shell:
         "python -m workflow_scripts.stages.masks --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
         " --workers {threads}"
-        " --index {input.index:q} --images {input.images:q} --cams {input.cams:q} --thresholds {input.thresholds:q} --truth {input.truth:q} --affinity {input.affinity:q}"
+        " --index {input.index:q} --images {input.images:q} --cams {input.cams:q} --thresholds {input.thresholds:q} --truth {input.truth:q} --saliency {input.saliency:q} --affinity {input.affinity:q}"
         " --masks-to {output.masks:q} > {log:q} 2>&1"

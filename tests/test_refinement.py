@@ -135,7 +135,7 @@ def test_a_walk_keeps_the_image_size_and_probabilities(tmp_path):
     settings = affinity("affinity_net")
     save_weights(affinity_networks.build(settings), tmp_path / "net.safetensors")
     block = SimpleNamespace(alpha=16.0, hard=False, beta=8, log_steps=4, border="published")
-    walk = random_walk_mask.load(block, settings, tmp_path / "net.safetensors")
+    walk = random_walk_mask.load(block, settings, tmp_path / "net.safetensors").probabilities
     image, scores = square_scene()
     walked = walk(maps_of(image[:45, :59], scores[:, :45, :59]))
     assert walked.shape == (2, 45, 59) and walked.min() >= 0 and walked.max() <= 1 + 1e-5
@@ -146,7 +146,7 @@ def test_an_edge_walk_has_a_constant_background(tmp_path):
     settings = affinity("irn", radius=10)
     save_weights(affinity_networks.build(settings), tmp_path / "net.safetensors")
     block = SimpleNamespace(threshold=0.25, radius=5, beta=10, log_steps=4)
-    walk = edge_walk_mask.load(block, settings, tmp_path / "net.safetensors")
+    walk = edge_walk_mask.load(block, settings, tmp_path / "net.safetensors").probabilities
     image, scores = square_scene()
     walked = walk(maps_of(image, scores))
     assert walked.shape == (2, 48, 64)
@@ -161,7 +161,7 @@ def test_an_edge_walk_leaves_maps_where_they_are(tmp_path, monkeypatch):
     block = SimpleNamespace(threshold=0.25, radius=5, beta=10, log_steps=4)
     rows = np.linspace(0, 1, 373, dtype=np.float32)
     scores = np.broadcast_to(rows[:, None], (1, 373, 50)).copy()
-    walk = edge_walk_mask.load(block, settings, tmp_path / "net.safetensors")
+    walk = edge_walk_mask.load(block, settings, tmp_path / "net.safetensors").probabilities
     walked = walk(maps_of(np.zeros((373, 50, 3), np.uint8), scores))
     assert np.abs(walked[1] * scores.max() - scores[0]).max() < 0.01
 

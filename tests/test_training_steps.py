@@ -114,7 +114,7 @@ def test_heads_have_no_bias_and_eps_one_channel_more(method, channels):
     assert network.head.weight.shape == (channels, 96, 1, 1) and network.head.bias is None
     images = torch.randn(2, 3, 32, 40)
     with torch.inference_mode():
-        maps, background = network.eval().maps(images)
+        maps, background = network.eval().maps(images, torch.ones(2, 6))
         assert network.class_logits(images).shape == (2, 6)
     assert maps.shape == (2, 6, 4, 5) and (maps >= 0).all()
     if method == "cam":
@@ -130,4 +130,4 @@ def test_pooled_maps_are_the_logits():
     with torch.inference_mode():
         logits = network.head(network.backbone(images))
         torch.testing.assert_close(logits.mean(dim=(2, 3)), network.class_logits(images))
-        torch.testing.assert_close(logits.relu(), network.maps(images)[0])
+        torch.testing.assert_close(logits.relu(), network.maps(images, torch.ones(2, 6))[0])

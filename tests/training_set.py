@@ -31,6 +31,8 @@ RECIPE = {
     "weight_decay": 5.0e-4,
     "poly_power": 0.9,
     "poly_every": 1,
+    "drop_at": (),
+    "drop_factor": None,
     "warm_up": 0,
     "precision": "float32",
     "save_every": 3,

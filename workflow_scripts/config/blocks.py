@@ -53,6 +53,21 @@ class EpsOptions(Block):
     predefined_background: tuple[str, ...] = Field(description="classes on the background side under 'predefined'")
 
 
+class SeeNetOptions(Block):
+    hidden: PositiveInt = Field(description="channels of the 3x3 layers of a branch")
+    layers: PositiveInt = Field(description="3x3 layers of a branch")
+    dropout: Share = Field(description="share of a branch's last hidden activations dropped")
+    high: Share = Field(description="attention of the first branch above which the second sees nothing")
+    low: Share = Field(description="attention of the first branch below which is background")
+    background: Literal["reversed", "zeroed"] = Field(description="what the second branch sees of the background")
+    third_below: Share | None = Field(
+        None,
+        description="attention below which a third branch, which learns that there is nothing, sees; or no such branch",
+    )
+    shared: bool = Field(description="second and third branch have the same weights")
+    reduction: Literal["mean", "sum"] = Field(description="of the cross-entropies over classes")
+
+
 class Download(Block):
     """Weights from the network; they go to data/weights."""
 
@@ -113,7 +128,12 @@ class EpsClassifier(Classifier):
         return {"options.predefined_background": named}
 
 
-AnyClassifier = Annotated[CamClassifier | EpsClassifier, Discriminator("method")]
+class SeeNetClassifier(Classifier):
+    method: Literal["seenet"]
+    options: SeeNetOptions
+
+
+AnyClassifier = Annotated[CamClassifier | EpsClassifier | SeeNetClassifier, Discriminator("method")]
 
 
 # Class activation maps
@@ -122,7 +142,14 @@ AnyClassifier = Annotated[CamClassifier | EpsClassifier, Discriminator("method")
 class Cam(Block):
     classifier: Name
     scales: tuple[PositiveFloat, ...] = Field(description="test scales")
+    side: PositiveInt | None = Field(
+        None, description="pixels: the image is stretched to a square at scale 1; as it is if null"
+    )
     flip: bool = Field(description="also the mirrored image, at every scale")
+    merge: Literal["mean", "max"] = Field(
+        description="over scales, mirrored copies and branches: mean of the maps, or maximum of maps divided by their maxima"
+    )
+    upsampling: Literal["bilinear", "bicubic"] = Field(description="of the network's maps to the image's size")
     resolution: PositiveInt = Field(description="image pixels per stored cell")
     align_corners: bool = Field(
         description="input sides become a multiple of the stride plus 1, cells and pixels line up"
@@ -214,6 +241,16 @@ class LearntMask(Block):
     crf: DenseCrf | None = None
 
 
+class ProxyMask(Block):
+    rule: Literal["proxy"]
+    cam: Name
+    saliency: Name
+    weight: PositiveFloat = Field(description="of the maps in their harmonic mean with saliency")
+    conflict: Share | None = Field(None, description="ignored: pixels where the maps of two classes exceed it")
+    unsalient: Share | None = Field(None, description="ignored: pixels whose saliency is below it")
+    crf: DenseCrf | None = None
+
+
 class RandomWalkMask(Block):
     rule: Literal["random_walk"]
     cam: Name
@@ -250,7 +287,9 @@ class TruthMask(Block):
     rule: Literal["truth"]
 
 
-Mask = Annotated[ConstantMask | LearntMask | RandomWalkMask | EdgeWalkMask | TruthMask, Discriminator("rule")]
+Mask = Annotated[
+    ConstantMask | LearntMask | ProxyMask | RandomWalkMask | EdgeWalkMask | TruthMask, Discriminator("rule")
+]
 
 # Segmentation
 
@@ -313,6 +352,7 @@ class Published(Block):
     dataset: Name
     split: Name
     stage: Literal["cam", "mask", "segmentation", "segmentation_crf"]
+    prediction: Name | None = Field(None, description="the prediction it is of; any of that stage if null")
     miou: Annotated[float, Field(ge=0, le=100)]
     source: str
 

@@ -144,7 +144,15 @@ class StageJobs:
         }
         settings["splits"] = self._cam_splits(dataset, seed)
         inputs = self._with_classifier(dataset, seed, block.classifier)
-        return Job(inputs, settings, (f"methods.{classifier.method}", f"networks.{classifier.backbone.name}"))
+        modules = [f"methods.{classifier.method}", f"networks.{classifier.backbone.name}"]
+        if block.merge == "max":
+            if classifier.learns_background:
+                raise UserError(
+                    f"config: cams.{cam}.merge: max divides maps by their maxima, which breaks the background that "
+                    f"{classifier.method!r} learns; use mean"
+                )
+            modules.append("methods.cam")
+        return Job(inputs, settings, tuple(dict.fromkeys(modules)))
 
     def thresholds(self, dataset: str, seed: str, cam: str) -> Job:
         data = self._dataset(dataset)
@@ -186,13 +194,14 @@ class StageJobs:
     def masks(self, dataset: str, seed: str, mask: str) -> Job:
         data, block = self._dataset(dataset), self.config.block(dataset, "masks", mask)
         settings: dict = {"dataset": dataset, "splits": self._mask_splits(dataset, seed, mask)}
-        settings["block"] = block.model_dump(exclude={"cam"}, exclude_none=True)
+        settings["block"] = block.model_dump(exclude={"cam", "saliency"}, exclude_none=True)
         inputs: dict = {
             "index": self._index_path(dataset),
             "images": [],
             "cams": [],
             "thresholds": [],
             "truth": [],
+            "saliency": self._saliency_path(dataset, block),
             "affinity": [],
         }
         if isinstance(block, blocks.TruthMask):

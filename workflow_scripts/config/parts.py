@@ -101,8 +101,18 @@ class Schedule(Block):
     warm_up: NonNegativeInt = Field(description="steps over which the rate rises to its initial value")
     poly_power: NonNegativeFloat = Field(description="exponent of the polynomial decay to zero; 0 keeps the rate")
     poly_every: PositiveInt = Field(description="steps between updates of the rate")
+    drop_at: tuple[PositiveInt, ...] = Field(
+        (), description="steps from which on the rate is multiplied by drop_factor"
+    )
+    drop_factor: PositiveFloat | None = Field(None, description="of the rate at every step of drop_at")
     precision: Literal["float32", "bfloat16"] = Field(description="of the forward pass; weights stay float32")
     save_every: PositiveInt = Field(description="steps between saved states, from which a killed job resumes")
+
+    @model_validator(mode="after")
+    def _drops(self) -> "Schedule":
+        if bool(self.drop_at) != (self.drop_factor is not None):
+            raise ValueError("drop_at and drop_factor go together")
+        return self
 
 
 class Recipe(Schedule):
@@ -111,8 +121,17 @@ class Recipe(Schedule):
 
 
 class ClassifierRecipe(Recipe):
-    long_side: tuple[PositiveInt, PositiveInt] = Field(description="range of the resized image's long side, pixels")
+    long_side: tuple[PositiveInt, PositiveInt] | None = Field(
+        None, description="range of the resized image's long side, pixels; or, instead,"
+    )
+    short_side: tuple[PositiveInt, PositiveInt] | None = Field(None, description="range of its short side, pixels")
     jitter: Jitter
+
+    @model_validator(mode="after")
+    def _one_side(self) -> "ClassifierRecipe":
+        if (self.long_side is None) == (self.short_side is None):
+            raise ValueError("a recipe resizes by long_side or by short_side, one of them")
+        return self
 
 
 class SegmenterRecipe(Recipe):

@@ -18,7 +18,7 @@ REFERENCES = {
     "classifiers": {"saliency": "saliency"},
     "cams": {"classifier": "classifiers"},
     "affinities": {"cam": "cams"},
-    "masks": {"cam": "cams", "affinity": "affinities"},
+    "masks": {"cam": "cams", "saliency": "saliency", "affinity": "affinities"},
     "predictions": {"prediction": "predictions"},
     "systems": {"cam": "cams", "mask": "masks", "segmenter": "segmenters", "predictions": "predictions"},
 }

@@ -13,8 +13,11 @@ def chain(config: Config, dataset: str, system: str, seed: int | None = None) ->
     cam = block.cam or getattr(config.block(dataset, "masks", block.mask), "cam", None)
     if cam:
         classifier = config.block(dataset, "cams", cam).classifier
-        saliency = getattr(config.block(dataset, "classifiers", classifier), "saliency", None)
-        if saliency:
+        made_from = [config.block(dataset, "classifiers", classifier)]
+        made_from += [config.block(dataset, "masks", block.mask)] if block.mask else []
+        for saliency in dict.fromkeys(getattr(item, "saliency", None) for item in made_from):
+            if not saliency:
+                continue
             detector = config.block(dataset, "saliency", saliency)
             names = {"dataset": dataset, "saliency": saliency}
             if isinstance(detector, blocks.NetworkSaliency):
@@ -50,6 +53,7 @@ def rows(config: Config, dataset: str, system: str) -> list[dict]:
             item.model_dump(include={"miou", "source"})
             for item in block.published
             if (item.dataset, item.split, item.stage) == (dataset, split, stage)
+            and item.prediction in {None, more.get("prediction")}
         ]
         rows.append({"system": system, "stage": stage, "split": split, "scores": paths, "published": published} | more)
 

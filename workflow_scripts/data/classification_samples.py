@@ -15,7 +15,7 @@ from workflow_scripts.errors import UserError
 class ClassificationSamples(Dataset):
     """Image, image-level labels and, where given, saliency, augmented together (PSA and EPS).
 
-    The long side is resized to a random length, the image mirrored half of the time, its colours jittered, and a random
+    The long (SeeNet: short) side is resized to a random length, the image mirrored half of the time, its colours jittered, and a random
     square cropped; what a small image does not fill is the mean colour (zero after normalisation) and saliency 0.
     """
 
@@ -33,8 +33,9 @@ class ClassificationSamples(Dataset):
         rng = generator(self.seed, epoch, identifier)
         image = self.images.read(identifier)
         height, width = image.shape[:2]
-        long_side = rng.integers(self.recipe.long_side[0], self.recipe.long_side[1] + 1)
-        size = transforms.scaled_size(height, width, long_side / max(height, width))
+        low, high = self.recipe.long_side or self.recipe.short_side
+        side = max(height, width) if self.recipe.long_side else min(height, width)
+        size = transforms.scaled_size(height, width, rng.integers(low, high + 1) / side)
         image = transforms.resized(image, *size)
         mirrored = rng.random() < 0.5
         placement = transforms.place(*size, self.recipe.crop, rng)

@@ -56,13 +56,16 @@ def place(height: int, width: int, crop: int, rng: np.random.Generator) -> Place
     return Placement((slices[0][0], slices[1][0]), (slices[0][1], slices[1][1]))
 
 
-def multi_scale(image: np.ndarray, scales: tuple[float, ...], flip: bool, align_to: int | None = None):
+def multi_scale(
+    image: np.ndarray, scales: tuple[float, ...], flip: bool, align_to: int | None = None, side: int | None = None
+):
     """Yield (1, 3, h, w) normalised tensors of an image at every scale and whether each is mirrored.
 
-    `align_to` rounds both sides to a multiple of it plus 1, so that the first and last cells of a feature map of that
-    stride lie on the first and last pixels.
+    At scale 1 the image has its own size or, where `side` is given, is stretched to a square of that side. `align_to`
+    rounds both sides to a multiple of it plus 1, so that the first and last cells of a feature map of that stride lie on
+    the first and last pixels.
     """
-    height, width = image.shape[:2]
+    height, width = (side, side) if side else image.shape[:2]
     for scale in scales:
         size = scaled_size(height, width, scale)
         if align_to:
@@ -73,9 +76,9 @@ def multi_scale(image: np.ndarray, scales: tuple[float, ...], flip: bool, align_
             yield tensor.flip(-1), True
 
 
-def resize_maps(maps: Tensor, height: int, width: int, align_corners: bool = False) -> Tensor:
-    """Bilinear (B, C, h, w) -> (B, C, height, width)."""
-    return interpolate(maps, size=(height, width), mode="bilinear", align_corners=align_corners)
+def resize_maps(maps: Tensor, height: int, width: int, align_corners: bool = False, mode: str = "bilinear") -> Tensor:
+    """(B, C, h, w) -> (B, C, height, width), bilinear or bicubic (which overshoots)."""
+    return interpolate(maps, size=(height, width), mode=mode, align_corners=align_corners)
 
 
 def stored_size(height: int, width: int, resolution: int) -> tuple[int, int]:

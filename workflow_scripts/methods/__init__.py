@@ -11,7 +11,7 @@ from workflow_scripts.plugins import plugin
 def build(block: SimpleNamespace, classes: tuple[str, ...]) -> nn.Module:
     """The classifier of a block for a data set's classes: the method's network on its backbone, weights random.
 
-    Every one has `losses(batch)`, `class_logits(images)`, `maps(images)`, `new_parameters()`, `learns_background`.
+    Every one has `losses(batch)`, `class_logits(images)`, `maps(images, labels)`, `new_parameters()`, `learns_background`.
     """
     backbone = networks.build(**vars(block.backbone))
     return plugin("methods", block.method).Classifier(backbone, classes, block.options)

@@ -69,6 +69,6 @@ class Classifier(nn.Module):
             )
         }
 
-    def maps(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    def maps(self, images: Tensor, labels: Tensor) -> tuple[Tensor, None]:
         """Class activation maps (B, C, h, w), >= 0; no background map."""
         return class_activation_maps(self.backbone(images), self.head.weight.flatten(1)), None

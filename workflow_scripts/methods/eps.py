@@ -165,7 +165,7 @@ class Classifier(nn.Module):
         )
         return {"classification": classification, "saliency": self.options.saliency_weight * saliency}
 
-    def maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def maps(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Class probabilities (B, C, h, w) and the learnt background's (B, h, w): softmax before any up-sampling."""
         probabilities = self.head(self.backbone(images)).float().softmax(dim=1)
         return probabilities[:, :-1], probabilities[:, -1]

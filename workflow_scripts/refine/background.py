@@ -16,6 +16,7 @@ class Maps:
         scores: float32 (K, H, W), >= 0.
         background: float32 (H, W), or None where the method learns none.
         image: reads the image, uint8 (H, W, 3) RGB.
+        saliency: reads its saliency map, float32 (H, W) in [0, 1], where the rule asks for one.
         source: file and id, for messages.
     """
 
@@ -24,9 +25,25 @@ class Maps:
     background: np.ndarray | None
     image: Callable[[], np.ndarray]
     source: str
+    saliency: Callable[[], np.ndarray] | None = None
 
 
-Rule = Callable[[Maps], np.ndarray]  # probabilities (K + 1, H, W), background first
+def plain_labels(maps: Maps, probabilities: np.ndarray) -> dict[str, np.ndarray]:
+    """The arg-max alone, as `label`."""
+    return {"label": to_label(probabilities, maps.classes)}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a mask block does with an image.
+
+    Attributes:
+        probabilities: of the maps, (K + 1, H, W), background first.
+        labels: the arrays to store, of the maps and of the probabilities after the dense CRF where the block has one.
+    """
+
+    probabilities: Callable[[Maps], np.ndarray]
+    labels: Callable[[Maps, np.ndarray], dict[str, np.ndarray]] = plain_labels
 
 
 def upsampled(maps: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -5,4 +5,4 @@ from workflow_scripts.refine.background import Rule, constant_background
 
 def load(block, affinity, weights: str | None) -> Rule:
     """The rule of a mask block with `threshold`; no network, no weights."""
-    return lambda maps: constant_background(maps.scores, block.threshold)
+    return Rule(lambda maps: constant_background(maps.scores, block.threshold))

@@ -43,4 +43,4 @@ def load(block: SimpleNamespace, affinity: SimpleNamespace, weights: str) -> Rul
         background = np.full((1, *full.shape[1:]), block.threshold, np.float32)
         return np.concatenate([background, full / (full.max() + 1e-5)])
 
-    return walk
+    return Rule(walk)

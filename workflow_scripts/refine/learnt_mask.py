@@ -8,10 +8,10 @@ from workflow_scripts.refine.background import Maps, Rule, learnt_background
 
 def load(block, affinity, weights: str | None) -> Rule:
     """The rule of a mask block; no network, no weights. Maps without a learnt background are an error."""
-    return _rule
+    return Rule(_probabilities)
 
 
-def _rule(maps: Maps) -> np.ndarray:
+def _probabilities(maps: Maps) -> np.ndarray:
     if maps.background is None:
         raise UserError(f"{maps.source}: no learnt background; use rule 'constant' for this method")
     return learnt_background(maps.scores, maps.background)

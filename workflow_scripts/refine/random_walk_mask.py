@@ -42,7 +42,7 @@ def load(block: SimpleNamespace, affinity: SimpleNamespace, weights: str) -> Rul
         full = interpolate(walked[None].float(), size=(height, width), mode="bilinear", align_corners=False)[0]
         return full[:, : image.shape[0], : image.shape[1]].cpu().numpy()
 
-    return walk
+    return Rule(walk)
 
 
 def start_scores(scores: np.ndarray, block: SimpleNamespace) -> np.ndarray:

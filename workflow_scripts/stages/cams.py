@@ -1,4 +1,4 @@
-"""Class activation maps of a trained classifier: mean over test scales and mirrored copies, soft, labelled classes only."""
+"""Class activation maps of a trained classifier, merged over test scales and mirrored copies, soft, labelled classes only."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +15,7 @@ from workflow_scripts.data import transforms
 from workflow_scripts.data.index import Images, read_index
 from workflow_scripts.data.weights import load_weights
 from workflow_scripts.parallel import ordered_map
+from workflow_scripts.plugins import plugin
 from workflow_scripts.progress import progress
 from workflow_scripts.training.device import autocast, device
 
@@ -45,20 +46,27 @@ def maps_of(state: State, identifier: str) -> dict[str, np.ndarray]:
     size = image.shape[:2]
     classes = state.images.index.classes_of(identifier)
     chosen = torch.from_numpy(classes).long()
-    total, passes = None, 0
+    labels = torch.from_numpy(state.images.index.labels[state.images.index.row[identifier]]).float()[None]
+    merged, passes = None, 0
     align_to = state.network.backbone.stride if block.align_corners else None
-    for tensor, mirrored in transforms.multi_scale(image, block.scales, block.flip, align_to):
+    for tensor, mirrored in transforms.multi_scale(image, block.scales, block.flip, align_to, block.side):
         with autocast(state.where, block.precision):
             scores, background = state.network.maps(
-                tensor.to(state.where).contiguous(memory_format=torch.channels_last)
+                tensor.to(state.where).contiguous(memory_format=torch.channels_last), labels.to(state.where)
             )
         scores = scores[:, chosen.to(scores.device)]
         maps = scores if background is None else torch.cat([scores, background[:, None]], dim=1)
         maps = maps.float().flip(-1) if mirrored else maps.float()
-        maps = transforms.resize_maps(maps, *size, block.align_corners)
-        total, passes = maps if total is None else total + maps, passes + 1
+        maps = transforms.resize_maps(maps, *size, block.align_corners, block.upsampling).clamp(min=0)
+        if block.merge == "max":
+            maps = plugin("methods", "cam").normalise_maps(maps).amax(dim=0, keepdim=True)
+            merged = maps if merged is None else torch.maximum(merged, maps)
+        else:
+            passes += len(maps)
+            maps = maps.sum(dim=0, keepdim=True)
+            merged = maps if merged is None else merged + maps
     stored = torch.nn.functional.interpolate(
-        total / passes, size=transforms.stored_size(*size, block.resolution), mode="area"
+        merged / max(1, passes), size=transforms.stored_size(*size, block.resolution), mode="area"
     )
     stored = stored[0].cpu().numpy().astype(np.float16)
     arrays = {"classes": classes, "scores": stored[: len(classes)]}

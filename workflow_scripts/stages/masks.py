@@ -1,11 +1,11 @@
-"""Pseudo masks by the rule of a block: constant or learnt background, random walk, a dense CRF after any, or the truth."""
+"""Pseudo masks by the rule of a block, a dense CRF after it where the block has one, or the truth."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -24,8 +24,9 @@ class State:
     images: Images
     truth: Reader | None = None
     cams: Reader | None = None
-    rule: Callable | None = None
+    rule: Any = None
     crf: SimpleNamespace | None = None
+    saliency: Reader | None = None
 
 
 def make_state(job: Job) -> State:
@@ -38,13 +39,14 @@ def make_state(job: Job) -> State:
         block.threshold = json.loads(Path(inputs.thresholds).read_text())["threshold"]
     rule = plugin("refine", f"{block.rule}_mask").load(block, getattr(settings, "affinity", None), inputs.affinity)
     cams = Reader(inputs.cams, "cam", settings.dataset)
-    return State(images, cams=cams, rule=rule, crf=getattr(block, "crf", None))
+    saliency = Reader(inputs.saliency, "saliency", settings.dataset) if inputs.saliency else None
+    return State(images, cams=cams, rule=rule, crf=getattr(block, "crf", None), saliency=saliency)
 
 
-def mask_of(state: State, identifier: str) -> np.ndarray:
-    """uint8 (H, W) label map of one image."""
+def masks_of(state: State, identifier: str) -> dict[str, np.ndarray]:
+    """Arrays of one image, among them `label`, uint8 (H, W)."""
     if state.truth:
-        return state.truth.read(identifier)["label"]
+        return {"label": state.truth.read(identifier)["label"]}
     background = plugin("refine", "background")  # not for truth, which an edit of it leaves alone
     stored, size = state.cams.read(identifier), state.images.index.size_of(identifier)
     maps = background.Maps(
@@ -53,13 +55,14 @@ def mask_of(state: State, identifier: str) -> np.ndarray:
         background=background.upsampled(stored["background"][None], *size)[0] if "background" in stored else None,
         image=partial(state.images.read, identifier),
         source=f"{state.cams.path}: {identifier!r}",
+        saliency=lambda: state.saliency.read(identifier)["saliency"].astype(np.float32) / 255,
     )
-    probabilities, crf = state.rule(maps), state.crf
+    probabilities, crf = state.rule.probabilities(maps), state.crf
     if crf and len(probabilities) > 1:
         probabilities = plugin("refine", "dense_crf").dense_crf(
             maps.image(), probabilities, crf.bilateral, crf.gaussian, crf.iterations
         )
-    return background.to_label(probabilities, maps.classes)
+    return state.rule.labels(maps, probabilities)
 
 
 def main(job: Job) -> None:
@@ -72,10 +75,10 @@ def main(job: Job) -> None:
     with create(
         job.outputs.masks, "mask", dataset=settings.dataset, split="+".join(settings.splits), classes=index.classes
     ) as artifact:
-        labels = ordered_map(partial(make_state, job), mask_of, ids, workers)
-        for identifier, label in progress(zip(ids, labels, strict=True), len(ids), "masks"):
-            artifact.put(identifier, label=label)
+        results = ordered_map(partial(make_state, job), masks_of, ids, workers)
+        for identifier, arrays in progress(zip(ids, results, strict=True), len(ids), "masks"):
+            artifact.put(identifier, **arrays)
 
 
 if __name__ == "__main__":
-    run(main, inputs=("index", "images", "cams", "thresholds", "truth", "affinity"), outputs=("masks",))
+    run(main, inputs=("index", "images", "cams", "thresholds", "truth", "saliency", "affinity"), outputs=("masks",))

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from workflow_scripts.training.schedules import poly
+from workflow_scripts.training.schedules import drops, poly
 
 
 def parameter_groups(network: nn.Module, recipe) -> list[dict]:
@@ -27,7 +27,7 @@ def parameter_groups(network: nn.Module, recipe) -> list[dict]:
 
 
 def build(network: nn.Module, recipe) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
-    """Optimiser and poly schedule of a recipe.
+    """Optimiser and schedule of a recipe.
 
     SGD's momentum is what the recipe says: the published code of AffinityNet and EPS passes the decay constant
     (5e-4) in its place, practically none.
@@ -40,6 +40,7 @@ def build(network: nn.Module, recipe) -> tuple[torch.optim.Optimizer, torch.opti
 
     def factor(step: int) -> float:
         rise = min(1.0, (step + 1) / (recipe.warm_up + 1))
-        return rise * poly(step, recipe.iterations, recipe.poly_power, recipe.poly_every)
+        decay = poly(step, recipe.iterations, recipe.poly_power, recipe.poly_every)
+        return rise * decay * drops(step, recipe.drop_at, recipe.drop_factor or 1)
 
     return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, factor)

@@ -1,5 +1,7 @@
 """Learning-rate schedules as pure functions of the iteration."""
 
+from collections.abc import Sequence
+
 
 def poly(step: int, total: int, power: float = 0.9, every: int = 1) -> float:
     """Polynomial decay: the factor on the base learning rate, (1 - step / total) ^ power.
@@ -22,3 +24,8 @@ def poly(step: int, total: int, power: float = 0.9, every: int = 1) -> float:
         raise ValueError(f"poly needs step >= 0, total >= 1 and every >= 1, not {step}, {total} and {every}")
     step = min(step, total - 1)
     return (1 - (step - step % every) / total) ** power
+
+
+def drops(step: int, at: Sequence[int], factor: float) -> float:
+    """Factor on the base rate that is multiplied by `factor` from each of the 0-based iterations `at` on."""
+    return factor ** sum(step >= start for start in at)
