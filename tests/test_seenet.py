@@ -11,9 +11,18 @@ from workflow_scripts.networks import tiny
 from workflow_scripts.refine import proxy, proxy_mask
 from workflow_scripts.refine.background import Maps
 
-OPTIONS = dict(
-    hidden=8, layers=2, dropout=0.0, high=0.7, low=0.05, background="reversed", third_below=0.375, shared=True, reduction="mean"
-)  # fmt: skip
+OPTIONS = {
+    "hidden": 8,
+    "layers": 2,
+    "dropout": 0.0,
+    "initial_deviation": None,
+    "high": 0.7,
+    "low": 0.05,
+    "background": "reversed",
+    "third_below": 0.375,
+    "shared": True,
+    "reduction": "mean",
+}
 
 
 def network(**options) -> seenet.Classifier:

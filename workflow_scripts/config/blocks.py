@@ -57,6 +57,9 @@ class SeeNetOptions(Block):
     hidden: PositiveInt = Field(description="channels of the 3x3 layers of a branch")
     layers: PositiveInt = Field(description="3x3 layers of a branch")
     dropout: Share = Field(description="share of a branch's last hidden activations dropped")
+    initial_deviation: PositiveFloat | None = Field(
+        None, description="of a branch's normal initial weights; if null, that of He et al. for its width"
+    )
     high: Share = Field(description="attention of the first branch above which the second sees nothing")
     low: Share = Field(description="attention of the first branch below which is background")
     background: Literal["reversed", "zeroed"] = Field(description="what the second branch sees of the background")

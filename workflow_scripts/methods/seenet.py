@@ -61,16 +61,24 @@ def conditional_relu(features: Tensor, mask: Tensor) -> Tensor:
 
 
 class Branch(nn.Sequential):
-    """3x3 layers with ReLU, dropout, and class scores by a 1x1 layer; weights from N(0, 0.01^2)."""
+    """3x3 layers with ReLU, dropout, and class scores by a 1x1 layer.
 
-    def __init__(self, inputs: int, hidden: int, layers: int, dropout: float, classes: int):
-        parts: list[nn.Module] = []
-        for number in range(layers):
+    Args:
+        options: `hidden`, `layers`, `dropout`; `initial_deviation` of the normal distribution that weights are drawn from,
+            or None for one that keeps the variance of the activations whatever the width (He et al., ICCV 2015).
+    """
+
+    def __init__(self, inputs: int, classes: int, options):
+        hidden, parts = options.hidden, []
+        for number in range(options.layers):
             parts += [nn.Conv2d(hidden if number else inputs, hidden, 3, padding=1), nn.ReLU()]
-        super().__init__(*parts, nn.Dropout(dropout), nn.Conv2d(hidden, classes, 1))
+        super().__init__(*parts, nn.Dropout(options.dropout), nn.Conv2d(hidden, classes, 1))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, std=0.01)
+                if options.initial_deviation is None:
+                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                else:
+                    nn.init.normal_(module.weight, std=options.initial_deviation)
                 nn.init.zeros_(module.bias)
 
 
@@ -80,7 +88,7 @@ class Classifier(nn.Module):
     Args:
         backbone: with `.channels`.
         classes: names of the C object classes.
-        options: `hidden`, `layers`, `dropout` of a branch; `high`, `low` of the ternary mask; `background`, "reversed" or
+        options: those of `Branch`; `high`, `low` of the ternary mask; `background`, "reversed" or
             "zeroed", what the second branch sees below `low`; `third_below`, below which the third branch sees the
             features, or None for no such branch; `shared`, whether second and third have the same weights; `reduction`,
             "mean" or "sum" of the binary cross-entropies over classes.
@@ -93,7 +101,7 @@ class Classifier(nn.Module):
         self.backbone, self.options = backbone, options
 
         def branch() -> Branch:
-            return Branch(backbone.channels, options.hidden, options.layers, options.dropout, len(classes))
+            return Branch(backbone.channels, len(classes), options)
 
         self.first, self.second = branch(), branch()
         self.third = branch() if options.third_below is not None and not options.shared else None
