@@ -158,6 +158,9 @@ def describe_curve(path: Path) -> Iterator[str]:
     """Lines: iterations, and first, last and least value of every column."""
     columns = read_curve(path)
     iterations = columns.pop("iteration")
+    if not iterations:
+        yield f"{path}: training curve without rows, as the network was not trained here"
+        return
     yield f"{path}: training curve, {len(iterations)} rows up to iteration {iterations[-1]:.0f}"
     for name, values in columns.items():
         yield f"    {name}: first {values[0]:.4g}, last {values[-1]:.4g}, least {min(values):.4g}"

@@ -16,11 +16,12 @@ PANELS_ACROSS = 3
 
 
 def read_curve(path: str | Path) -> dict[str, list[float]]:
-    """The columns of a training curve by name."""
+    """The columns of a training curve by name; they are empty where a network was trained elsewhere."""
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        columns = {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else {})}
+            table = csv.DictReader(file)
+            rows = list(table)
+        columns = {name: [float(row[name]) for row in rows] for name in table.fieldnames or ()}
     except (OSError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not a readable training curve ({error}); delete it and run again") from None
     if "iteration" not in columns:
@@ -42,6 +43,8 @@ def loss_curves(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> bytes:
         figure = Figure((4.6 * across, 3.3 * down), dpi=110, layout="constrained")
         panels = figure.subplots(down, across, squeeze=False).ravel()
         for axes, (title, columns) in zip(panels, curves.items(), strict=False):
+            if not columns["iteration"]:
+                axes.text(0.5, 0.5, "not trained here", ha="center", transform=axes.transAxes)
             _draw_losses(axes, columns)
             axes.set(title=title, xlabel="iteration", ylabel="loss")
         for axes in panels[len(curves) :]:

@@ -101,8 +101,17 @@ Initial = Annotated[
 ]
 
 
-class Classifier(Block):
+class Network(Block):
+    """What all blocks of trained networks have."""
+
     backbone: AnyBackbone
+    trained: Named | None = Field(
+        None,
+        description="weights of a trained network, its authors' say, instead of training: a path, or {url, sha256}",
+    )
+
+
+class Classifier(Network):
     initial: Named = Field(
         description="initial backbone weights: random, imagenet (torchvision), a path, or {url, sha256}"
     )
@@ -184,9 +193,8 @@ class IrnLabels(Block):
     crf: DenseCrf
 
 
-class Affinity(Block):
+class Affinity(Network):
     cam: Name = Field(description="whose maps give the labels")
-    backbone: AnyBackbone
     initial: Initial = Field(description="as of a classifier, or {classifier: name} for that one's trained backbone")
     radius: PositiveInt = Field(description="of the training pairs, cells of the network's output")
     border: Literal["published", "padded"] = Field(
@@ -297,8 +305,7 @@ Mask = Annotated[
 # Segmentation
 
 
-class Segmenter(Block):
-    backbone: AnyBackbone
+class Segmenter(Network):
     initial: Initial = Field(description="as of a classifier, or {classifier: name} for that one's trained backbone")
     hidden: PositiveInt | None = Field(None, description="channels between backbone and scores; none if null")
     dropout: Share = Field(description="share of the hidden channels dropped")

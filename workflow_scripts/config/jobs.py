@@ -115,7 +115,11 @@ class StageJobs:
             "saliency": self._saliency_path(dataset, block),
             "initial": self._initial_path(dataset, seed, block.initial),
         }
-        settings = {"block": block.model_dump(exclude={"saliency"}), "seed": int(seed)} | self._training(dataset, data)
+        modules = (f"methods.{block.method}", f"networks.{block.backbone.name}")
+        if block.trained:
+            return self._imported(dataset, block, inputs, modules)
+        settings = {"block": block.model_dump(exclude={"saliency", "trained"}), "seed": int(seed)}
+        settings |= self._training(dataset, data)
         settings["initial_digest"] = self._initial(dataset, block.initial)
         settings["split"] = data.use.train
         for key, names in block.class_names().items():
@@ -125,7 +129,7 @@ class StageJobs:
                         f"config: classifiers.{classifier}.{key}: data set {dataset!r} has no class {name!r}, "
                         f"{nearest(name, data.classes)}"
                     )
-        return Job(inputs, settings, (f"methods.{block.method}", f"networks.{block.backbone.name}"))
+        return Job(inputs, settings, modules)
 
     def classification(self, dataset: str, seed: str, classifier: str) -> Job:
         data, block = self._dataset(dataset), self.config.block(dataset, "classifiers", classifier)
@@ -182,13 +186,15 @@ class StageJobs:
         labels = output_path("affinity_labels", dataset=dataset, seed=seed, affinity=affinity)
         inputs = {"index": self._index_path(dataset), "images": self._images(dataset), "labels": labels}
         inputs["initial"] = self._initial_path(dataset, seed, block.initial)
+        modules = (f"refine.{block.network}", f"data.{block.network}_samples", f"networks.{block.backbone.name}")
+        if block.trained:
+            return self._imported(dataset, block, inputs, modules)
         settings = {
-            "block": block.model_dump(exclude={"cam", "labels", "precision"}),
+            "block": block.model_dump(exclude={"cam", "labels", "precision", "trained"}),
             "seed": int(seed),
         } | self._training(dataset, data)
         split = data.use.affinity or data.use.train
         settings |= {"split": split, "initial_digest": self._initial(dataset, block.initial)}
-        modules = (f"refine.{block.network}", f"data.{block.network}_samples", f"networks.{block.backbone.name}")
         return Job(inputs, settings, modules)
 
     def masks(self, dataset: str, seed: str, mask: str) -> Job:
@@ -220,7 +226,7 @@ class StageJobs:
             weights = output_path("train_affinity", dataset=dataset, seed=seed, affinity=block.affinity)
             inputs |= {"affinity": weights, "images": self._images(dataset)}
             settings["block"] = block.model_dump(exclude={"cam", "affinity"}, exclude_none=True)
-            settings["affinity"] = affinity.model_dump(exclude={"cam", "labels", "initial", "recipe"})
+            settings["affinity"] = affinity.model_dump(exclude={"cam", "labels", "initial", "recipe", "trained"})
             modules += [f"refine.{affinity.network}", f"networks.{affinity.backbone.name}"]
         if block.crf:
             inputs["images"] = self._images(dataset)
@@ -228,6 +234,9 @@ class StageJobs:
 
     def train_segmenter(self, dataset: str, seed: str, mask: str, segmenter: str) -> Job:
         data, block = self._dataset(dataset), self.config.block(dataset, "segmenters", segmenter)
+        modules = (f"segmentation.{block.network}", f"networks.{block.backbone.name}")
+        if block.trained:
+            return self._imported(dataset, block, {"masks": []}, modules)
         if data.use.train not in self._mask_splits(dataset, seed, mask):
             raise UserError(
                 f"config: datasets.{dataset}: no system trains a segmenter on masks {mask!r} with seed {seed}; "
@@ -238,12 +247,11 @@ class StageJobs:
             "images": self._images(dataset),
             "masks": output_path("masks", dataset=dataset, seed=seed, mask=mask),
         }
-        settings = {"block": block.model_dump(), "seed": int(seed), "split": data.use.train} | self._training(
-            dataset, data
-        )
+        settings = {"block": block.model_dump(exclude={"trained"}), "seed": int(seed), "split": data.use.train}
+        settings |= self._training(dataset, data)
         inputs["initial"] = self._initial_path(dataset, seed, block.initial)
         settings["initial_digest"] = self._initial(dataset, block.initial)
-        return Job(inputs, settings, (f"segmentation.{block.network}", f"networks.{block.backbone.name}"))
+        return Job(inputs, settings, modules)
 
     def predictions(self, dataset: str, seed: str, mask: str, segmenter: str, prediction: str) -> Job:
         data, block = self._dataset(dataset), self.config.block(dataset, "predictions", prediction)
@@ -256,7 +264,10 @@ class StageJobs:
             return Job(inputs, settings, ("refine.background", "refine.dense_crf"))
         network = self.config.block(dataset, "segmenters", segmenter)
         inputs["weights"] = output_path("train_segmenter", **chain)
-        settings |= {"block": block.model_dump(), "segmenter": network.model_dump(exclude={"recipe", "initial"})}
+        settings |= {
+            "block": block.model_dump(),
+            "segmenter": network.model_dump(exclude={"recipe", "initial", "trained"}),
+        }
         modules = ("segmentation.inference", f"segmentation.{network.network}", f"networks.{network.backbone.name}")
         return Job(inputs, settings, modules)
 
@@ -322,7 +333,7 @@ class StageJobs:
         sweeps: dict[str, str] = {}
         for system in data.systems:
             for stage, names in systems.chain(self.config, dataset, system):
-                if stage.startswith("train_"):
+                if stage.startswith("train_") and not systems.is_imported(self.config, stage, names):
                     parts = (f"{key} {value}" for key, value in names.items() if key != "dataset")
                     curves[output_path(stage, "curve", **names)] = ", ".join(parts)
                 if stage == "cams" and data.use.thresholds is not None:
@@ -335,6 +346,19 @@ class StageJobs:
         )
 
     # Shared parts
+
+    def _imported(self, dataset: str, block: blocks.Network, inputs: dict, modules: tuple[str, ...]) -> Job:
+        """The job of a training stage that takes over trained weights: it needs no images, no labels and no GPU."""
+        inputs = dict.fromkeys(("index", "images", *inputs), []) | {
+            "initial": self._initial_path(dataset, "", block.trained)
+        }
+        data = self._dataset(dataset)
+        settings = {
+            "block": block.model_dump(exclude={"saliency", "cam", "labels", "initial", "recipe"}),
+            "classes": list(data.classes),
+            "initial_digest": self._initial(dataset, block.trained),
+        }
+        return Job(inputs, settings, modules)
 
     def _dataset(self, dataset: str) -> datasets.Dataset:
         return self.config.dataset(dataset)
@@ -358,7 +382,9 @@ class StageJobs:
         data = self._dataset(dataset)
         systems = [self.config.block(dataset, "systems", system) for system in data.systems]
         users = [system for system in systems if system.mask == mask]
-        trains = any(system.segmenter for system in users) or not (users or self._is_truth(dataset, mask))
+        segmenters = [self.config.block(dataset, "segmenters", user.segmenter) for user in users if user.segmenter]
+        trains = any(not segmenter.trained for segmenter in segmenters)
+        trains = trains or not (users or self._is_truth(dataset, mask))
         return sorted({data.use.masks, *({data.use.train} if trains and self._segments(dataset, seed) else ())})
 
     def _is_truth(self, dataset: str, mask: str) -> bool:

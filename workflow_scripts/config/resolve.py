@@ -68,9 +68,10 @@ class Config:
         return known[name]
 
     def downloads(self) -> list[blocks.Download]:
-        """Initial weights that blocks name by URL, of all data sets."""
-        initial = (getattr(block, "initial", None) for kind in self._blocks.values() for block in kind.values())
-        return [item for item in initial if isinstance(item, blocks.Download)]
+        """Initial and trained weights that blocks name by URL, of all data sets."""
+        every = [block for kind in self._blocks.values() for block in kind.values()]
+        named = [getattr(block, key, None) for block in every for key in ("initial", "trained")]
+        return [item for item in named if isinstance(item, blocks.Download)]
 
     def names(self, dataset: str, kind: str) -> list[str]:
         return list(self._blocks[dataset, kind])

@@ -40,11 +40,16 @@ class Rules:
         return self.config.dataset(wildcards.dataset).workers
 
     def gpus(self, stage: str) -> Callable:
-        """GPUs that a job asks for: those of its data set where its block names a network, else none."""
+        """GPUs that a job asks for: those of its data set where its block names a network, else none.
+
+        Trained weights are taken over without one.
+        """
 
         def gpus_of(wildcards) -> int:
-            modules = closure(self.plan.job(stage, wildcards).modules)
-            return self.config.dataset(wildcards.dataset).gpus if "networks" in modules else 0
+            job = self.plan.job(stage, wildcards)
+            if job.settings.get("block", {}).get("trained") or "networks" not in closure(job.modules):
+                return 0
+            return self.config.dataset(wildcards.dataset).gpus
 
         return gpus_of
 

@@ -13,7 +13,8 @@ def chain(config: Config, dataset: str, system: str, seed: int | None = None) ->
     cam = block.cam or getattr(config.block(dataset, "masks", block.mask), "cam", None)
     if cam:
         classifier = config.block(dataset, "cams", cam).classifier
-        made_from = [config.block(dataset, "classifiers", classifier)]
+        learner = config.block(dataset, "classifiers", classifier)
+        made_from = [] if learner.trained else [learner]
         made_from += [config.block(dataset, "masks", block.mask)] if block.mask else []
         for saliency in dict.fromkeys(getattr(item, "saliency", None) for item in made_from):
             if not saliency:
@@ -25,7 +26,9 @@ def chain(config: Config, dataset: str, system: str, seed: int | None = None) ->
             stages.append(("saliency", names))
         stages += [("train_classifier", {**first, "classifier": classifier}), ("cams", {**first, "cam": cam})]
     if name := affinity(config, dataset, system):
-        stages += [(stage, {**first, "affinity": name}) for stage in ("affinity_labels", "train_affinity")]
+        names = {**first, "affinity": name}
+        labels = [] if is_imported(config, "train_affinity", names) else [("affinity_labels", names)]
+        stages += [*labels, ("train_affinity", names)]
     if block.mask:
         stages.append(("masks", {**first, "mask": block.mask}))
     if block.segmenter:
@@ -39,6 +42,13 @@ def affinity(config: Config, dataset: str, system: str) -> str | None:
     """The affinity network that a system's masks come from, if they do."""
     mask = config.block(dataset, "systems", system).mask
     return getattr(config.block(dataset, "masks", mask), "affinity", None) if mask else None
+
+
+def is_imported(config: Config, stage: str, names: dict[str, str]) -> bool:
+    """Whether a training stage takes over trained weights instead of training."""
+    kinds = {"classifier": "classifiers", "affinity": "affinities", "segmenter": "segmenters"}
+    what = stage.removeprefix("train_")
+    return what in kinds and config.block(names["dataset"], kinds[what], names[what]).trained is not None
 
 
 def rows(config: Config, dataset: str, system: str) -> list[dict]:

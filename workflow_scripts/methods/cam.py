@@ -45,6 +45,7 @@ class Classifier(nn.Module):
     """
 
     learns_background = False
+    renames = ((r"fc8\.", "head."),)  # PSA, EPS code
 
     def __init__(self, backbone: nn.Module, classes: Sequence[str], options):
         super().__init__()

@@ -133,6 +133,7 @@ class Classifier(nn.Module):
     """
 
     learns_background = True
+    renames = ((r"fc8\.", "head."),)  # EPS code, the background last there too
 
     def __init__(self, backbone: nn.Module, classes: Sequence[str], options):
         super().__init__()

@@ -13,6 +13,8 @@ class FeaturePyramid(nn.Module):
     """
 
     kept: Sequence[nn.Module] = ()
+    ignored: tuple[str, ...] = ()  # begins of names of foreign layers that it does not have
+    renames: Sequence[tuple] = ()  # foreign names of its layers, see data/layer_names.py
 
     def freeze(self, stages: Sequence[nn.Module], frozen_stages: int, batch_norm: str) -> None:
         """Keep the first stages, and with `batch_norm` "frozen" all batch normalisation, as they are."""

@@ -1,5 +1,7 @@
 """ResNet-50 and ResNet-101 (He et al., CVPR 2016) on torchvision's layers, the last stages dilated as in DeepLab-V2."""
 
+import re
+
 from torch import Tensor, nn
 from torchvision import models
 
@@ -23,7 +25,7 @@ class Backbone(FeaturePyramid):
     """
 
     channels = 2048
-    ignored = ("fc.",)
+    ignored = ("fc.", "aspp.")
 
     def __init__(
         self,
@@ -37,7 +39,7 @@ class Backbone(FeaturePyramid):
         super().__init__()
         if stride not in DILATIONS:
             raise UserError(f"config: backbone resnet has stride 8, 16 or 32, not {stride}")
-        self.stride, self.depth = stride, depth
+        self.stride, self.depth, self.stride_in = stride, depth, stride_in
         self.colours = Colours(colours)
         whole = getattr(models, f"resnet{depth}")(weights=None)
         self.conv1, self.bn1 = whole.conv1, whole.bn1
@@ -51,6 +53,27 @@ class Backbone(FeaturePyramid):
             first.downsample[0].stride = step
             first.conv1.stride, first.conv2.stride = (step, (1, 1)) if stride_in == "first" else ((1, 1), step)
         self.freeze([nn.ModuleList([self.conv1, self.bn1]), *self._layers()], frozen_stages, batch_norm)
+
+    @property
+    def renames(self) -> tuple[tuple, ...]:
+        """The names of DeepLab-V2's converted checkpoints (deeplab-pytorch, BANA); they want caffe's colours and strides."""
+        return (
+            (r"(?:base|scale)\.(?=layer|aspp|fc)", ""),
+            (r"layer1\.conv1\.(conv|bn)\.", lambda match: "conv1." if match[1] == "conv" else "bn1."),
+            (r"layer(\d)\.block(\d+)\.(\w+)\.(conv|bn)\.", self._of_caffe),
+        )
+
+    def _of_caffe(self, match: re.Match) -> str:
+        if self.colours.kind != "caffe" or self.stride_in != "first":
+            raise UserError(
+                f"config: backbone resnet: weights with layers named like {match[0]}weight were made for colours: caffe "
+                f"and stride_in: first, found {self.colours.kind} and {self.stride_in}; set both"
+            )
+        stage, block, layer, kind = match.groups()
+        place = f"layer{int(stage) - 1}.{int(block) - 1}."
+        if layer in {"shortcut", "proj"}:
+            return place + ("downsample.0." if kind == "conv" else "downsample.1.")
+        return place + f"{kind}{ {'reduce': 1, 'conv3x3': 2, 'increase': 3}.get(layer, layer) }."
 
     def _layers(self) -> tuple[nn.Module, ...]:
         return self.layer1, self.layer2, self.layer3, self.layer4

@@ -1,6 +1,7 @@
 """ResNet38, model A1 of Wu et al. (Pattern Recognition 2019): the wide pre-activation network of PSA, EPS and SEAM.
 
-Layers bear the names of the published PyTorch checkpoints, so that these load as they are.
+Layers bear the names of the published PyTorch checkpoints (PSA, EPS, SEAM, MCTformer's segmentation), so that these load as
+they are.
 """
 
 import re
@@ -71,7 +72,7 @@ class Backbone(FeaturePyramid):
     """(B, 3, H, W) -> (B, 4096, H/8, W/8). Stages, for `frozen_stages`: conv1a, b2, b3, b4, b5, b6, b7."""
 
     channels = 4096
-    ignored = ("linear1000.", "fc8.")
+    ignored = ("linear1000.", "fc8", "f8_", "f9.")  # heads of classifiers, segmentation and affinity networks
 
     def __init__(self, stride: int = 8, batch_norm: str = "frozen", frozen_stages: int = 0):
         super().__init__()

@@ -66,7 +66,19 @@ class Backbone(FeaturePyramid):
     @property
     def ignored(self) -> tuple[str, ...]:
         """Layers of checkpoints that this form lacks."""
-        return ("fc8", "classifier.") if self.has_fc else ("fc", "classifier.")
+        heads = ("classifier.", "f8_", "gn8_", "f9.")
+        return ("fc8", *heads) if self.has_fc else ("fc", *heads)
+
+    @property
+    def renames(self) -> tuple[tuple[str, str], ...]:
+        """torchvision counts the layers of `features`: 13 convolutions, each with a ReLU, and the poolings between."""
+        rules, number = [], 0
+        for stage, (_, count) in STAGES.items():
+            for convolution in range(1, count + 1):
+                rules.append((rf"features\.{number}\.", f"conv{stage}_{convolution}."))
+                number += 2
+            number += 1
+        return tuple(rules)
 
     @property
     def unfilled(self) -> tuple[str, ...]:
@@ -102,15 +114,8 @@ class Backbone(FeaturePyramid):
         return avg_pool2d(features, 3, 1, 1) if self.form == "large_fov" else features
 
     def imagenet(self) -> dict[str, Tensor]:
-        """The convolutions of torchvision's ImageNet weights, downloaded with its own checksum on first use.
+        """torchvision's ImageNet weights, downloaded with its own checksum on first use.
 
-        They want `colours: torch`; fc6 and fc7 have other shapes there and start at random.
+        They want `colours: torch`; fc6 and fc7 are of other shapes there, and start at random.
         """
-        state = VGG16_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
-        names = [name for name, _ in self.named_children() if name.startswith("conv")]
-        numbers = sorted({int(key.split(".")[1]) for key in state if key.startswith("features.")})
-        return {
-            f"{name}.{part}": state[f"features.{number}.{part}"]
-            for name, number in zip(names, numbers, strict=True)
-            for part in ("weight", "bias")
-        }
+        return VGG16_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)

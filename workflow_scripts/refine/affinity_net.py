@@ -19,6 +19,12 @@ class AffinityNetwork(nn.Module):
             `radius` in feature cells, `border` of the pairs.
     """
 
+    renames = (  # PSA, SEAM code
+        *((rf"f8_{layer + 3}\.", f"reduce.{layer}.") for layer in range(3)),
+        *((rf"gn8_{layer + 3}\.", f"norm.{layer}.") for layer in range(3)),
+        (r"f9\.", "mix."),
+    )
+
     def __init__(self, backbone: nn.Module, options):
         super().__init__()
         self.backbone, self.options = backbone, options

@@ -18,6 +18,9 @@ class Segmenter(nn.Module):
             `image_scales` beside 1, at which training also scores the image; `loss_at`, `align_corners` as `label_loss`.
     """
 
+    # deeplab-pytorch, and its older form
+    renames = ((r"(?:(?:base|scale)\.)?aspp\.(?:stages\.)?c(\d)\.", r"branches.\1.0."),)
+
     def __init__(self, backbone: nn.Module, num_labels: int, options):
         super().__init__()
         self.backbone, self.options = backbone, options

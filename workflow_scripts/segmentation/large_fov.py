@@ -16,6 +16,12 @@ class Segmenter(nn.Module):
             in feature cells; `loss_at` and `align_corners` as `label_loss`.
     """
 
+    renames = (
+        (r"fc8_seg_conv1\.", "context."),  # MCTformer code
+        (r"fc8_seg_conv2\.", "head."),
+        (r"(?:base\.)?fc\.", "head."),  # deeplab-pytorch
+    )
+
     def __init__(self, backbone: nn.Module, num_labels: int, options):
         super().__init__()
         self.backbone, self.options = backbone, options

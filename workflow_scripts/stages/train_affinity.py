@@ -1,4 +1,4 @@
-"""Train the network whose features say which neighbouring positions belong to one class."""
+"""Train the network whose features say which neighbouring positions belong to one class, or take trained weights over."""
 
 from workflow_scripts.command import Job, run
 from workflow_scripts.data.index import Images, read_index
@@ -6,11 +6,15 @@ from workflow_scripts.data.weights import load_initial
 from workflow_scripts.plugins import plugin
 from workflow_scripts.refine import affinity_networks
 from workflow_scripts.training.device import deterministic
+from workflow_scripts.training.imported import take_over
 from workflow_scripts.training.loop import train
 
 
 def main(job: Job) -> None:
     settings, block = job.settings, job.settings.block
+    if hasattr(block, "trained"):
+        take_over(affinity_networks.build(block), job.inputs.initial or block.trained, job.outputs)
+        return
     deterministic(settings.seed, settings.threads)
     index = read_index(job.inputs.index, settings.dataset)
     network = affinity_networks.build(block)

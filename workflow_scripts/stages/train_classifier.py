@@ -1,4 +1,4 @@
-"""Train the image classifier whose features give the class activation maps."""
+"""Train the image classifier whose features give the class activation maps, or take trained weights over."""
 
 from workflow_scripts import methods
 from workflow_scripts.command import Job, run
@@ -6,11 +6,15 @@ from workflow_scripts.data.classification_samples import ClassificationSamples
 from workflow_scripts.data.index import Images, read_index
 from workflow_scripts.data.weights import load_initial
 from workflow_scripts.training.device import deterministic
+from workflow_scripts.training.imported import take_over
 from workflow_scripts.training.loop import train
 
 
 def main(job: Job) -> None:
     settings, block = job.settings, job.settings.block
+    if hasattr(block, "trained"):
+        take_over(methods.build(block, settings.classes), job.inputs.initial or block.trained, job.outputs)
+        return
     deterministic(settings.seed, settings.threads)
     index = read_index(job.inputs.index, settings.dataset)
     network = methods.build(block, index.classes)

@@ -1,4 +1,4 @@
-"""Train a segmentation network on pseudo masks (or, as the reference, on the truth)."""
+"""Train a segmentation network on pseudo masks (or, as the reference, on the truth), or take trained weights over."""
 
 from workflow_scripts import segmentation
 from workflow_scripts.command import Job, run
@@ -6,11 +6,17 @@ from workflow_scripts.data.index import Images, read_index
 from workflow_scripts.data.segmentation_samples import SegmentationSamples
 from workflow_scripts.data.weights import load_initial
 from workflow_scripts.training.device import deterministic
+from workflow_scripts.training.imported import take_over
 from workflow_scripts.training.loop import train
 
 
 def main(job: Job) -> None:
     settings, block = job.settings, job.settings.block
+    if hasattr(block, "trained"):
+        take_over(
+            segmentation.build(block, len(settings.classes) + 1), job.inputs.initial or block.trained, job.outputs
+        )
+        return
     deterministic(settings.seed, settings.threads)
     index = read_index(job.inputs.index, settings.dataset)
     network = segmentation.build(block, len(index.classes) + 1)
