@@ -202,7 +202,9 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path, form):
         assert b"mkdir" in content
 
 
-@pytest.mark.parametrize("state", [{"epoch": 3, "state_dict": {"a": torch.zeros(1)}}, [torch.zeros(1)], torch.zeros(1)])
+@pytest.mark.parametrize(
+    "state", [{"epoch": 3, "weights": {"a": torch.zeros(1)}}, {}, [torch.zeros(1)], torch.zeros(1)]
+)
 def test_a_checkpoint_of_more_than_tensors_is_refused(tmp_path, state):
     torch.save(state, tmp_path / "a.pth")
     refused(lambda: read_state(tmp_path / "a.pth"), tmp_path / "a.pth", "network.state_dict() alone")
