@@ -4,6 +4,9 @@ from workflow_scripts.config import blocks
 from workflow_scripts.config.outputs import OUTPUTS
 from workflow_scripts.config.resolve import Config
 
+# Kinds of blocks whose networks are trained on a data set, by the wildcard that names one.
+NETWORKS = {"classifier": "classifiers", "affinity": "affinities", "segmenter": "segmenters"}
+
 
 def chain(config: Config, dataset: str, system: str, seed: int | None = None) -> list[tuple[str, dict[str, str]]]:
     """The stages of a system that leave an artifact, in order, for one seed (the first, if not said)."""
@@ -46,9 +49,8 @@ def affinity(config: Config, dataset: str, system: str) -> str | None:
 
 def is_imported(config: Config, stage: str, names: dict[str, str]) -> bool:
     """Whether a training stage takes over trained weights instead of training."""
-    kinds = {"classifier": "classifiers", "affinity": "affinities", "segmenter": "segmenters"}
     what = stage.removeprefix("train_")
-    return what in kinds and config.block(names["dataset"], kinds[what], names[what]).trained is not None
+    return what in NETWORKS and config.block(names["dataset"], NETWORKS[what], names[what]).trained is not None
 
 
 def rows(config: Config, dataset: str, system: str) -> list[dict]:

@@ -41,12 +41,12 @@ def of_backbone(network: nn.Module, state: Mapping[str, Tensor], source: str) ->
 
 
 def of_network(network: nn.Module, state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
-    """A whole checkpoint under the names of a network of ours, made of a `backbone` and layers with `renames` of their own."""
+    """A whole checkpoint under the names of a network of ours, made of a `backbone` and layers that may have `renames` too."""
     known = network.state_dict().keys()
 
     def own(name: str) -> str:
         short = name.removeprefix("module.")
-        head = renamed(short, network.renames)
+        head = renamed(short, getattr(network, "renames", ()))
         if head == short and head not in known:
             head = PREFIX + renamed(short.removeprefix(PREFIX), network.backbone.renames)
         return head if head in known else name  # what fits nowhere keeps its name, for the message

@@ -44,7 +44,7 @@ def load_trained(network: nn.Module, path: str | Path) -> None:
     """Fill a whole network from a checkpoint, its authors' or one of this project; every layer must fit.
 
     Args:
-        network: a classifier, affinity network or segmentation network; its `renames` and its backbone's give foreign names.
+        network: a classifier, affinity network or segmentation network; its `renames`, if any, and its backbone's give foreign names.
         path: a state dict, in half precision too, alone or with the rest of a checkpoint.
 
     Raises:

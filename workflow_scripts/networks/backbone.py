@@ -15,6 +15,9 @@ class FeaturePyramid(nn.Module):
     kept: Sequence[nn.Module] = ()
     ignored: tuple[str, ...] = ()  # begins of names of foreign layers that it does not have
     renames: Sequence[tuple] = ()  # foreign names of its layers, see data/layer_names.py
+    torchvision = (
+        None  # the member of its WeightsEnum there that `imagenet` loads; not imported here, which costs a second
+    )
 
     def freeze(self, stages: Sequence[nn.Module], frozen_stages: int, batch_norm: str) -> None:
         """Keep the first stages, and with `batch_norm` "frozen" all batch normalisation, as they are."""
@@ -34,6 +37,10 @@ class FeaturePyramid(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.pyramid(images)[-1]
+
+    def imagenet(self) -> dict[str, Tensor]:
+        """torchvision's ImageNet weights, downloaded with its own checksum on first use."""
+        return self.torchvision.get_state_dict(progress=False, check_hash=True)
 
     @property
     def tap_channels(self) -> tuple[int, ...]:

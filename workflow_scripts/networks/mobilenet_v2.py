@@ -12,6 +12,7 @@ class Backbone(FeaturePyramid):
 
     channels = 1280
     ignored = ("classifier.",)
+    torchvision = MobileNet_V2_Weights.IMAGENET1K_V1
 
     def __init__(self, stride: int = 16, batch_norm: str = "frozen", frozen_stages: int = 0):
         super().__init__()
@@ -49,10 +50,6 @@ class Backbone(FeaturePyramid):
             if number in (1, 3, 6, 13, 18):
                 maps.append(features)
         return maps
-
-    def imagenet(self) -> dict[str, Tensor]:
-        """torchvision's ImageNet weights, downloaded with its own checksum on first use."""
-        return MobileNet_V2_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
 
 
 def _dilate(convolution: nn.Conv2d, dilation: int) -> None:

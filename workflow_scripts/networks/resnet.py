@@ -91,7 +91,6 @@ class Backbone(FeaturePyramid):
             maps.append(features)
         return maps
 
-    def imagenet(self) -> dict[str, Tensor]:
-        """torchvision's ImageNet weights, downloaded with its own checksum on first use."""
-        weights = getattr(models, f"ResNet{self.depth}_Weights").IMAGENET1K_V1
-        return weights.get_state_dict(progress=False, check_hash=True)
+    @property
+    def torchvision(self) -> models.WeightsEnum:
+        return getattr(models, f"ResNet{self.depth}_Weights").IMAGENET1K_V1

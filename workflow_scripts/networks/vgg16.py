@@ -24,7 +24,11 @@ class Backbone(FeaturePyramid):
             512 channels, fc6 and fc7 are the head's; "seenet": no dilation, 512 channels. All have stride 8, "seenet" 16.
         fc6_dilation: of the 3x3 layer fc6, in feature cells.
         colours: that the weights were made for, "caffe" or "torch".
+
+    torchvision's weights want `colours: torch`; fc6 and fc7 are of other shapes there, and start at random.
     """
+
+    torchvision = VGG16_Weights.IMAGENET1K_V1
 
     def __init__(
         self,
@@ -112,10 +116,3 @@ class Backbone(FeaturePyramid):
             return features
         features = max_pool2d(features, 3, 1, 1)
         return avg_pool2d(features, 3, 1, 1) if self.form == "large_fov" else features
-
-    def imagenet(self) -> dict[str, Tensor]:
-        """torchvision's ImageNet weights, downloaded with its own checksum on first use.
-
-        They want `colours: torch`; fc6 and fc7 are of other shapes there, and start at random.
-        """
-        return VGG16_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)

@@ -20,8 +20,6 @@ class AffinityNetwork(nn.Module):
         options: `radius` of the training pairs, cells of stride 4 (10 published), and their `border`.
     """
 
-    renames = ()
-
     def __init__(self, backbone: nn.Module, options):
         super().__init__()
         self.backbone, self.options = backbone.requires_grad_(False), options

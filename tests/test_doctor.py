@@ -1,0 +1,198 @@
+"""`doctor`: what the systems of a data set need, what of it is there, and what it will cost."""
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from conftest import SMALL, SOURCES, put, python
+
+from workflow_scripts import doctor
+from workflow_scripts.config.resolve import Config, merge, read_yaml
+from workflow_scripts.estimates import CORE, Cost, Estimates, members
+
+MOBILENET = "mobilenet_v2-b0353104.pth"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """An empty folder to look around in, with torchvision's downloads in it too."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    return tmp_path
+
+
+def needs(raw: dict, dataset: str = "voc", system: str | None = None) -> dict[str, doctor.Need]:
+    """What a data set or one of its systems needs, by file name."""
+    config = Config(raw)
+    found = doctor.system_needs(config, dataset, system) if system else doctor.data_needs(config, dataset)
+    return {Path(need.path).name: need for need in found}
+
+
+def fill(root: Path, split: dict[str, list[str]]) -> None:
+    """A VOCdevkit of empty files."""
+    for name, suffix in (("JPEGImages", "jpg"), ("Annotations", "xml"), ("SegmentationClassAug", "png")):
+        (root / name).mkdir(parents=True)
+        for identifier in {identifier for ids in split.values() for identifier in ids}:
+            (root / name / f"{identifier}.{suffix}").touch()
+    (root / "ImageSets/Segmentation").mkdir(parents=True)
+    for name, ids in split.items():
+        (root / f"ImageSets/Segmentation/{name}.txt").write_text("".join(f"{identifier}\n" for identifier in ids))
+
+
+# --- what is there ----------------------------------------------------------------------------------------------------
+
+
+def test_nothing_of_voc_is_there(folder, raw):
+    found = needs(raw)
+    assert list(found) == ["train_aug.txt", "train.txt", "val.txt", "JPEGImages", "Annotations", "SegmentationClassAug"]
+    assert {need.state for need in found.values()} == {"missing"} and all(need.source for need in found.values())
+    found = needs(raw, system="eps")
+    assert {name: need.state for name, need in found.items()} == {
+        "saliency": "missing",
+        MOBILENET: "missing, comes by itself",
+        "pydensecrf2": "present",
+    }
+    assert found[MOBILENET].size == "14 MB" and found[MOBILENET].checksum == "b0353104"
+    assert found[MOBILENET].source.startswith("https://")
+    assert list(needs(raw, system="cam_affinity_resnet38")) == [
+        "ilsvrc-cls_rna-a1_cls1000_ep-0001.params",
+        "pydensecrf2",
+    ]
+
+
+def test_files_are_counted_against_the_lists(folder, raw):
+    root = folder / "data/VOCdevkit/VOC2012"
+    fill(root, {"train_aug": ["a", "b", "c"], "train": ["a"], "val": ["d"]})
+    assert {need.state for need in needs(raw).values()} == {"present"}
+    (root / "JPEGImages/b.jpg").unlink()
+    (root / "JPEGImages/d.jpg").rename(root / "JPEGImages/d.png")
+    assert needs(raw)["JPEGImages"].state == "missing 2 of 4"
+
+
+def test_downloads_by_checksum(folder, raw):
+    content = b"weights"
+    sha256 = hashlib.sha256(content).hexdigest()
+    put(raw, "classifiers.cam.initial", {"url": "https://a.example/net.pth", "sha256": sha256})
+    name = f"{sha256[:12]}-net.pth"
+    absent = needs(raw, system="cam_crf")[name]
+    assert absent == doctor.Need(
+        "weights", f"data/weights/{name}", "missing, comes by itself", "", sha256, "https://a.example/net.pth"
+    )
+    (folder / "data/weights").mkdir(parents=True)
+    (folder / "data/weights" / name).write_bytes(content)
+    there = needs(raw, system="cam_crf")[name]
+    assert (there.state, there.size) == ("present", "7 B")
+    (folder / "data/weights" / name).write_bytes(b"others!")
+    assert needs(raw, system="cam_crf")[name].state == "of another checksum, delete it"
+
+
+def test_trained_networks_need_their_own_file_alone(folder, raw):
+    put(raw, "classifiers.eps_resnet38.trained", "data/weights/eps.pth")
+    put(raw, "affinities.eps_resnet38.trained", "data/weights/aff.pth")
+    found = needs(raw, system="eps_affinity_resnet38")
+    assert list(found) == ["eps.pth", "aff.pth", "resnet101-63fe2227.pth", "pydensecrf2"]
+
+
+def test_weights_that_torchvision_lacks(folder, raw):
+    put(raw, "classifiers.cam.backbone", {"name": "resnet38", "stride": 8, "batch_norm": "frozen", "frozen_stages": 0})
+    assert needs(raw, system="cam_crf")["imagenet of resnet38"].state == "missing, torchvision has none"
+
+
+# --- what it costs ----------------------------------------------------------------------------------------------------
+
+
+def test_splits_before_the_lists_are_there(folder, raw):
+    found = members(Config(raw).dataset("voc"))
+    counts = {name: len(ids) for name, ids in found.items()}
+    assert counts == {"train_aug": 10582, "train": 1464, "without_train": 9118, "thresholds": 100, "val": 1449}
+    assert found["train"] < found["train_aug"] and not found["val"] & found["train_aug"]
+    put(raw, "datasets.voc.splits.val.ids", "mine.txt")
+    assert members(Config(raw).dataset("voc")) is None
+
+
+def test_operations_are_those_of_the_published_networks(folder, raw):
+    """GMACs of one image as measured on the authors' code; ResNet38 at 448, VGG16 and ResNet-101 at 321 pixels."""
+    estimates = Estimates(Config(raw), "voc")
+    for kind, name, side, expected in (
+        ("classifiers", "eps_resnet38", 448, 399.3),
+        ("affinities", "cam_resnet38", 448, 403.5),
+        ("classifiers", "cam_vgg16", 448, 96.2),
+        ("segmenters", "deeplab_v1_resnet101", 321, 73.2),
+        ("segmenters", "deeplab_v2_vgg16", 321, 80.1),
+    ):
+        size, operations, sort = estimates._network(kind, name)
+        assert operations * side**2 / 2e9 == pytest.approx(expected, rel=0.04), name  # sides round up to cells
+        assert sort == "ordinary"
+    assert size == pytest.approx(37.88e6 * 4, rel=0.001)
+    training = estimates.cost("train_classifier", {"classifier": "eps_resnet38"})
+    assert training.operations == pytest.approx(3.8e17, rel=0.03)  # as computed for the paper's recipe
+
+
+def test_cost_of_maps(folder, raw):
+    """Multi-scale maps of VOC's train_aug: 5.6 TMACs an image, and soft maps at a quarter of the sides."""
+    estimates = Estimates(Config(put(raw, "datasets.voc.systems", ["eps_resnet38"])), "voc")
+    cost = estimates.cost("cams", {"dataset": "voc", "seed": "0", "cam": "eps_resnet38"})
+    assert cost.operations == pytest.approx(2 * 5.6e12 * 10582, rel=0.03)
+    assert cost.bytes == pytest.approx(10582 * 2 * 2.55 * 375 * 500 / 16)
+
+
+def test_hours():
+    cost = Cost(operations=3600 * CORE["float32"]["ordinary"], seconds=3600)
+    assert cost.hours(cores=1, gpus=0) == pytest.approx(2)
+    assert cost.hours(cores=4, gpus=0) == pytest.approx(0.5)
+    assert 0.25 < cost.hours(cores=4, gpus=1) < 0.26
+
+
+def test_seeds_count_and_imported_networks_cost_nothing(folder, raw):
+    one = Estimates(Config(raw), "voc")
+    put(raw, "datasets.voc.seeds", [0, 1, 2])
+    put(raw, "datasets.voc.segmentation_seeds", [0])
+    three = Estimates(Config(raw), "voc")
+    stages = [stage for stage, _ in three.jobs("cam")]
+    assert stages.count("train_classifier") == 3 and stages.count("train_segmenter") == 1
+    assert len(one.jobs("cam")) == 3 + 1 + 3
+    put(raw, "classifiers.cam.trained", "x.pth")
+    trained = Estimates(Config(raw), "voc").cost("train_classifier", {"classifier": "cam"})
+    assert trained.operations == 0 and trained.bytes > 0
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def test_the_demo_needs_nothing(folder, capsys):
+    with pytest.raises(SystemExit) as end:
+        doctor.main(["results/demo", "--configfile", *(str(SOURCES / name) for name in SMALL)])
+    out = capsys.readouterr().out
+    assert end.value.code == 0 and "Data set demo: all is there" in out
+    row = re.search(r"^eps_crf +(\S+ [kM]?B) +(\S+) +(\S+) +nothing$", out, re.MULTILINE)
+    assert row and float(row[2]) > 0 and float(row[3]) > 0
+    assert re.search(r"^packages +python \d", out, re.MULTILINE) and "all_train 24" in out
+
+
+def test_a_missing_path_is_told_with_status_1(folder):
+    change = {"datasets": {"demo": {"overrides": {"classifiers": {"cam": {"initial": "nowhere/net.pth"}}}}}}
+    (folder / "change.yaml").write_text(yaml.safe_dump(change))
+    done = python(SOURCES, "-m", "workflow_scripts.doctor", "demo", "--configfile", *SMALL, folder / "change.yaml")
+    assert done.returncode == 1 and not done.stderr
+    assert re.search(r"^weights +nowhere/net.pth +missing", done.stdout, re.MULTILINE)
+    assert re.search(r"^eps +.* net.pth$", done.stdout, re.MULTILINE)
+    assert re.search(r"^truth +.* net.pth$", done.stdout, re.MULTILINE) is None
+
+
+def test_mistakes_are_one_line(folder):
+    done = python(SOURCES, "-m", "workflow_scripts.doctor", "dmo")
+    assert done.returncode == 1 and done.stderr == "error: config: no data set 'dmo', did you mean 'demo'?\n"
+
+
+def test_every_shipped_data_set_and_system(folder):
+    """Whatever the configuration has, the doctor has an answer."""
+    files = [SOURCES / "config.yaml", SOURCES / "configs/voc_animals.yaml"]
+    raw = merge(*map(read_yaml, files))
+    raw["datasets"]["voc"]["systems"] = list(raw["systems"])
+    for dataset in raw["datasets"]:
+        text, whole = doctor.report(Config(raw), dataset)
+        assert whole == (dataset == "demo") or dataset == "voc_animals"
+        assert "?" not in text

@@ -1,0 +1,235 @@
+"""What a data set's jobs will take: bytes on disk, arithmetic of networks, seconds of a CPU core. Nothing is run.
+
+Estimates of the order: arithmetic is counted on the networks themselves, without memory; how fast a machine does it, and
+how long a dense CRF takes, are the measured figures below.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from workflow_scripts import methods, segmentation
+from workflow_scripts.config import blocks, datasets, systems
+from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.resolve import Config, order_splits
+from workflow_scripts.errors import UserError
+from workflow_scripts.listings import listed_ids, table_rows
+from workflow_scripts.refine import affinity_networks
+
+# Floating-point operations a second of one core (Zen 4, AVX-512; one step of training, batch 1 to 8, one thread): networks
+# of ordinary and of depthwise convolutions.
+CORE = {"float32": {"ordinary": 8e10, "depthwise": 4.5e10}, "bfloat16": {"ordinary": 1.3e11, "depthwise": 7.5e10}}
+# Of one GPU: EPS on VOC, 3.8e17 operations, took its authors 3.6 hours on two (training log of the published code).
+GPU = 1.5e13
+# Seconds of one core for a dense CRF of an image of 375 x 500 pixels: few labels at a colour deviation of 13, 21 labels at 3.
+CRF_COARSE, CRF_FINE = 0.23, 2.65
+# Seconds of one core for 256 steps of a random walk on the same image, cells of 8 pixels (benchmarks/random_walk.py).
+WALK = 0.14
+# Bytes a pixel of compressed label and saliency maps, measured on photographs; soft maps count as if uncompressed.
+LABEL_BYTES, SALIENCY_BYTES = 0.06, 0.15
+LABELS = 1.55  # classes of an image; VOC
+SIZES = {"synthetic": (96, 128)}  # pixels; of others:
+VOC_SIZE = (375, 500)
+# Ids of VOC's lists, for an estimate before the data set is there; a list is part of a longer one with a common begin.
+VOC_LISTS = {"train_aug.txt": range(10_582), "train.txt": range(1_464), "val.txt": range(-1_449, 0)}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one job: bytes that stay, operations of networks (with their kind and precision), seconds of one core beside."""
+
+    bytes: float = 0
+    operations: float = 0
+    kind: str = "ordinary"
+    precision: str = "float32"
+    seconds: float = 0
+
+    def hours(self, cores: int, gpus: int) -> float:
+        """On so many cores, and so many GPUs for the networks."""
+        speed = gpus * GPU if gpus else cores * CORE[self.precision][self.kind]
+        return (self.operations / speed + self.seconds / cores) / 3600
+
+
+def members(data: datasets.Dataset) -> dict[str, set] | None:
+    """Ids of every split, read from its lists or table; VOC's known counts where a list of its is not there yet."""
+    found: dict[str, set] = {}
+    try:
+        for name in order_splits(data.splits, "datasets"):
+            split = data.splits[name]
+            ids = found[split.of] if split.of else _source(data, split)
+            ids = ids - found[split.without] if split.without else ids
+            found[name] = set(sorted(ids, key=str)[: split.first or data.limit])
+    except (UserError, KeyError, ValueError):
+        return None
+    return found
+
+
+def _source(data: datasets.Dataset, split: datasets.Split) -> set:
+    if split.images:
+        return {(id(split), number) for number in range(split.images)}
+    if isinstance(data, datasets.VocDataset):
+        path = Path(data.root) / split.ids
+        return {name for _, name in listed_ids(path)} if path.exists() else set(VOC_LISTS[path.name])
+    if isinstance(data, datasets.CsvDataset):
+        (_, header), *rows = table_rows(Path(data.table))
+        place = header.index("split") if "split" in header else None
+        return {cells[header.index("id")] for _, cells in rows if place is None or cells[place] == split.ids}
+    raise KeyError(data.kind)
+
+
+class Estimates:
+    """Costs of the jobs of a data set, by stage and wildcards."""
+
+    def __init__(self, config: Config, dataset: str):
+        self.config, self.dataset, self.plan = config, dataset, Plan(config)
+        self.data = config.dataset(dataset)
+        self.members = members(self.data)
+        self.height, self.width = SIZES.get(self.data.kind, VOC_SIZE)
+        self._counted: dict[str, tuple[float, float, str]] = {}
+
+    def jobs(self, system: str) -> list[tuple[str, dict[str, str]]]:
+        """Those of a system that cost anything, of all its seeds; what systems share is in each of them."""
+        block, data = self.config.block(self.dataset, "systems", system), self.data
+        found: dict[tuple, None] = {}
+        for seed in data.seeds:
+            for stage, names in systems.chain(self.config, self.dataset, system, seed):
+                segments = "segmenter" in names
+                if not segments or seed in (data.segmentation_seeds or data.seeds) or not block.segmenter:
+                    found[stage, tuple(sorted(names.items()))] = None
+        return [(stage, dict(names)) for stage, names in found]
+
+    def cost(self, stage: str, names: Mapping[str, str]) -> Cost:
+        """Of one job; nothing for stages that cost next to nothing."""
+        return getattr(self, f"_{stage}", lambda _: Cost())(names)
+
+    # Stages
+
+    def _train_saliency(self, names: Mapping[str, str]) -> Cost:
+        from workflow_scripts.networks.saliency import SaliencyNetwork
+
+        block = self._block("saliency", names)
+        size, operations, kind = self._count("saliency", SaliencyNetwork)
+        return Cost(size, self._training(operations, block.recipe, 128 * 96), kind, block.recipe.precision)
+
+    def _saliency(self, names: Mapping[str, str]) -> Cost:
+        return Cost(SALIENCY_BYTES * self.pixels * self._images(None), seconds=0.02 * self._images(None))
+
+    def _train_classifier(self, names: Mapping[str, str]) -> Cost:
+        return self._network_training("classifiers", names)
+
+    def _train_affinity(self, names: Mapping[str, str]) -> Cost:
+        return self._network_training("affinities", names)
+
+    def _train_segmenter(self, names: Mapping[str, str]) -> Cost:
+        return self._network_training("segmenters", names)
+
+    def _cams(self, names: Mapping[str, str]) -> Cost:
+        block = self._block("cams", names)
+        classifier = self.config.block(self.dataset, "classifiers", block.classifier)
+        images = self._images(self.plan.job("cams", names).settings["splits"])
+        maps = LABELS + classifier.learns_background
+        _, operations, kind = self._network("classifiers", block.classifier)
+        work = operations * self.pixels * _passes(block) * images
+        return Cost(2 * maps * self.pixels / block.resolution**2 * images, work, kind, block.precision)
+
+    def _affinity_labels(self, names: Mapping[str, str]) -> Cost:
+        images = self._images([self.data.use.affinity or self.data.use.train])
+        return Cost(LABEL_BYTES * self.pixels * images, seconds=2 * CRF_COARSE * self.relative * images)
+
+    def _masks(self, names: Mapping[str, str]) -> Cost:
+        block = self._block("masks", names)
+        images = self._images(self.plan.job("masks", names).settings["splits"])
+        seconds = 0.005 + self._crf(block)
+        if name := getattr(block, "affinity", None):
+            _, operations, kind = self._network("affinities", name)
+            fine = 1 if block.rule == "random_walk" else 4  # cells of 4 pixels instead of 8
+            seconds += WALK * self.relative * fine * 2 ** (block.log_steps - 8)
+            return Cost(
+                LABEL_BYTES * self.pixels * images, operations * self.pixels * images, kind, seconds=seconds * images
+            )
+        return Cost(LABEL_BYTES * self.pixels * images, seconds=seconds * images)
+
+    def _predictions(self, names: Mapping[str, str]) -> Cost:
+        block, images = self._block("predictions", names), self._images(self.data.use.evaluation)
+        if isinstance(block, blocks.CrfPrediction):
+            return Cost(LABEL_BYTES * self.pixels * images, seconds=self._crf(block) * images)
+        _, operations, kind = self._network("segmenters", names["segmenter"])
+        labels = len(self.data.classes) + 1
+        work = operations * self.pixels * _passes(block) * images
+        return Cost(2 * labels * self.pixels / block.resolution**2 * images, work, kind, block.precision)
+
+    # Shared parts
+
+    @property
+    def pixels(self) -> int:
+        return self.height * self.width
+
+    @property
+    def relative(self) -> float:
+        """Size of an image, that of VOC's being 1."""
+        return self.pixels / math.prod(VOC_SIZE)
+
+    def _images(self, splits) -> int:
+        """In these splits together; None for all."""
+        known = self.members or {}
+        return len(set().union(*(known.get(name, ()) for name in (known if splits is None else splits))))
+
+    def _crf(self, block) -> float:
+        crf = getattr(block, "crf", None)
+        if crf is None:
+            return 0
+        return (CRF_FINE if crf.bilateral[1] <= 5 else CRF_COARSE) * self.relative * crf.iterations / 10
+
+    def _block(self, kind: str, names: Mapping[str, str]):
+        singular = {"saliency": "saliency"}.get(kind, kind.removesuffix("s"))
+        return self.config.block(self.dataset, kind, names[singular])
+
+    def _network_training(self, kind: str, names: Mapping[str, str]) -> Cost:
+        name = names[{"classifiers": "classifier", "affinities": "affinity", "segmenters": "segmenter"}[kind]]
+        block = self.config.block(self.dataset, kind, name)
+        size, operations, sort = self._network(kind, name)
+        if block.trained:
+            return Cost(size)
+        scales = sum(scale**2 for scale in getattr(block, "image_scales", ()))
+        work = (1 + scales) * self._training(operations, block.recipe, block.recipe.crop**2)
+        return Cost(size, work, sort, block.recipe.precision)
+
+    def _training(self, operations: float, recipe, pixels: float) -> float:
+        """Forward, and twice as much backward."""
+        return 3 * operations * pixels * recipe.batch * recipe.iterations
+
+    def _network(self, kind: str, name: str) -> tuple[float, float, str]:
+        block = self.config.block(self.dataset, kind, name)
+        settings = json.loads(block.model_dump_json(), object_hook=lambda item: SimpleNamespace(**item))
+        if kind == "classifiers":
+            return self._count(f"{kind}.{name}", lambda: methods.build(settings, self.data.classes))
+        if kind == "affinities":
+            return self._count(f"{kind}.{name}", lambda: affinity_networks.build(settings))
+        return self._count(f"{kind}.{name}", lambda: segmentation.build(settings, len(self.data.classes) + 1))
+
+    def _count(self, key: str, build) -> tuple[float, float, str]:
+        """Bytes of the weights, operations a pixel of one forward pass, kind of the convolutions."""
+        if key not in self._counted:
+            with torch.device("meta"):
+                network = build().eval()
+                images = torch.zeros(1, 3, 224, 224)
+            forward = getattr(network, "class_logits", network)
+            with FlopCounterMode(display=False) as counter, torch.no_grad():
+                forward(images)
+            depthwise = any(isinstance(part, nn.Conv2d) and part.groups > 1 for part in network.modules())
+            size = sum(value.numel() * value.element_size() for value in network.state_dict().values())
+            operations = counter.get_total_flops() / 224**2
+            self._counted[key] = size, operations, "depthwise" if depthwise else "ordinary"
+        return self._counted[key]
+
+
+def _passes(block) -> float:
+    """Forward passes at the image's size that a multi-scale prediction amounts to."""
+    return sum(scale**2 for scale in block.scales) * (2 if block.flip else 1)
