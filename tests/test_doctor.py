@@ -10,6 +10,7 @@ import yaml
 from conftest import SMALL, SOURCES, put, python
 
 from workflow_scripts import doctor
+from workflow_scripts.config import systems
 from workflow_scripts.config.resolve import Config, merge, read_yaml
 from workflow_scripts.estimates import CORE, Cost, Estimates, members
 
@@ -196,3 +197,11 @@ def test_every_shipped_data_set_and_system(folder):
         text, whole = doctor.report(Config(raw), dataset)
         assert whole == (dataset == "demo") or dataset == "voc_animals"
         assert "?" not in text
+
+
+def test_weights_that_are_named_stand_in_the_documentation(folder, raw):
+    page, config = (SOURCES / "docs/weights.md").read_text(encoding="utf-8"), Config(raw)
+    for kind in systems.NETWORKS.values():
+        for name in config.names("voc", kind):
+            for need in doctor.weights_needs(config.block("voc", kind, name)):
+                assert f"`{Path(need.path).name}`" in page, (kind, name)
