@@ -274,6 +274,7 @@ EDITS = {
     "evaluation/saliency.py": below("score_saliency rendered"),
     "evaluation/classification.py": below(*of("classification")),
     "training/loop.py": below(*of("train_saliency", "train_classifier", "train_affinity", "train_segmenter")),
+    "training/imported.py": below(*of("train_classifier", "train_affinity", "train_segmenter")),
     "data/synthetic.py": below("render"),
     "data/synthetic_salient.py": below("train_saliency rendered"),
     "stages/cams.py": below(*of("cams")),
