@@ -10,6 +10,7 @@ except UserError as error:
 
 
 wildcard_constraints:
+    archive=r"[A-Za-z0-9]\w*",
     file=r"[0-9a-f]{12}-[\w.-]+",
     dataset=r"[A-Za-z0-9]\w*",
     seed=r"\d+",

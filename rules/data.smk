@@ -1,4 +1,4 @@
-"""Data: rendered scenes, the checked index, and the truth, which only scores and what declares it read."""
+"""Data: archives, rendered scenes, the checked index, and the truth, which only scores and what declares it read."""
 
 
 rule render:
@@ -48,7 +48,7 @@ rule index:
         "Checking every image, label and box of {wildcards.dataset}"
     shell:
         "python -m workflow_scripts.stages.index --settings {params.settings:q} --code {params.code}"
-        " --images {input.images:q}"
+        " --images {input.images:q} --archives {input.archives:q}"
         " --index-to {output.index:q} > {log:q} 2>&1"
 
 
@@ -74,12 +74,13 @@ rule truth:
         "Reading the truth masks of {wildcards.dataset}"
     shell:
         "python -m workflow_scripts.stages.truth --settings {params.settings:q} --code {params.code}"
-        " --index {input.index:q} --rendered {input.rendered:q}"
+        " --index {input.index:q} --rendered {input.rendered:q} --archives {input.archives:q}"
         " --truth-to {output.truth:q} > {log:q} 2>&1"
 
 
 localrules:
     weights,
+    archives,
 
 
 rule weights:
@@ -103,3 +104,52 @@ rule weights:
     shell:
         "python -m workflow_scripts.stages.weights --settings {params.settings:q} --code {params.code}"
         " --weights-to {output.weights:q} > {log:q} 2>&1"
+
+
+rule archives:
+    output:
+        archive=stages.output("archives", "archive"),
+    log:
+        "logs/archives/{archive}.log",
+    benchmark:
+        "logs/archives/{archive}.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=720,
+    params:
+        settings=stages.settings("archives"),
+        code=stages.code("archives"),
+    message:
+        "Downloading archive {wildcards.archive}"
+    shell:
+        "python -m workflow_scripts.stages.archives --settings {params.settings:q} --code {params.code}"
+        " --archive-to {output.archive:q} > {log:q} 2>&1"
+
+
+rule unpack:
+    input:
+        unpack(stages.inputs("unpack")),
+    output:
+        manifest=stages.output("unpack", "manifest"),
+    log:
+        "logs/unpack/{archive}.log",
+    benchmark:
+        "logs/unpack/{archive}.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        settings=stages.settings("unpack"),
+        code=stages.code("unpack"),
+    message:
+        "Unpacking archive {wildcards.archive}"
+    shell:
+        "python -m workflow_scripts.stages.unpack --settings {params.settings:q} --code {params.code}"
+        " --archive {input.archive:q}"
+        " --manifest-to {output.manifest:q} > {log:q} 2>&1"

@@ -55,3 +55,29 @@ rule predictions:
         " --workers {threads}"
         " --index {input.index:q} --images {input.images:q} --weights {input.weights:q} --soft {input.soft:q}"
         " --predictions-to {output.predictions:q} > {log:q} 2>&1"
+
+
+rule submission:
+    input:
+        unpack(stages.inputs("submission")),
+    output:
+        submission=stages.output("submission", "submission"),
+    log:
+        "logs/{dataset}/seed-{seed}/submission/{mask}/{segmenter}/{prediction}.log",
+    benchmark:
+        "logs/{dataset}/seed-{seed}/submission/{mask}/{segmenter}/{prediction}.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        settings=stages.settings("submission"),
+        code=stages.code("submission"),
+    message:
+        "Packing predictions {wildcards.prediction} of {wildcards.mask}/{wildcards.segmenter} for the server of {wildcards.dataset}"
+    shell:
+        "python -m workflow_scripts.stages.submission --settings {params.settings:q} --code {params.code}"
+        " --index {input.index:q} --predictions {input.predictions:q}"
+        " --submission-to {output.submission:q} > {log:q} 2>&1"

@@ -39,6 +39,13 @@ def palette() -> np.ndarray:
 PALETTE = palette()
 
 
+def label_png(label: np.ndarray) -> bytes:
+    """A palette PNG of a label map uint8 (H, W), in the colours of PASCAL VOC."""
+    image = Image.fromarray(label)
+    image.putpalette(PALETTE.tobytes())
+    return png(image)
+
+
 def fitted(height: int, width: int) -> tuple[int, int]:
     """Height and width at which a picture is shown: at most `CELL` a side, a small one enlarged by a whole number."""
     factor = CELL / max(height, width)

@@ -84,13 +84,6 @@ def check_output(out: Path, images: Path) -> None:
         raise UserError(f"--out {out}: is a file; name a folder")
 
 
-def label_png(label: np.ndarray) -> bytes:
-    """A palette PNG of a label map uint8 (H, W), in the colours of PASCAL VOC."""
-    image = Image.fromarray(label)
-    image.putpalette(pictures.PALETTE.tobytes())
-    return pictures.png(image)
-
-
 def classes_csv(classes: Sequence[str]) -> str:
     """Value, name and colour of every label."""
     text = io.StringIO()
@@ -122,7 +115,7 @@ def predict_folder(
             faults.append(str(error))
             continue
         label = label_of(image)
-        _write(out / f"{path.stem}.png", label_png(label))
+        _write(out / f"{path.stem}.png", pictures.label_png(label))
         if overlay:
             picture = pictures.blended(image, label)
             _write(out / "overlays" / f"{path.stem}.png", pictures.png(Image.fromarray(picture)))

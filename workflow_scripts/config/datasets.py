@@ -9,12 +9,22 @@ from workflow_scripts.config.parts import Block, Name, Share
 
 class Split(Block):
     ids: str | None = Field(
-        None, description="voc: list file under root; csv: value in column 'split' ('' for every row)"
+        None,
+        description="voc: list file under root; coco: instances JSON under root; csv: value in column 'split' ('' for every row)",
     )
+    sbd: tuple[str, ...] = Field((), description="voc: further lists, under the folder sbd")
+    root: str | None = Field(None, description="voc: folder of this split's list and images, where it is another")
+    folder: str | None = Field(None, description="coco: folder of its images, under root")
     images: PositiveInt | None = Field(None, description="synthetic: how many to render")
     of: Name | None = Field(None, description="a part of this split")
     without: Name | None = Field(None, description="less the ids of this split")
     first: PositiveInt | None = Field(None, description="the first so many, in a fixed shuffled order")
+    labelled: bool = Field(
+        True, description="false: labels and truth are not public; predicted and packed, never scored"
+    )
+    count: PositiveInt | None = Field(
+        None, description="how many images it must have, as published; not checked under limit"
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> "Split":
@@ -22,6 +32,8 @@ class Split(Block):
             raise ValueError("a split has exactly one of ids, images, of")
         if self.of is None and (self.without or self.first):
             raise ValueError("without and first take from another split: name it with of")
+        if self.of is not None and not self.labelled:
+            raise ValueError("labelled is said of the split that it takes from")
         return self
 
 
@@ -53,6 +65,22 @@ class Dataset(Block):
         default_factory=dict, description="changes to blocks, for this data set alone"
     )
     montage: PositiveInt = Field(description="images in each montage")
+    archives: tuple[Name, ...] = Field(
+        (), description="unpacked before anything is read; none where the files are there"
+    )
+
+    def labelled(self, split: str) -> bool:
+        """Whether labels and truth of a split are public."""
+        origin = self.splits[split]
+        return self.labelled(origin.of) if origin.of else origin.labelled
+
+    def unlabelled_evaluation(self) -> tuple[str, ...]:
+        """Splits that are predicted and packed, and scored elsewhere."""
+        return tuple(split for split in self.use.evaluation if not self.labelled(split))
+
+    def scored_evaluation(self) -> tuple[str, ...]:
+        """Splits that predictions are scored on."""
+        return tuple(split for split in self.use.evaluation if self.labelled(split))
 
 
 class SyntheticDataset(Dataset):
@@ -66,6 +94,22 @@ class VocDataset(Dataset):
     images: str
     annotations: str
     masks: str | None = Field(None, description="folder of truth masks; null where there are none")
+    sbd: str | None = Field(
+        None, description="folder of SBD, with cls/{id}.mat: truth of the images that have none in masks"
+    )
+
+
+class CocoDataset(Dataset):
+    kind: Literal["coco"]
+    root: str = Field(description="folder that the instances JSON, the images and the maps are under")
+    maps: tuple[str, ...] = Field(
+        (), description="folders of COCO-Stuff's pixel maps, which are then the truth; none: drawn from the instances"
+    )
+    unlabelled: Literal["ignore", "background"] = Field(description="what value 255 of the pixel maps becomes")
+    crowd: Literal["class", "ignore"] = Field(description="what the pixels of a crowd region become")
+    overlap: Literal["later", "smaller", "ignore"] = Field(
+        description="where instances of two classes overlap: the later one in the file, the smaller one, or neither"
+    )
 
 
 class CsvDataset(Dataset):
@@ -73,4 +117,4 @@ class CsvDataset(Dataset):
     table: str = Field(description="CSV: id,image,labels[,mask][,boxes][,split]; paths are relative to it")
 
 
-AnyDataset = Annotated[SyntheticDataset | VocDataset | CsvDataset, Discriminator("kind")]
+AnyDataset = Annotated[SyntheticDataset | VocDataset | CocoDataset | CsvDataset, Discriminator("kind")]

@@ -4,90 +4,15 @@ One function a stage, called with the wildcards of the rule of the same name. No
 results is opened.
 """
 
-from dataclasses import dataclass, field
-
 from workflow_scripts.config import blocks, datasets, sources, systems
+from workflow_scripts.config.data_jobs import DataJobs, Job
 from workflow_scripts.config.outputs import output_path
 from workflow_scripts.config.parts import nearest
-from workflow_scripts.config.resolve import Config, order_splits
 from workflow_scripts.errors import UserError
 
 
-@dataclass(frozen=True)
-class Job:
-    """Inputs by name, settings (plain values) and the modules looked up by name, all of one job."""
-
-    inputs: dict[str, str | list[str]] = field(default_factory=dict)
-    settings: dict = field(default_factory=dict)
-    modules: tuple[str, ...] = ()
-
-
-class StageJobs:
+class StageJobs(DataJobs):
     """The jobs of one configuration; `plan.Plan` asks for them by the names of stages."""
-
-    def __init__(self, config: Config):
-        self.config = config
-        self._sources: dict[tuple, str] = {}
-
-    def render(self, dataset: str) -> Job:
-        data = self._dataset(dataset)
-        counts = {name: split.images for name, split in data.splits.items() if split.images}
-        if data.limit:
-            counts = {name: min(count, data.limit) for name, count in counts.items()}
-        settings = {"dataset": dataset, "seed": data.seed, "images": counts, "classes": list(data.classes)}
-        return Job({}, settings, ("data.synthetic",))
-
-    def index(self, dataset: str) -> Job:
-        data = self._dataset(dataset)
-        splits = {name: data.splits[name].model_dump() for name in order_splits(data.splits, f"datasets.{dataset}")}
-        settings = {
-            "dataset": dataset,
-            "kind": data.kind,
-            "classes": list(data.classes),
-            "splits": splits,
-            "limit": data.limit,
-        }
-        settings["split_order"] = list(splits)
-        modules: tuple[str, ...] = ()
-        if isinstance(data, datasets.VocDataset):
-            settings |= {"root": data.root, "images": data.images, "annotations": data.annotations}
-            modules = ("data.voc",)
-        elif isinstance(data, datasets.CsvDataset):
-            settings |= {"table": data.table}
-            modules = ("data.csv_table",)
-        settings["sources"] = self._digest(dataset, "images")
-        return Job({"images": self._images(dataset)}, settings, modules)
-
-    def truth(self, dataset: str) -> Job:
-        data = self._dataset(dataset)
-        settings = {"dataset": dataset, "kind": data.kind, "classes": list(data.classes)}
-        truths = [name for name in self.config.names(dataset, "masks") if self._is_truth(dataset, name)]
-        learnt = {
-            split for seed in data.seeds for name in truths for split in self._mask_splits(dataset, str(seed), name)
-        }
-        settings["splits"] = sorted({data.use.masks, *data.use.evaluation, data.use.thresholds, *learnt} - {None})
-        inputs: dict = {"index": self._index_path(dataset), "rendered": []}
-        modules: tuple[str, ...] = ()
-        if isinstance(data, datasets.SyntheticDataset):
-            inputs["rendered"] = output_path("render", output="truth", dataset=dataset)
-        elif isinstance(data, datasets.VocDataset):
-            if data.masks is None:
-                raise UserError(
-                    f"config: datasets.{dataset}.masks is null: there is no truth to read; drop what is scored"
-                )
-            settings |= {"root": data.root, "masks": data.masks}
-            modules = ("data.voc",)
-        else:
-            settings |= {"table": data.table}
-            modules = ("data.csv_table",)
-        settings["sources"] = self._digest(dataset, "truth")
-        return Job(inputs, settings, modules)
-
-    def weights(self, file: str) -> Job:
-        for item in self.config.downloads():
-            if item.file == file:
-                return Job({}, {"url": item.url, "sha256": item.sha256})
-        raise UserError(f"config: no block's initial is downloaded to data/weights/{file}")
 
     def train_saliency(self, dataset: str, saliency: str) -> Job:
         block = self.config.block(dataset, "saliency", saliency)
@@ -134,7 +59,7 @@ class StageJobs:
     def classification(self, dataset: str, seed: str, classifier: str) -> Job:
         data, block = self._dataset(dataset), self.config.block(dataset, "classifiers", classifier)
         inputs = self._with_classifier(dataset, seed, classifier)
-        settings = {"dataset": dataset, "split": data.use.evaluation[0] if data.use.evaluation else data.use.masks}
+        settings = {"dataset": dataset, "split": (*data.scored_evaluation(), data.use.masks)[0]}
         settings |= {"classifier": _network(block)}
         return Job(inputs, settings, (f"methods.{block.method}", f"networks.{block.backbone.name}"))
 
@@ -271,6 +196,20 @@ class StageJobs:
         modules = ("segmentation.inference", f"segmentation.{network.network}", f"networks.{network.backbone.name}")
         return Job(inputs, settings, modules)
 
+    def submission(self, dataset: str, seed: str, mask: str, segmenter: str, prediction: str) -> Job:
+        data = self._dataset(dataset)
+        splits = list(data.unlabelled_evaluation())
+        if not splits:
+            raise UserError(
+                f"config: datasets.{dataset}.use.evaluation: no split with labelled: false, so nothing is to be submitted; "
+                "add one, as configs/voc_test.yaml does"
+            )
+        names = {"dataset": dataset, "seed": seed, "mask": mask, "segmenter": segmenter, "prediction": prediction}
+        inputs = {"index": self._index_path(dataset), "predictions": output_path("predictions", **names)}
+        soft = isinstance(self.config.block(dataset, "predictions", prediction), blocks.NetworkPrediction)
+        modules = ("data.voc", *(("refine.background",) if soft else ()))
+        return Job(inputs, {"dataset": dataset, "splits": splits, "classes": list(data.classes)}, modules)
+
     def score_saliency(self, dataset: str, saliency: str) -> Job:
         path = output_path("saliency", dataset=dataset, saliency=saliency)
         return self._scores(dataset, "saliency", path, [self._dataset(dataset).use.masks])
@@ -291,7 +230,7 @@ class StageJobs:
     def score_predictions(self, dataset: str, seed: str, mask: str, segmenter: str, prediction: str) -> Job:
         names = {"dataset": dataset, "seed": seed, "mask": mask, "segmenter": segmenter, "prediction": prediction}
         path = output_path("predictions", **names)
-        job = self._scores(dataset, "prediction", path, list(self._dataset(dataset).use.evaluation))
+        job = self._scores(dataset, "prediction", path, list(self._dataset(dataset).scored_evaluation()))
         soft = isinstance(self.config.block(dataset, "predictions", prediction), blocks.NetworkPrediction)
         return Job(job.inputs, job.settings, (*job.modules, *(("refine.background",) if soft else ())))
 
@@ -324,7 +263,7 @@ class StageJobs:
         }
         settings = {"dataset": dataset, "system": system, "columns": columns, "images": data.montage}
         predicts = any(stage == "predictions" for stage, _ in chain)
-        settings["splits"] = [data.use.masks, *(data.use.evaluation[:1] if predicts else ())]
+        settings["splits"] = [data.use.masks, *(data.scored_evaluation()[:1] if predicts else ())]
         return Job(inputs, settings)
 
     def curves(self, dataset: str) -> Job:
@@ -360,9 +299,6 @@ class StageJobs:
         }
         return Job(inputs, settings, modules)
 
-    def _dataset(self, dataset: str) -> datasets.Dataset:
-        return self.config.dataset(dataset)
-
     def _cam_splits(self, dataset: str, seed: str) -> list[str]:
         """Splits that maps are made for, whatever systems there are: a new system makes no map stale.
 
@@ -372,34 +308,6 @@ class StageJobs:
         use = self._dataset(dataset).use
         trains = use.train if self._segments(dataset, seed) else None
         return sorted({use.masks, use.thresholds, use.affinity or use.train, trains} - {None})
-
-    def _mask_splits(self, dataset: str, seed: str, mask: str) -> list[str]:
-        """Splits that masks are made for: what is scored, and the training split where a segmenter learns from it.
-
-        Masks that no system names may be for a segmenter, but those of rule `truth`, which ask for truth only where it
-        is used.
-        """
-        data = self._dataset(dataset)
-        systems = [self.config.block(dataset, "systems", system) for system in data.systems]
-        users = [system for system in systems if system.mask == mask]
-        segmenters = [self.config.block(dataset, "segmenters", user.segmenter) for user in users if user.segmenter]
-        trains = any(not segmenter.trained for segmenter in segmenters)
-        trains = trains or not (users or self._is_truth(dataset, mask))
-        return sorted({data.use.masks, *({data.use.train} if trains and self._segments(dataset, seed) else ())})
-
-    def _is_truth(self, dataset: str, mask: str) -> bool:
-        return isinstance(self.config.block(dataset, "masks", mask), blocks.TruthMask)
-
-    def _segments(self, dataset: str, seed: str) -> bool:
-        """Whether segmentation networks are trained with a seed."""
-        data = self._dataset(dataset)
-        return int(seed) in (data.segmentation_seeds or data.seeds)
-
-    def _digest(self, dataset: str, what: str, folder: str | None = None) -> str:
-        key = (dataset, what, folder)
-        if key not in self._sources:
-            self._sources[key] = sources.digest(dataset, self._dataset(dataset), what, folder)
-        return self._sources[key]
 
     def _initial_path(self, dataset: str, seed: str, initial) -> str | list[str]:
         """Weights of the classifier that a network starts from; files of the user's are watched by their digest."""
@@ -417,15 +325,6 @@ class StageJobs:
         if key not in self._sources:
             self._sources[key] = sources.digest_of(dataset, [initial])
         return self._sources[key]
-
-    def _index_path(self, dataset: str) -> str:
-        return output_path("index", dataset=dataset)
-
-    def _images(self, dataset: str) -> str | list[str]:
-        """Rendered images are an artifact; those of other kinds are watched by their digests in the index."""
-        if isinstance(self._dataset(dataset), datasets.SyntheticDataset):
-            return output_path("render", dataset=dataset)
-        return []
 
     def _saliency_path(self, dataset: str, block) -> str | list[str]:
         saliency = getattr(block, "saliency", None)

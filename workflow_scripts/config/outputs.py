@@ -5,6 +5,8 @@ OUTPUTS: dict[str, dict[str, str]] = {
     "index": {"index": "results/{dataset}/index.h5"},
     "truth": {"truth": "results/{dataset}/truth.h5"},
     "weights": {"weights": "data/weights/{file}"},
+    "archives": {"archive": "data/archives/{archive}"},
+    "unpack": {"manifest": "data/unpacked/{archive}.json"},
     "train_saliency": {
         "weights": "results/{dataset}/saliency/{saliency}.safetensors",
         "curve": "results/{dataset}/saliency/{saliency}.curve.csv",
@@ -28,6 +30,7 @@ OUTPUTS: dict[str, dict[str, str]] = {
         "curve": "results/{dataset}/seed-{seed}/segmenters/{mask}/{segmenter}.curve.csv",
     },
     "predictions": {"predictions": "results/{dataset}/seed-{seed}/predictions/{mask}/{segmenter}/{prediction}.h5"},
+    "submission": {"submission": "results/{dataset}/seed-{seed}/submission/{mask}/{segmenter}/{prediction}.tar.gz"},
     "score_saliency": {"scores": "results/{dataset}/scores/saliency/{saliency}.json"},
     "score_cams": {"scores": "results/{dataset}/seed-{seed}/scores/cams/{cam}.json"},
     "score_masks": {"scores": "results/{dataset}/seed-{seed}/scores/masks/{mask}.json"},

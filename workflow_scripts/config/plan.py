@@ -4,11 +4,13 @@ import inspect
 from collections.abc import Iterator, Mapping
 
 from workflow_scripts.config import blocks
+from workflow_scripts.config.data_jobs import Job
 from workflow_scripts.config.fingerprint import canonical, code_digest, fingerprint
-from workflow_scripts.config.jobs import Job, StageJobs
+from workflow_scripts.config.jobs import StageJobs
 from workflow_scripts.config.outputs import OUTPUTS, output_path
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.config.sources import has_truth
+from workflow_scripts.config.systems import chain
 
 
 class Plan:
@@ -69,7 +71,18 @@ class Plan:
     def targets(self, dataset: str) -> list[str]:
         """The table, where there is truth to score on, and the pictures."""
         table = [output_path("miou", dataset=dataset)] if has_truth(self.config.dataset(dataset)) else []
-        return [*table, *self.pictures(dataset)]
+        return [*table, *self.pictures(dataset), *self.submissions(dataset)]
+
+    def submissions(self, dataset: str) -> list[str]:
+        """What goes to an evaluation server: the predictions of every system, where a split is scored there."""
+        if not self.config.dataset(dataset).unlabelled_evaluation():
+            return []
+        return [
+            output_path("submission", **names)
+            for system in self.config.dataset(dataset).systems
+            for stage, names in chain(self.config, dataset, system)
+            if stage == "predictions"
+        ]
 
     def pictures(self, dataset: str) -> list[str]:
         names = self.config.dataset(dataset).systems
@@ -81,6 +94,7 @@ class Plan:
         data = self.config.dataset(dataset)
         base = {"dataset": dataset}
         yield from (("weights", {"file": item.file}) for item in self.config.downloads())
+        yield from ((stage, {"archive": name}) for name in data.archives for stage in ("archives", "unpack"))
         names = {kind: self.config.names(dataset, kind) for kind in blocks.KINDS}
         yield from ((stage, base) for stage in ("render", "index", "truth", "miou", "curves"))
         yield from (("montage", {**base, "system": system}) for system in data.systems)
@@ -108,5 +122,5 @@ class Plan:
                     for prediction in names["predictions"]:
                         yield from (
                             (stage, {**trained, "prediction": prediction})
-                            for stage in ("predictions", "score_predictions")
+                            for stage in ("predictions", "score_predictions", "submission")
                         )

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from workflow_scripts.config import blocks, datasets
+from workflow_scripts.config.archives import Archive
 from workflow_scripts.config.blocks import KINDS
 from workflow_scripts.config.parts import NAME, nearest
 from workflow_scripts.errors import UserError
@@ -32,7 +33,7 @@ class Config:
 
     def __init__(self, raw: Mapping):
         raw = copy.deepcopy(dict(raw))
-        sections = {*KINDS, "datasets"}
+        sections = {*KINDS, "datasets", "archives"}
         for key in raw:
             if key not in sections:
                 raise UserError(f"config: unknown key {key!r}, {nearest(key, sections)}")
@@ -40,6 +41,10 @@ class Config:
         self.datasets: dict[str, datasets.Dataset] = {
             name: _typed(datasets.AnyDataset, data, f"datasets.{name}")
             for name, data in _inherit(self._raw["datasets"], "datasets").items()
+        }
+        self.archives: dict[str, Archive] = {
+            name: _typed(Archive, data, f"archives.{name}")
+            for name, data in _inherit(self._raw["archives"], "archives").items()
         }
         self._blocks = {(name, kind): self._resolve(name, kind) for name in self.datasets for kind in KINDS}
         for name, dataset in self.datasets.items():
@@ -72,6 +77,11 @@ class Config:
         every = [block for kind in self._blocks.values() for block in kind.values()]
         named = [getattr(block, key, None) for block in every for key in ("initial", "trained")]
         return [item for item in named if isinstance(item, blocks.Download)]
+
+    def archive(self, name: str) -> Archive:
+        if name not in self.archives:
+            raise UserError(f"config: archives has no block {name!r}, {nearest(name, self.archives)}")
+        return self.archives[name]
 
     def names(self, dataset: str, kind: str) -> list[str]:
         return list(self._blocks[dataset, kind])
@@ -171,6 +181,7 @@ class Config:
                 if other is not None and other not in known:
                     raise UserError(f"{where}.splits.{key}.{field}: no split {other!r}, {nearest(other, known)}")
         order_splits(known, where)
+        self._check_sources(where, dataset)
         for system in dataset.systems:
             systems = self._blocks[name, "systems"]
             if system not in systems:
@@ -187,6 +198,28 @@ class Config:
             )
         if len(set(dataset.classes)) != len(dataset.classes):
             raise UserError(f"{where}.classes: a class is listed twice")
+
+    def _check_sources(self, where: str, dataset: datasets.Dataset) -> None:
+        """What of the splits and of the use belongs to one kind of data set, and what needs labels."""
+        for name in dataset.archives:
+            if name not in self.archives:
+                raise UserError(f"{where}.archives: no archive {name!r}, {nearest(name, self.archives)}")
+        kinds = {"sbd": "voc", "root": "voc", "folder": "coco"}
+        for key, split in dataset.splits.items():
+            for field, kind in kinds.items():
+                if getattr(split, field) and (dataset.kind != kind or split.ids is None):
+                    raise UserError(f"{where}.splits.{key}.{field}: only for kind {kind!r}, beside ids; take it away")
+            if dataset.kind == "coco" and split.ids and not split.folder:
+                raise UserError(f"{where}.splits.{key}.folder: missing; name the folder of its images, under root")
+            if split.sbd and getattr(dataset, "sbd", None) is None:
+                raise UserError(f"{where}.splits.{key}.sbd: the data set has no folder sbd that these lists are in")
+            if not split.labelled and dataset.kind != "voc":
+                raise UserError(f"{where}.splits.{key}.labelled: only for kind 'voc'; take it away")
+        use = dataset.use
+        for field in ("train", "masks", "affinity", "thresholds"):
+            split = getattr(use, field)
+            if split is not None and not dataset.labelled(split):
+                raise UserError(f"{where}.use.{field}: split {split!r} has no labels; name it under evaluation alone")
 
 
 def order_splits(splits: Mapping[str, datasets.Split], where: str) -> list[str]:

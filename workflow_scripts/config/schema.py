@@ -4,7 +4,7 @@ import json
 
 from pydantic import TypeAdapter
 
-from workflow_scripts.config import blocks, datasets
+from workflow_scripts.config import archives, blocks, datasets
 
 HEADER = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "config.yaml"}
 
@@ -13,7 +13,11 @@ def schema() -> dict:
     """Schema of the whole file. A block may leave out what its `base` gives, so nothing is required."""
     definitions: dict = {}
     properties = {}
-    for section, type_ in (*blocks.KINDS.items(), ("datasets", datasets.AnyDataset)):
+    for section, type_ in (
+        *blocks.KINDS.items(),
+        ("datasets", datasets.AnyDataset),
+        ("archives", archives.Archive),
+    ):
         part = TypeAdapter(type_).json_schema(ref_template="#/$defs/{model}")
         definitions |= part.pop("$defs", {})
         properties[section] = {"type": "object", "additionalProperties": part}

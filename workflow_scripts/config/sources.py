@@ -4,14 +4,16 @@ Contents decide, not dates: a file is hashed again only when its size or time ch
 nothing stale and a replaced one does. The digests found are kept in `results/{dataset}/.sources.json`.
 """
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from workflow_scripts.config import datasets
+from workflow_scripts.config.outputs import output_path
 from workflow_scripts.digests import file_sha256
 from workflow_scripts.errors import UserError
 from workflow_scripts.listings import listed_ids, table_rows
@@ -21,23 +23,39 @@ def digest(name: str, dataset: datasets.Dataset, what: str, folder: str | None =
     """Digest of the files behind `what`: images (with labels and lists), truth, or saliency (in `folder`)."""
     if isinstance(dataset, datasets.SyntheticDataset) and what != "saliency":
         return ""
-    return digest_of(name, sorted({str(path) for path in _files(dataset, what, folder)}))
+    paths = sorted({str(path) for path in _files(dataset, what, folder)})
+    archives = dataset.archives if what != "saliency" else ()
+    return digest_of(name, paths, [Path(output_path("unpack", archive=archive)) for archive in archives])
 
 
-def digest_of(name: str, paths: list[str]) -> str:
-    """Digest of the files' names and contents; a missing file has a digest too, its stage will name it."""
-    known = _Known(Path("results") / name / ".sources.json")
+def digest_of(name: str, paths: list[str], manifests: Sequence[Path] = ()) -> str:
+    """Digest of the files' names and contents; a missing file has a digest too, its stage will name it.
+
+    Unpacked files count only where they are not as their manifest says: the stages wait for the manifest itself, so
+    that the digest is the same before and after unpacking.
+    """
+    unpacked = {f"{path.with_suffix('')}{os.sep}": _manifest(path) for path in manifests}
+    known = _Known(Path("results") / name / ".sources.json", unpacked.values())
     with ThreadPoolExecutor(8) as pool:
-        digests = list(pool.map(known.digest, paths))
+        digests = dict(zip(paths, pool.map(known.digest, paths), strict=True))
     known.save()
     total = hashlib.sha256()
-    for path, value in zip(paths, digests, strict=True):
-        total.update(f"{path}\0{value}\n".encode())
+    for path, value in digests.items():
+        if not _as_unpacked(path, value, unpacked):
+            total.update(f"{path}\0{value}\n".encode())
     return total.hexdigest()[:32]
 
 
+def _as_unpacked(path: str, value: str, unpacked: dict[str, dict[str, list]]) -> bool:
+    """Whether a file of an archive's folder has the content that was unpacked, or will be written."""
+    for folder, files in unpacked.items():
+        if path.startswith(folder):
+            return not files or value == (files[path][2] if path in files else "missing")
+    return False
+
+
 def has_truth(dataset: datasets.Dataset) -> bool:
-    """Whether there are truth masks: rendered, in the folder `masks`, or of some row in the column `mask`."""
+    """Whether there are truth masks: rendered, drawn from instances, in the folder `masks`, or in the column `mask`."""
     if isinstance(dataset, datasets.CsvDataset):
         return any(row.get("mask") for row in _rows(Path(dataset.table)))
     return not isinstance(dataset, datasets.VocDataset) or dataset.masks is not None
@@ -48,20 +66,52 @@ def _files(dataset: datasets.Dataset, what: str, folder: str | None) -> Iterator
     if what == "saliency":
         yield from Path(folder).glob("*.png")
     elif isinstance(dataset, datasets.VocDataset):
-        root = Path(dataset.root)
-        lists = [root / split.ids for split in dataset.splits.values() if split.ids]
-        ids = [identifier for path in lists for identifier in _ids(path)]
-        if what == "truth":
-            yield from (root / dataset.masks / f"{identifier}.png" for identifier in ids)
-            return
-        yield from lists
-        for identifier in ids:
-            yield root / dataset.images / f"{identifier}.jpg"
-            yield root / dataset.annotations / f"{identifier}.xml"
+        yield from _voc_files(dataset, what)
+    elif isinstance(dataset, datasets.CocoDataset):
+        yield from _coco_files(dataset, what)
     elif isinstance(dataset, datasets.CsvDataset):
         table, column = Path(dataset.table), "mask" if what == "truth" else "image"
         yield table
         yield from (table.parent / row[column] for row in _rows(table) if row.get(column))
+
+
+def _voc_files(dataset: datasets.VocDataset, what: str) -> Iterator[Path]:
+    for split in dataset.splits.values():
+        if split.ids is None or what == "truth" and not split.labelled:
+            continue
+        root = Path(split.root or dataset.root)
+        lists = [root / split.ids, *(Path(dataset.sbd or "") / name for name in split.sbd)]
+        ids = dict.fromkeys(identifier for path in lists for identifier in _ids(path))
+        if what == "truth":
+            yield from (root / dataset.masks / f"{identifier}.png" for identifier in ids)
+            if dataset.sbd:
+                yield from (Path(dataset.sbd) / "cls" / f"{identifier}.mat" for identifier in ids)
+            continue
+        yield from lists
+        for identifier in ids:
+            yield root / dataset.images / f"{identifier}.jpg"
+            if split.labelled:
+                yield root / dataset.annotations / f"{identifier}.xml"
+
+
+def _coco_files(dataset: datasets.CocoDataset, what: str) -> Iterator[Path]:
+    """Whole folders: which of their images have a label is known to the instances alone, which take long to read."""
+    root = Path(dataset.root)
+    splits = [split for split in dataset.splits.values() if split.ids]
+    folders = [root / name for name in dataset.maps] if what == "truth" else [root / split.folder for split in splits]
+    yield from (root / split.ids for split in splits)
+    for folder in folders:
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            yield from (folder / entry.name for entry in entries if entry.name.endswith((".jpg", ".png")))
+
+
+def _manifest(path: Path) -> dict[str, list]:
+    """By path: size in bytes, time in nanoseconds and SHA-256 of an unpacked file; nothing while none is unpacked."""
+    try:
+        files = json.loads(path.read_text())["files"]
+        return {f"{path.with_suffix('')}{os.sep}{name}": entry for name, entry in files.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def _ids(path: Path) -> list[str]:
@@ -82,8 +132,9 @@ def _rows(table: Path) -> list[dict[str, str]]:
 class _Known:
     """Digests of files whose size and time are unchanged since they were hashed."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, unpacked: Iterable[dict[str, list]] = ()):
         self.path = path
+        self.unpacked = {name: entry for files in unpacked for name, entry in files.items()}
         try:
             self.entries = json.loads(path.read_text())
         except (OSError, ValueError):
@@ -96,6 +147,9 @@ class _Known:
         except (OSError, ValueError):  # the latter for a null character in a name
             return "missing"
         key = [status.st_size, status.st_mtime_ns]
+        entry = self.unpacked.get(path)
+        if entry and entry[:2] == key:
+            return entry[2]
         entry = self.entries.get(path)
         if entry and entry[:2] == key:
             return entry[2]

@@ -61,6 +61,8 @@ def rows(config: Config, dataset: str, system: str) -> list[dict]:
     def add(stage: str, rule: str, split: str, names: dict, **more) -> None:
         seeds = data.seeds if stage in {"cam", "mask"} else data.segmentation_seeds or data.seeds
         paths = [OUTPUTS[rule]["scores"].format(**names, dataset=dataset, seed=seed) for seed in seeds]
+        if not data.labelled(split):  # scored by a server
+            paths = []
         published = [
             item.model_dump(include={"miou", "source"})
             for item in block.published

@@ -1,6 +1,7 @@
 """PASCAL VOC: the VOCdevkit folder with its lists of ids and its XML annotations (Everingham et al., IJCV 2010)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import ParseError
 
@@ -44,6 +45,21 @@ VOC_CLASSES = (
 )
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where a split comes from.
+
+    Attributes:
+        lists: files of ids, each id counted once.
+        root: the folder that holds its images and annotations.
+        labelled: whether its images have annotations; without them they have no label and no box.
+    """
+
+    lists: tuple[Path, ...]
+    root: Path
+    labelled: bool = True
+
+
 def mask_ids(classes: Sequence[str]) -> dict[int, int]:
     """From the ids in label files to the classes 1..C: VOC's ids if all classes are VOC's, else 1..C as they are."""
     if all(name in VOC_CLASSES for name in classes):
@@ -54,7 +70,7 @@ def mask_ids(classes: Sequence[str]) -> dict[int, int]:
 def read_voc(
     root: Path,
     classes: Sequence[str],
-    lists: dict[str, str],
+    lists: Mapping[str, str | Source],
     images: str = "JPEGImages",
     annotations: str = "Annotations",
     limit: int | None = None,
@@ -68,7 +84,8 @@ def read_voc(
     Args:
         root: the folder that holds the images and annotations.
         classes: names of the object classes.
-        lists: from the name of a split to its list, a path relative to the root with one id in a line.
+        lists: from the name of a split to its list, a path relative to the root with one id in a line; or where it
+            comes from.
         images, annotations: folders relative to the root, of {id}.jpg and {id}.xml.
         limit: keep the first ids of each list only.
         progress: called with (done, total) after each image.
@@ -80,31 +97,47 @@ def read_voc(
         UserError: with all faults of all files.
     """
     root = Path(root)
-    _check_layout(root, images, annotations)
+    sources = {name: item if isinstance(item, Source) else Source((root / item,), root) for name, item in lists.items()}
+    for folder in dict.fromkeys(source.root for source in sources.values()):
+        labelled = any(source.labelled for source in sources.values() if source.root == folder)
+        _check_layout(folder, images, *([annotations] if labelled else []))
 
     faults = Faults()
-    splits = {name: _read_list(root / path, name, limit, faults) for name, path in lists.items()}
-    union = list(dict.fromkeys(identifier for ids in splits.values() for identifier in ids))
+    splits = {name: _read_lists(source.lists, name, limit, faults) for name, source in sources.items()}
+    origins: dict[str, Source] = {}
+    for name, ids in splits.items():
+        for identifier in ids:
+            other = origins.setdefault(identifier, sources[name])
+            if (other.root, other.labelled) != (sources[name].root, sources[name].labelled):
+                faults.add(
+                    f"split {name!r}: id {identifier!r} is in a split of another root, or without labels, too; an image "
+                    "belongs to one of them"
+                )
 
     def check(identifier: str, own: Faults) -> Entry | None:
-        annotation = root / annotations / f"{identifier}.xml"
-        boxes = _read_boxes(annotation, classes, own)
-        image = root / images / f"{identifier}.jpg"
+        folder = origins[identifier].root
+        image, annotation = folder / images / f"{identifier}.jpg", folder / annotations / f"{identifier}.xml"
+        boxes = _read_boxes(annotation, classes, own) if origins[identifier].labelled else []
         return check_entry(identifier, image, (box[4] for box in boxes), boxes, str(annotation), own)
 
-    entries = gather(check, union, faults, progress)
+    entries = gather(check, list(origins), faults, progress)
     faults.raise_if_any(str(root))
     return splits, entries
 
 
-def _check_layout(root: Path, images: str, annotations: str) -> None:
-    for folder in (root, root / images, root / annotations):
+def _check_layout(root: Path, *parts: str) -> None:
+    for folder in (root, *(root / part for part in parts)):
         if not folder.is_dir():
             raise UserError(
                 f"{folder}: the folder is missing; unpack the archive of PASCAL VOC there, so that the root of the data"
                 " set is VOCdevkit/VOC2012 with JPEGImages, Annotations and ImageSets inside, or set the root in the"
                 " config"
             )
+
+
+def _read_lists(paths: Sequence[Path], split: str, limit: int | None, faults: Faults) -> list[str]:
+    """The valid ids of several lists, each once, in the order of first appearance."""
+    return list(dict.fromkeys(identifier for path in paths for identifier in _read_list(path, split, limit, faults)))
 
 
 def _read_list(path: Path, split: str, limit: int | None, faults: Faults) -> list[str]:

@@ -23,9 +23,19 @@ def main(job: Job) -> None:
     if settings.kind == "synthetic":
         members, entries = _rendered(job.inputs.images, [name for name, split in splits.items() if split["images"]])
     elif settings.kind == "voc":
-        reader = plugin("data", "voc").read_voc
-        members, entries = reader(
-            Path(settings.root), settings.classes, sources, settings.images, settings.annotations, settings.limit, _tell
+        members, entries = plugin("data", "voc").read_voc(
+            Path(settings.root),
+            settings.classes,
+            _voc_sources(settings, splits),
+            settings.images,
+            settings.annotations,
+            settings.limit,
+            _tell,
+        )
+    elif settings.kind == "coco":
+        folders = {name: (split["ids"], split["folder"]) for name, split in splits.items() if split["ids"] is not None}
+        members, entries = plugin("data", "coco").read_coco(
+            Path(settings.root), settings.classes, folders, settings.limit, _tell
         )
     else:
         members, entries = plugin("data", "csv_table").read_csv(
@@ -33,9 +43,33 @@ def main(job: Job) -> None:
         )
     for name in settings.split_order:
         members[name] = members.get(name) or _part(name, splits[name], members)
+    if not settings.limit:
+        _check_counts(settings.dataset, splits, members)
     write_index(job.outputs.index, settings.dataset, settings.classes, entries, members)
     sizes = ", ".join(f"{name} {len(ids)}" for name, ids in members.items())
     print(f"{settings.dataset}: {len(entries)} images; {sizes}")
+
+
+def _voc_sources(settings, splits: dict[str, dict]) -> dict:
+    make, sources = plugin("data", "voc").Source, {}
+    for name, split in splits.items():
+        if split["ids"] is not None:
+            root = Path(split["root"] or settings.root)
+            lists = [root / split["ids"], *(Path(settings.sbd) / path for path in split["sbd"])]
+            sources[name] = make(tuple(lists), root, split["labelled"])
+    return sources
+
+
+def _check_counts(dataset: str, splits: dict[str, dict], members: dict[str, list[str]]) -> None:
+    wrong = [
+        f"{name} has {len(members[name])}, expected {split['count']}"
+        for name, split in splits.items()
+        if split["count"] not in (None, len(members[name]))
+    ]
+    if wrong:
+        raise UserError(
+            f"{dataset}: images of splits: {'; '.join(wrong)}; unpack the whole data set, or take `count` off the splits"
+        )
 
 
 def _part(name: str, split: dict, members: dict[str, list[str]]) -> list[str]:
@@ -72,4 +106,4 @@ def _tell(done: int, total: int) -> None:
 
 
 if __name__ == "__main__":
-    run(main, inputs=("images",), outputs=("index",))
+    run(main, inputs=("images",), lists=("archives",), outputs=("index",))

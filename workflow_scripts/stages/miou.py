@@ -18,6 +18,9 @@ def main(job: Job) -> None:
     names = ["background", *settings.classes]
     rows, groups = [], []
     for row in settings.rows:
+        if not row.scores:  # a split that an evaluation server scores
+            rows.append(_unscored(row))
+            continue
         scores = [read[path] for path in row.scores]
         splits = [score["splits"][row.split] for score in scores]
         confusions = [np.array(split["confusion"]) for split in splits]
@@ -47,6 +50,13 @@ def main(job: Job) -> None:
     _write(job.outputs.miou, rows)
     _write(job.outputs.groups, groups)
     _write(job.outputs.inputs, [_given(item, [read[path] for path in item.scores]) for item in settings.inputs])
+
+
+def _unscored(row) -> dict:
+    names = ("system", "stage", "prediction", "split")
+    published = row.published[0] if row.published else None
+    about = {"published": published.miou if published else None, "source": published.source if published else None}
+    return {name: getattr(row, name, None) for name in names} | about
 
 
 def _threshold(row, scores: list[dict]) -> str | None:

@@ -43,8 +43,9 @@ def _reader(job: Job, index):
     if settings.kind == "synthetic":
         return Reader(job.inputs.rendered, "truth", settings.dataset).read
     if settings.kind == "voc":
-        ids, folder = plugin("data", "voc").mask_ids(settings.classes), Path(settings.root) / settings.masks
-        return partial(_read_png, lambda identifier: folder / f"{identifier}.png", ids, len(index.classes))
+        return _voc_reader(settings, len(index.classes))
+    if settings.kind == "coco":
+        return plugin("data", "coco_truth").reader(settings, index)
     paths = plugin("data", "csv_table").read_mask_paths(Path(settings.table))
 
     def path_of(identifier: str) -> Path:
@@ -57,6 +58,23 @@ def _reader(job: Job, index):
     return partial(_read_png, path_of, None, len(index.classes))
 
 
+def _voc_reader(settings, num_classes: int):
+    ids, folder = plugin("data", "voc").mask_ids(settings.classes), Path(settings.root) / settings.masks
+    read_png = partial(_read_png, lambda identifier: folder / f"{identifier}.png", ids, num_classes)
+    if not settings.sbd:
+        return read_png
+    read_mat = plugin("data", "sbd").read_label_mat
+
+    def read(identifier: str) -> dict:
+        """VOC's own mask, which has void borders; of SBD where there is none."""
+        path = Path(settings.sbd) / "cls" / f"{identifier}.mat"
+        if (folder / f"{identifier}.png").exists() or not path.exists():
+            return read_png(identifier)
+        return {"label": read_mat(path, ids)}
+
+    return read
+
+
 def _read_png(path_of, ids, num_classes: int, identifier: str) -> dict:
     return {"label": read_label_png(path_of(identifier), ids, num_classes)}
 
@@ -66,4 +84,4 @@ def _shown(size) -> str:
 
 
 if __name__ == "__main__":
-    run(main, inputs=("index", "rendered"), outputs=("truth",))
+    run(main, inputs=("index", "rendered"), lists=("archives",), outputs=("truth",))

@@ -1,0 +1,162 @@
+"""COCO: images of everyday scenes with instances in one JSON file a split (Lin et al., ECCV 2014)."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts.data.index_entries import Entry, Faults, Progress, check_entry, check_id, gather, nearest
+from workflow_scripts.data.json_lists import read_lists
+from workflow_scripts.errors import UserError
+
+Box = tuple[float, float, float, float, int]
+
+
+@dataclass
+class Instances:
+    """What an instances file says, checked: file names of its images, and by image the classes and boxes in it."""
+
+    files: dict[int, str] = field(default_factory=dict)
+    labels: dict[int, set[int]] = field(default_factory=dict)
+    boxes: dict[int, list[Box]] = field(default_factory=dict)
+    flat: int = 0  # boxes without area, which are left out
+
+
+def read_coco(
+    root: Path,
+    classes: Sequence[str],
+    splits: Mapping[str, tuple[str, str]],
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[dict[str, list[str]], list[Entry]]:
+    """Read and check a data set in the layout of COCO.
+
+    The id of an image is the name of its file without suffix. Labels are the classes of all its instances, crowd
+    regions included; an image without any is left out, as in the lists of the field (82,081 of 82,783 training and
+    40,137 of 40,504 validation images of 2014). Boxes are x0, y0, x1, y1 as the file has them, counted from 0, those
+    of crowd regions left out.
+
+    Args:
+        root: the folder that all paths are under.
+        classes: names of the object classes, all that the files have.
+        splits: from the name of a split to its instances file and the folder of its images.
+        limit: keep the first labelled images of each split only.
+        progress: called with (done, total) after each image.
+
+    Returns:
+        the ids of each split in the order of its file, and an entry for each id in the order of first appearance.
+
+    Raises:
+        UserError: with all faults of all files; a file that is no such JSON is refused at once.
+    """
+    root, faults = Path(root), Faults()
+    members: dict[str, list[str]] = {}
+    found: dict[str, tuple[Path, Path, set[int], list[Box]]] = {}
+    for split, (file, folder) in splits.items():
+        path = root / file
+        instances = read_instances(path, classes, faults)
+        members[split] = []
+        for number, name in instances.files.items():
+            if number not in instances.labels or (limit and len(members[split]) >= limit):
+                continue
+            identifier, image = Path(name).stem, root / folder / name
+            if identifier in found and found[identifier][:2] != (path, image):
+                faults.add(
+                    f"{path}: image {identifier!r} is also in {found[identifier][0]}; take it out of one of them"
+                )
+                continue
+            members[split].append(identifier)
+            found[identifier] = path, image, instances.labels[number], instances.boxes.get(number, [])
+        empty = len(instances.files) - len(instances.labels)
+        print(f"{path}: {len(instances.files)} images, {empty} without an object; {instances.flat} boxes without area")
+        if not members[split] and not faults.messages:
+            faults.add(f"{path}: split {split!r} is empty, as no image has an object")
+    faults.raise_if_any(str(root))  # before the images are read, which takes long
+
+    def check(identifier: str, own: Faults) -> Entry | None:
+        path, image, labels, boxes = found[identifier]
+        return check_entry(identifier, image, labels, boxes, f"{path}, image {identifier!r}", own)
+
+    entries = gather(check, list(found), faults, progress)
+    faults.raise_if_any(str(root))
+    return members, entries
+
+
+def read_instances(path: Path, classes: Sequence[str], faults: Faults) -> Instances:
+    """Read one instances file; what has a fault is noted and left out."""
+    found, categories = Instances(), dict[int, int]()
+    annotations: set[int] = set()
+    first_use: dict[tuple[str, int], int] = {}
+    raw: dict[int, list[tuple[int, Any, bool]]] = {}
+    for key, item in read_lists(path, ("images", "annotations", "categories")):
+        try:
+            if key == "images":
+                _add_image(item, found.files, path)
+            elif key == "categories":
+                _add_category(item, categories, classes, path)
+            else:
+                number = _integer(item, "id", f"{path}, annotations")
+                where = f"{path}, annotation {number}"
+                image, category = _integer(item, "image_id", where), _integer(item, "category_id", where)
+                if number in annotations:
+                    raise UserError(f"{where}: the id occurs twice; restore the file")
+                annotations.add(number)
+                first_use.setdefault(("image", image), number)
+                first_use.setdefault(("category", category), number)
+                raw.setdefault(image, []).append((category, _box(item, where), bool(item.get("iscrowd"))))
+        except UserError as error:
+            faults.add(str(error))
+    names = set(found.files)
+    for (kind, number), annotation in first_use.items():
+        if number not in (names if kind == "image" else categories):
+            faults.add(f"{path}, annotation {annotation}: unknown {kind} {number}; restore the file")
+    for image, items in raw.items():
+        items = [item for item in items if item[0] in categories]
+        if image not in names or not items:
+            continue
+        found.labels[image] = {categories[category] for category, _, _ in items}
+        boxes = [(*box, categories[category]) for category, box, crowd in items if not crowd]
+        found.boxes[image] = [box for box in boxes if box[2] > box[0] and box[3] > box[1]]
+        found.flat += len(boxes) - len(found.boxes[image])
+    return found
+
+
+def _add_image(item: Any, files: dict[int, str], path: Path) -> None:
+    number = _integer(item, "id", f"{path}, images")
+    name = item.get("file_name")
+    if not isinstance(name, str) or not name or "/" in name or "\\" in name:
+        raise UserError(f"{path}, image {number}: file_name {name!r} is no name of a file; correct it")
+    check_id(Path(name).stem)
+    if number in files:
+        raise UserError(f"{path}, image {number}: the id occurs twice; restore the file")
+    files[number] = name
+
+
+def _add_category(item: Any, categories: dict[int, int], classes: Sequence[str], path: Path) -> None:
+    number = _integer(item, "id", f"{path}, categories")
+    name = item.get("name")
+    if name not in classes:
+        raise UserError(
+            f"{path}: category {name!r} is none of the classes, the nearest is {nearest(str(name), classes)!r}; correct it "
+            "or add it to the classes of the data set"
+        )
+    if number in categories or classes.index(name) in categories.values():
+        raise UserError(f"{path}: category {number} ({name}) occurs twice; restore the file")
+    categories[number] = classes.index(name)
+
+
+def _integer(item: Any, key: str, where: str) -> int:
+    value = item.get(key) if isinstance(item, dict) else None
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise UserError(f"{where}: {key!r} is missing or no whole number; restore the file")
+    return value
+
+
+def _box(item: dict, where: str) -> tuple[float, float, float, float]:
+    box = item.get("bbox")
+    numbers = isinstance(box, list) and all(isinstance(value, int | float) and math.isfinite(value) for value in box)
+    if not numbers or len(box) != 4 or min(box[2:]) < 0:
+        raise UserError(f"{where}: bbox {box!r} is not four numbers x y width height; restore the file")
+    x, y, width, height = map(float, box)
+    return x, y, x + width, y + height

@@ -1,0 +1,47 @@
+"""Truth masks of the Semantic Boundaries Dataset (Hariharan et al., ICCV 2011), from its MATLAB files."""
+
+from pathlib import Path
+
+import numpy as np
+from scipy.io import loadmat
+
+from workflow_scripts.errors import UserError
+
+
+def read_label_mat(path: Path, ids: dict[int, int]) -> np.ndarray:
+    """Read `GTcls.Segmentation` of a file `cls/{id}.mat`.
+
+    Args:
+        ids: from an id of the file (those of PASCAL VOC) to a class 1..C.
+
+    Returns:
+        (H, W) uint8: 0 background, 1..C classes. SBD has no void pixels.
+
+    Raises:
+        UserError: missing, damaged, without that map, or with an id that is in no class.
+    """
+    try:
+        content = loadmat(path, variable_names=["GTcls"])
+        label = np.asarray(content["GTcls"][0, 0]["Segmentation"])
+    except FileNotFoundError:
+        raise UserError(f"{path}: the file is missing; restore it or take the id off the lists") from None
+    except Exception as error:  # a damaged file makes the reader raise anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"{path}: no label map GTcls.Segmentation can be read ({reason[:200]}); unpack SBD's archive again"
+        ) from None
+    if label.ndim != 2 or label.dtype.kind not in "ui":
+        raise UserError(
+            f"{path}: GTcls.Segmentation is {label.ndim}-dimensional, of type {label.dtype}, expected a map of class ids; "
+            "unpack SBD's archive again"
+        )
+    table = {0: 0} | ids
+    unknown = [int(value) for value in np.unique(label) if int(value) not in table]
+    if unknown:
+        raise UserError(
+            f"{path}: label id {', '.join(map(str, unknown))} is none of the {len(ids)} classes or 0 (background); "
+            "correct the list of classes"
+        )
+    lookup = np.zeros(256, np.uint8)
+    lookup[list(table)] = list(table.values())
+    return lookup[label]

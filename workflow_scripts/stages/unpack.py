@@ -1,0 +1,24 @@
+"""Unpack the named members of an archive beside a list of them, after its checksum was found right."""
+
+import json
+from pathlib import Path
+
+from workflow_scripts.artifacts import replaced
+from workflow_scripts.command import Job, run
+from workflow_scripts.data.archives import unpack
+from workflow_scripts.data.download import check, pinned
+
+
+def main(job: Job) -> None:
+    settings = job.settings
+    archive = Path(job.inputs.archive or settings.path)
+    check(archive, pinned(settings.checksum, archive, f"archives.{settings.archive}.checksum"))
+    manifest = Path(job.outputs.manifest)
+    files = unpack(archive, manifest.with_suffix(""), settings.members, settings.unpacked)
+    with replaced(manifest) as temporary:
+        temporary.write_text(json.dumps({"files": files}, indent=0) + "\n", encoding="utf-8")
+    print(f"{settings.archive}: {len(files)} files, {sum(size for size, *_ in files.values()) >> 20} MiB")
+
+
+if __name__ == "__main__":
+    run(main, inputs=("archive",), outputs=("manifest",))
