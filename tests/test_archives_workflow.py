@@ -172,6 +172,5 @@ def test_coco_from_zips_to_truth(tmp_path, folder):
     unpacked = tmp_path / "run/data/unpacked"
     assert not (unpacked / "coco2014_annotations/annotations/captions_train2014.json").exists()
     picture = unpacked / "coco2014_val/val2014/COCO_val2014_000000000000.jpg"
-    before = picture.read_bytes()
     picture.write_bytes((picture.parent / "COCO_val2014_000000000001.jpg").read_bytes())
     assert planned(tmp_path, *targets) == {"index"}  # and the truth if the index turns out another

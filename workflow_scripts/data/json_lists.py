@@ -1,6 +1,7 @@
 """The long lists of a JSON file, element by element: files of half a gigabyte in little memory."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -9,6 +10,7 @@ from workflow_scripts.errors import UserError
 
 CHUNK = 1 << 22  # characters
 LARGEST = 1 << 26  # characters of one element
+OF_NUMBERS = re.compile("[0-9.eE+-]*")  # a number that is followed by these alone may go on in the next block
 
 
 def read_lists(path: Path, keys: Sequence[str]) -> Iterator[tuple[str, Any]]:
@@ -96,15 +98,18 @@ class _Scanner:
                 if len(self.text) - self.place > LARGEST or not self._more():
                     raise self._broken(str(error).partition(":")[0].lower()) from None
                 continue
-            if end < len(self.text) or not self._more():  # a number may go on
+            may_go_on = isinstance(value, int | float) and OF_NUMBERS.match(self.text, end).end() == len(self.text)
+            if not may_go_on or not self._more():
                 self.place = end
                 return value
 
     def _more(self) -> bool:
         chunk = self.file.read(CHUNK)
+        if not chunk:
+            return False
         self.before += self.place
         self.text, self.place = self.text[self.place :] + chunk, 0
-        return bool(chunk)
+        return True
 
     def _broken(self, reason: str) -> UserError:
         where = self.before + self.place
