@@ -40,7 +40,7 @@ rule index:
     threads: 1
     resources:
         mem_mb=2000,
-        runtime=60,
+        runtime=240,
     params:
         settings=stages.settings("index"),
         code=stages.code("index"),
@@ -66,7 +66,7 @@ rule truth:
     threads: 1
     resources:
         mem_mb=2000,
-        runtime=60,
+        runtime=240,
     params:
         settings=stages.settings("truth"),
         code=stages.code("truth"),

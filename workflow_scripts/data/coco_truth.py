@@ -33,7 +33,7 @@ class Region:
 def reader(settings: Any, index: Index) -> Callable[[str], dict[str, np.ndarray]]:
     """The function from an image's id to its `label`, uint8 (H, W): 0 background, 1..C classes, 255 ignored.
 
-    Memory: the encoded instances of all images that are asked for, some 300 bytes each.
+    Memory: the encoded instances of all images that are asked for, less than a kilobyte each.
     """
     if settings.maps:
         values = map_values(len(index.classes), settings.unlabelled, settings.maps[0])
