@@ -6,6 +6,7 @@ import pytest
 from workflow_scripts.evaluation.classification import average_precision, mean_average_precision
 from workflow_scripts.evaluation.miou import confusion_matrix, intersection_over_union, mean_intersection_over_union
 from workflow_scripts.evaluation.saliency import (
+    adaptive_f_measure,
     f_measure,
     foreground_iou,
     max_f_measure,
@@ -206,6 +207,16 @@ def test_f_measure_favours_precision():
     assert f_measure(0.5, 0.5) == pytest.approx(0.5)
     assert f_measure(0.9, 0.3) > f_measure(0.3, 0.9)
     assert f_measure(0.0, 0.0) == 0
+
+
+def test_adaptive_f_measure_on_paper():
+    saliency, truth = np.array([[0.9, 0.7, 0.1, 0.1]]), np.array([[1, 0, 1, 255]])
+    # Twice the mean of the three that count is 17 / 15, cut to 1: nothing is salient.
+    assert adaptive_f_measure(saliency, truth) == 0
+    saliency = np.array([[0.9, 0.6, 0.0, 0.0, 0.0]])  # twice the mean is 0.6, which is salient
+    assert adaptive_f_measure(saliency, np.array([[1, 0, 1, 0, 0]])) == pytest.approx(0.5)
+    assert adaptive_f_measure((saliency * 255).astype(np.uint8), np.array([[1, 1, 0, 0, 0]])) == pytest.approx(1)
+    assert np.isnan(adaptive_f_measure(saliency, np.zeros((1, 5), int)))
 
 
 def test_maximal_f_measure_averages_the_curves_before_it_takes_the_maximum():

@@ -91,6 +91,22 @@ def max_f_measure(curves: Iterable[tuple[np.ndarray, np.ndarray]], beta_squared:
     return float(f_measure(precision, recall, beta_squared).max())
 
 
+def adaptive_f_measure(saliency: np.ndarray, truth: np.ndarray, beta_squared: float = 0.3, ignore: int = 255) -> float:
+    """F-measure of {saliency >= t} on one image, t being twice the mean of its map, at most 1.
+
+    Args as `foreground_iou`. The saliency field averages this over images (Achanta et al., CVPR 2009).
+
+    Returns:
+        In [0, 1]; NaN where the truth has no foreground.
+    """
+    saliency, foreground = _counted_pixels(saliency, truth, ignore)
+    if not foreground.any():
+        return float("nan")
+    salient = saliency >= min(1.0, 2 * saliency.mean())
+    hits = (salient & foreground).sum()
+    return float(f_measure(hits / max(1, salient.sum()), hits / foreground.sum(), beta_squared))
+
+
 def _counted_pixels(saliency: np.ndarray, truth: np.ndarray, ignore: int) -> tuple[np.ndarray, np.ndarray]:
     """The saliency (float64 in [0, 1]) and the foreground (bool) of the pixels that count, both flat."""
     saliency, truth = np.asarray(saliency), np.asarray(truth)

@@ -89,7 +89,8 @@ def _given(item, scores: list[dict]) -> dict:
     if item.kind == "saliency":
         split, values = next(iter(scores[0]["splits"].items()))
         row |= {"split": split, "images": values["images"]}
-        row |= {name: f"{values[name]:.4f}" for name in ("foreground_iou", "mean_absolute_error", "max_f_measure")}
+        measures = ("foreground_iou", "mean_absolute_error", "max_f_measure", "adaptive_f_measure")
+        row |= {name: f"{values[name]:.4f}" for name in measures}
         return row
     precision = np.array([score["mean_average_precision"] for score in scores], float)
     row |= {"split": scores[0]["split"], "images": scores[0]["images"]}

@@ -77,13 +77,14 @@ def _segmentation(pairs, labels: int) -> dict:
 
 def _saliency(pairs) -> dict:
     measure = plugin("evaluation", "saliency")
-    overlaps, errors = [], []
+    overlaps, errors, adaptive = [], [], []
 
     def curves():
         for arrays, target in pairs:
             saliency = arrays["saliency"]
             overlaps.append(measure.foreground_iou(saliency, target))
             errors.append(measure.mean_absolute_error(saliency, target))
+            adaptive.append(measure.adaptive_f_measure(saliency, target))
             yield measure.precision_recall(saliency, target)
 
     best = measure.max_f_measure(curves())
@@ -91,6 +92,7 @@ def _saliency(pairs) -> dict:
         "foreground_iou": float(np.nanmean(overlaps)),
         "mean_absolute_error": float(np.nanmean(errors)),
         "max_f_measure": best,
+        "adaptive_f_measure": float(np.nanmean(adaptive)),
     }
 
 
