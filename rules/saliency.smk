@@ -1,7 +1,9 @@
-"""Saliency maps: from a folder, or from a network trained on rendered class-less objects."""
+"""Saliency maps: from a folder, or by a detector, and the training of those that are networks."""
 
 
 rule train_saliency:
+    input:
+        unpack(stages.inputs("train_saliency")),
     output:
         weights=stages.output("train_saliency", "weights"),
         curve=stages.output("train_saliency", "curve"),
@@ -13,8 +15,8 @@ rule train_saliency:
         "../envs/workflow.yaml"
     threads: stages.torch_threads
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=8000,
+        runtime=2880,
         gpu=stages.gpus("train_saliency"),
     params:
         settings=stages.settings("train_saliency"),
@@ -23,6 +25,7 @@ rule train_saliency:
         "Training saliency network {wildcards.saliency}"
     shell:
         "python -m workflow_scripts.stages.train_saliency --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        " --index {input.index:q} --images {input.images:q} --maps {input.maps:q} --initial {input.initial:q}"
         " --weights-to {output.weights:q} --curve-to {output.curve:q} > {log:q} 2>&1"
 
 
@@ -36,11 +39,11 @@ rule saliency:
     benchmark:
         "logs/{dataset}/saliency/{saliency}.tsv"
     conda:
-        "../envs/workflow.yaml"
-    threads: 1
+        "../envs/saliency.yaml"
+    threads: stages.workers
     resources:
-        mem_mb=3000,
-        runtime=120,
+        mem_mb=8000,
+        runtime=720,
         gpu=stages.gpus("saliency"),
     params:
         settings=stages.settings("saliency"),
@@ -48,6 +51,6 @@ rule saliency:
     message:
         "Saliency maps {wildcards.saliency} of {wildcards.dataset}"
     shell:
-        "python -m workflow_scripts.stages.saliency --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        "python -m workflow_scripts.stages.saliency --settings {params.settings:q} --code {params.code} --gpus {resources.gpu} --workers {threads}"
         " --index {input.index:q} --images {input.images:q} --weights {input.weights:q}"
         " --saliency-to {output.saliency:q} > {log:q} 2>&1"

@@ -26,7 +26,7 @@ def test_a_block_holds_what_its_base_does_but_for_what_it_changes(raw):
 def test_inheritance_goes_over_several_blocks_and_deep(raw):
     put(raw, "classifiers.eps_strict", {"base": "eps_naive", "recipe": {"jitter": {"hue": 0.2}}})
     block = Config(raw).block("voc", "classifiers", "eps_strict")
-    assert block.method == "eps" and block.options.selection == "naive" and block.saliency == "supplied"
+    assert block.method == "eps" and block.options.selection == "naive" and block.saliency == "u2net"
     assert block.recipe.jitter.model_dump() == {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.2}
     assert block.recipe.crop == 448
 
@@ -142,6 +142,8 @@ def test_only_jobs_that_run_a_network_ask_for_a_gpu(raw):
     assert gpus("cams", cam="eps") == gpus("train_affinity", affinity="cam") == 2
     assert gpus("train_saliency", saliency="rendered") == gpus("saliency", saliency="rendered") == 2
     assert gpus("saliency", saliency="supplied") == 0  # a folder of maps
+    assert gpus("train_saliency", saliency="distilled") == gpus("saliency", saliency="dss_published") == 2
+    assert gpus("saliency", saliency="u2net") == gpus("saliency", saliency="hand_made") == 0
     assert gpus("masks", mask="cam_affinity") == gpus("masks", mask="cam_irn") == 2
     assert {gpus("masks", mask=name) for name in ("cam", "eps_crf", "eps_learnt", "truth")} == {0}
     trained = {"mask": "eps", "segmenter": "large_fov"}

@@ -52,7 +52,7 @@ def test_nothing_of_voc_is_there(folder, raw):
     assert {need.state for need in found.values()} == {"missing"} and all(need.source for need in found.values())
     found = needs(raw, system="eps")
     assert {name: need.state for name, need in found.items()} == {
-        "saliency": "missing",
+        "rembg": "present" if doctor.version("rembg") else "missing",
         MOBILENET: "missing, comes by itself",
         "pydensecrf2": "present",
     }

@@ -11,7 +11,7 @@ from torch import nn
 from workflow_scripts import networks
 from workflow_scripts.data.weights import load_initial, load_weights, read_state, save_weights
 from workflow_scripts.networks.depthwise import DepthwiseConv
-from workflow_scripts.networks.saliency import SaliencyNetwork
+from workflow_scripts.networks.saliency_small import SaliencyNetwork
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_frozen_stages_are_the_first_layers():
 
 
 def test_saliency_network_gives_a_logit_for_every_pixel():
-    network = SaliencyNetwork().eval()
+    network = SaliencyNetwork(None).eval()
     for height, width in ((96, 96), (45, 61)):
         with torch.inference_mode():
             assert network(torch.randn(2, 3, height, width)).shape == (2, 1, height, width)

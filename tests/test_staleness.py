@@ -104,7 +104,7 @@ def test_what_no_job_of_the_demo_uses(tree, overlay):
 
 SYSTEMS = yaml.safe_load((SOURCES / "tests" / "small.yaml").read_text())["datasets"]["demo"]["systems"]
 CHANGES = {
-    "saliency": (demo(saliency={"rendered": {"images": 17}}), below("train_saliency rendered")),
+    "saliency": (demo(saliency={"rendered": {"data": {"rendered": 17}}}), below("train_saliency rendered")),
     "saliency recipe": (
         {"saliency": {"rendered": {"recipe": {"weight_decay": 0.01}}}},
         below("train_saliency rendered"),
@@ -261,13 +261,15 @@ EDITS = {
     "data/classification_samples.py": below(*of("train_classifier")),
     "data/segmentation_samples.py": below("train_affinity cam_irn", *of("train_segmenter")),
     "data/salient_samples.py": below("train_saliency rendered"),
+    "data/salient_rendered.py": below("train_saliency rendered"),
     "methods/eps.py": below("train_classifier eps"),
     "methods/cam.py": below("train_classifier cam", "cams seenet"),
     "methods/seenet.py": below("train_classifier seenet"),
     "refine/proxy.py": below("masks seenet"),
     "refine/proxy_mask.py": below("masks seenet"),
     "networks/tiny.py": below(*of(*NETWORKS)),
-    "networks/saliency.py": below("train_saliency rendered"),
+    "networks/saliency_small.py": below("train_saliency rendered"),
+    "detectors/network.py": below("train_saliency rendered"),
     "segmentation/large_fov.py": below(*of("train_segmenter")),
     "segmentation/losses.py": below(*of("train_segmenter")),
     "evaluation/miou.py": below(*of("thresholds", "score_cams", "score_masks", "score_predictions", "miou")),
@@ -289,6 +291,12 @@ EDITS = {
 ELSEWHERE = (
     "networks/mobilenet_v2.py",
     "networks/resnet38.py",
+    "networks/saliency_pfan.py",
+    "networks/saliency_dss.py",
+    "detectors/hand_made.py",
+    "detectors/rembg.py",
+    "data/salient_folder.py",
+    "data/salient_maps.py",
     "segmentation/aspp.py",
     "data/voc.py",
     "data/csv_table.py",

@@ -16,7 +16,7 @@ from workflow_scripts.digests import file_sha256
 from workflow_scripts.provenance import read_sidecar, sidecar_path, write_sidecar
 
 CHANGES = {
-    "saliency": (demo(saliency={"rendered": {"images": 17}}), below("train_saliency rendered")),
+    "saliency": (demo(saliency={"rendered": {"data": {"rendered": 17}}}), below("train_saliency rendered")),
     "classifier": (
         {"classifiers": {"eps": {"options": {"foreground_weight": 0.6}}}},
         below("train_classifier eps"),

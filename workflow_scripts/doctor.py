@@ -20,7 +20,8 @@ from pathlib import Path
 import torch
 
 from workflow_scripts import networks
-from workflow_scripts.config import blocks, datasets, systems
+from workflow_scripts.config import blocks, datasets, saliency_blocks, systems
+from workflow_scripts.config.initial import Download
 from workflow_scripts.config.outputs import output_path
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.digests import file_sha256
@@ -88,9 +89,17 @@ def system_needs(config: Config, dataset: str, system: str) -> Iterator[Need]:
         what, block = stage.removeprefix("train_"), None
         if stage == "saliency":
             block = config.block(dataset, "saliency", names["saliency"])
-            if isinstance(block, blocks.FolderSaliency):
+            if isinstance(block, saliency_blocks.FolderSaliency):
                 ids = _ids(config.dataset(dataset))
                 yield _folder("saliency", Path(block.path), ids, ".png", "any detector's maps; EPS used PFAN's")
+            elif isinstance(block, saliency_blocks.RembgSaliency):
+                state = "present" if version("rembg") else "missing"
+                yield Need("package", "rembg", state, source="pip install -r requirements-saliency.txt")
+            elif isinstance(block, saliency_blocks.PublishedSaliency) and isinstance(block.weights, str):
+                yield _file("weights", block.weights, "")
+            elif isinstance(getattr(block, "data", None), saliency_blocks.FolderData):
+                for folder in (block.data.images, block.data.masks):
+                    yield Need("folder", folder, "present" if Path(folder).is_dir() else "missing", source="DUTS-TR")
         elif stage.startswith("train_") and what in systems.NETWORKS:
             yield from weights_needs(config.block(dataset, systems.NETWORKS[what], names[what]))
         elif stage in {"masks", "predictions"}:
@@ -103,7 +112,7 @@ def system_needs(config: Config, dataset: str, system: str) -> Iterator[Need]:
 def weights_needs(block: blocks.Network) -> Iterator[Need]:
     """The file that a network starts from or is taken over from, if there is one."""
     named = block.trained or block.initial
-    if isinstance(named, blocks.Download):
+    if isinstance(named, Download):
         path = Path(output_path("weights", file=named.file))
         state = BY_ITSELF if not path.exists() else "present"
         if path.exists() and file_sha256(path) != named.sha256:

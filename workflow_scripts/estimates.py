@@ -112,11 +112,13 @@ class Estimates:
     # Stages
 
     def _train_saliency(self, names: Mapping[str, str]) -> Cost:
-        from workflow_scripts.networks.saliency import SaliencyNetwork
+        from workflow_scripts.detectors.network import build
 
         block = self._block("saliency", names)
-        size, operations, kind = self._count("saliency", SaliencyNetwork)
-        return Cost(size, self._training(operations, block.recipe, 128 * 96), kind, block.recipe.precision)
+        options = json.loads(block.network.model_dump_json(), object_hook=lambda item: SimpleNamespace(**item))
+        size, operations, kind = self._count(f"saliency.{names['saliency']}", lambda: build(options))
+        pixels = block.input.side**2 if block.input.side else 128 * 96
+        return Cost(size, self._training(operations, block.recipe, pixels), kind, block.recipe.precision)
 
     def _saliency(self, names: Mapping[str, str]) -> Cost:
         return Cost(SALIENCY_BYTES * self.pixels * self._images(None), seconds=0.02 * self._images(None))

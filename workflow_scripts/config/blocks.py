@@ -1,11 +1,10 @@
 """Types of the named blocks of `config.yaml`, one for each kind, with units and limits; values and sources stand in `config.yaml`."""
 
-import re
 from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Discriminator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, Tag, model_validator
 
+from workflow_scripts.config.initial import Initial, Named
 from workflow_scripts.config.parts import (
     AnyBackbone,
     Block,
@@ -14,27 +13,10 @@ from workflow_scripts.config.parts import (
     Jitter,
     Name,
     Recipe,
-    Schedule,
     SegmenterRecipe,
     Share,
 )
-
-# Saliency
-
-
-class FolderSaliency(Block):
-    detector: Literal["folder"]
-    path: str = Field(description="folder of {id}.png, 8-bit, as large as the image")
-
-
-class NetworkSaliency(Block):
-    detector: Literal["network"]
-    images: PositiveInt = Field(description="rendered class-less images to train on")
-    seed: int
-    recipe: Schedule
-
-
-Saliency = Annotated[FolderSaliency | NetworkSaliency, Discriminator("detector")]
+from workflow_scripts.config.saliency_blocks import Saliency
 
 # Classifiers
 
@@ -69,36 +51,6 @@ class SeeNetOptions(Block):
     )
     shared: bool = Field(description="second and third branch have the same weights")
     reduction: Literal["mean", "sum"] = Field(description="of the cross-entropies over classes")
-
-
-class Download(Block):
-    """Weights from the network; they go to data/weights."""
-
-    url: str = Field(exclude=True, description="http, https or file; another mirror makes nothing stale")
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] = Field(description="of the file, hexadecimal")
-
-    @property
-    def file(self) -> str:
-        """Its name there: the begin of the checksum, and what of the URL's last part fits a file name."""
-        name = re.sub(r"[^A-Za-z0-9._-]+", "_", urlsplit(self.url).path.rpartition("/")[2])
-        return f"{self.sha256[:12]}-{name or 'weights'}"
-
-
-class FromClassifier(Block):
-    classifier: Name = Field(description="whose backbone, trained with the same seed, the network starts from")
-
-
-def _initial_tag(data: Any) -> str:
-    if isinstance(data, FromClassifier) or isinstance(data, dict) and "classifier" in data:
-        return "classifier"
-    return "download" if isinstance(data, dict | Download) else "named"
-
-
-Named = Annotated[Annotated[str, Tag("named")] | Annotated[Download, Tag("download")], Discriminator(_initial_tag)]
-Initial = Annotated[
-    Annotated[str, Tag("named")] | Annotated[Download, Tag("download")] | Annotated[FromClassifier, Tag("classifier")],
-    Discriminator(_initial_tag),
-]
 
 
 class Network(Block):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from workflow_scripts.config import blocks, datasets, sources
+from workflow_scripts.config.initial import Download, FromClassifier
 from workflow_scripts.config.outputs import output_path
 from workflow_scripts.config.resolve import Config, order_splits
 from workflow_scripts.errors import UserError
@@ -18,7 +19,7 @@ class Job:
 
 
 class DataJobs:
-    """The first jobs of the DAG; `jobs.StageJobs` adds those that follow."""
+    """The first jobs of the DAG; `saliency_jobs` and `jobs` add those that follow."""
 
     def __init__(self, config: Config):
         self.config = config
@@ -150,3 +151,20 @@ class DataJobs:
         if isinstance(self._dataset(dataset), datasets.SyntheticDataset):
             return output_path("render", dataset=dataset)
         return []
+
+    def _initial_path(self, dataset: str, seed: str, initial) -> str | list[str]:
+        """Weights of the classifier that a network starts from; files of the user's are watched by their digest."""
+        if isinstance(initial, Download):
+            return output_path("weights", file=initial.file)
+        if not isinstance(initial, FromClassifier):
+            return []
+        return output_path("train_classifier", dataset=dataset, seed=seed, classifier=initial.classifier)
+
+    def _initial(self, dataset: str, initial) -> str | None:
+        """Digest of the file of initial weights; those that torchvision downloads have its own checksum."""
+        if not isinstance(initial, str) or initial in {"random", "imagenet"}:
+            return None
+        key = (dataset, "initial", initial)
+        if key not in self._sources:
+            self._sources[key] = sources.digest_of(dataset, [initial])
+        return self._sources[key]

@@ -4,33 +4,16 @@ One function a stage, called with the wildcards of the rule of the same name. No
 results is opened.
 """
 
-from workflow_scripts.config import blocks, datasets, sources, systems
-from workflow_scripts.config.data_jobs import DataJobs, Job
+from workflow_scripts.config import blocks, datasets, systems
+from workflow_scripts.config.data_jobs import Job
 from workflow_scripts.config.outputs import output_path
 from workflow_scripts.config.parts import nearest
+from workflow_scripts.config.saliency_jobs import SaliencyJobs
 from workflow_scripts.errors import UserError
 
 
-class StageJobs(DataJobs):
+class StageJobs(SaliencyJobs):
     """The jobs of one configuration; `plan.Plan` asks for them by the names of stages."""
-
-    def train_saliency(self, dataset: str, saliency: str) -> Job:
-        block = self.config.block(dataset, "saliency", saliency)
-        if not isinstance(block, blocks.NetworkSaliency):
-            raise UserError(f"config: saliency.{saliency}: detector {block.detector!r} is not trained")
-        return Job(
-            {}, {"block": block.model_dump(), "threads": self._dataset(dataset).torch_threads}, ("networks.saliency",)
-        )
-
-    def saliency(self, dataset: str, saliency: str) -> Job:
-        block = self.config.block(dataset, "saliency", saliency)
-        inputs: dict = {"index": self._index_path(dataset), "images": self._images(dataset), "weights": []}
-        settings: dict = {"dataset": dataset, "detector": block.detector}
-        if isinstance(block, blocks.FolderSaliency):
-            settings |= {"path": block.path, "sources": self._digest(dataset, "saliency", block.path)}
-            return Job(inputs, settings)
-        inputs["weights"] = output_path("train_saliency", dataset=dataset, saliency=saliency)
-        return Job(inputs, settings, ("segmentation.saliency",))
 
     def train_classifier(self, dataset: str, seed: str, classifier: str) -> Job:
         data, block = self._dataset(dataset), self.config.block(dataset, "classifiers", classifier)
@@ -181,7 +164,12 @@ class StageJobs(DataJobs):
     def predictions(self, dataset: str, seed: str, mask: str, segmenter: str, prediction: str) -> Job:
         data, block = self._dataset(dataset), self.config.block(dataset, "predictions", prediction)
         chain = {"dataset": dataset, "seed": seed, "mask": mask, "segmenter": segmenter}
-        inputs: dict = {"index": self._index_path(dataset), "images": self._images(dataset), "weights": [], "soft": []}
+        inputs: dict = {
+            "index": self._index_path(dataset),
+            "images": self._images(dataset),
+            "weights": [],
+            "soft": [],
+        }
         settings: dict = {"dataset": dataset, "splits": list(data.use.evaluation)}
         if isinstance(block, blocks.CrfPrediction):
             inputs["soft"] = output_path("predictions", **chain, prediction=block.prediction)
@@ -308,23 +296,6 @@ class StageJobs(DataJobs):
         use = self._dataset(dataset).use
         trains = use.train if self._segments(dataset, seed) else None
         return sorted({use.masks, use.thresholds, use.affinity or use.train, trains} - {None})
-
-    def _initial_path(self, dataset: str, seed: str, initial) -> str | list[str]:
-        """Weights of the classifier that a network starts from; files of the user's are watched by their digest."""
-        if isinstance(initial, blocks.Download):
-            return output_path("weights", file=initial.file)
-        if not isinstance(initial, blocks.FromClassifier):
-            return []
-        return output_path("train_classifier", dataset=dataset, seed=seed, classifier=initial.classifier)
-
-    def _initial(self, dataset: str, initial) -> str | None:
-        """Digest of the file of initial weights; those that torchvision downloads have its own checksum."""
-        if not isinstance(initial, str) or initial in {"random", "imagenet"}:
-            return None
-        key = (dataset, "initial", initial)
-        if key not in self._sources:
-            self._sources[key] = sources.digest_of(dataset, [initial])
-        return self._sources[key]
 
     def _saliency_path(self, dataset: str, block) -> str | list[str]:
         saliency = getattr(block, "saliency", None)

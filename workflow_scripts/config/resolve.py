@@ -11,11 +11,13 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from workflow_scripts.config import blocks, datasets
 from workflow_scripts.config.archives import Archive
 from workflow_scripts.config.blocks import KINDS
+from workflow_scripts.config.initial import Download, FromClassifier
 from workflow_scripts.config.parts import NAME, nearest
 from workflow_scripts.errors import UserError
 
-# Fields that name a block of another kind.
+# Fields that name other blocks.
 REFERENCES = {
+    "saliency": {"maps": "saliency"},
     "classifiers": {"saliency": "saliency"},
     "cams": {"classifier": "classifiers"},
     "affinities": {"cam": "cams"},
@@ -72,11 +74,11 @@ class Config:
             raise UserError(f"config: {kind} has no block {name!r}, {nearest(name, known)}")
         return known[name]
 
-    def downloads(self) -> list[blocks.Download]:
-        """Initial and trained weights that blocks name by URL, of all data sets."""
+    def downloads(self) -> list[Download]:
+        """Initial, trained and published weights that blocks name by URL, of all data sets."""
         every = [block for kind in self._blocks.values() for block in kind.values()]
-        named = [getattr(block, key, None) for block in every for key in ("initial", "trained")]
-        return [item for item in named if isinstance(item, blocks.Download)]
+        named = [getattr(block, field, None) for block in every for field in ("initial", "trained", "weights")]
+        return [item for item in named if isinstance(item, Download)]
 
     def archive(self, name: str) -> Archive:
         if name not in self.archives:
@@ -112,7 +114,7 @@ class Config:
                             )
         for kind in ("segmenters", "affinities"):
             for name, block in kinds[kind].items():
-                if isinstance(block.initial, blocks.FromClassifier):
+                if isinstance(block.initial, FromClassifier):
                     self._check_initial(f"config: {kind}.{name}.initial", block, kinds["classifiers"])
         for name, block in kinds["predictions"].items():
             if isinstance(block, blocks.CrfPrediction) and isinstance(
@@ -129,6 +131,23 @@ class Config:
                         f"config: masks.{name}: method {classifier.method!r} learns no background map, use rule 'constant'"
                     )
         self._check_walks(kinds["affinities"], kinds["masks"])
+        self._check_rounds(kinds["saliency"])
+
+    @staticmethod
+    def _check_rounds(detectors: Mapping[str, BaseModel]) -> None:
+        """No detector learns from maps that are made by it, however far back."""
+
+        def visit(name: str, path: tuple[str, ...]) -> None:
+            if name in path:
+                raise UserError(
+                    f"config: saliency.{path[0]}.maps: goes in a circle: {' -> '.join([*path, name])}; "
+                    "begin with a detector that is not distilled"
+                )
+            for other in getattr(detectors[name], "maps", ()):
+                visit(other, (*path, name))
+
+        for name in detectors:
+            visit(name, ())
 
     @staticmethod
     def _check_walks(affinities: Mapping[str, blocks.Affinity], masks: Mapping[str, BaseModel]) -> None:

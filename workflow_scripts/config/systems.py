@@ -3,6 +3,7 @@
 from workflow_scripts.config import blocks
 from workflow_scripts.config.outputs import OUTPUTS
 from workflow_scripts.config.resolve import Config
+from workflow_scripts.config.saliency_blocks import LearntSaliency
 
 # Kinds of blocks whose networks are trained on a data set, by the wildcard that names one.
 NETWORKS = {"classifier": "classifiers", "affinity": "affinities", "segmenter": "segmenters"}
@@ -19,14 +20,8 @@ def chain(config: Config, dataset: str, system: str, seed: int | None = None) ->
         learner = config.block(dataset, "classifiers", classifier)
         made_from = [] if learner.trained else [learner]
         made_from += [config.block(dataset, "masks", block.mask)] if block.mask else []
-        for saliency in dict.fromkeys(getattr(item, "saliency", None) for item in made_from):
-            if not saliency:
-                continue
-            detector = config.block(dataset, "saliency", saliency)
-            names = {"dataset": dataset, "saliency": saliency}
-            if isinstance(detector, blocks.NetworkSaliency):
-                stages.append(("train_saliency", names))
-            stages.append(("saliency", names))
+        for saliency in filter(None, (getattr(item, "saliency", None) for item in made_from)):
+            stages += [stage for stage in detection(config, dataset, saliency) if stage not in stages]
         stages += [("train_classifier", {**first, "classifier": classifier}), ("cams", {**first, "cam": cam})]
     if name := affinity(config, dataset, system):
         names = {**first, "affinity": name}
@@ -39,6 +34,16 @@ def chain(config: Config, dataset: str, system: str, seed: int | None = None) ->
         stages.append(("train_segmenter", names))
         stages += [("predictions", {**names, "prediction": prediction}) for prediction in block.predictions]
     return stages
+
+
+def detection(config: Config, dataset: str, saliency: str) -> list[tuple[str, dict[str, str]]]:
+    """The stages of a saliency block, after those of the maps that it learns from, each once."""
+    block, names = config.block(dataset, "saliency", saliency), {"dataset": dataset, "saliency": saliency}
+    stages = [stage for other in getattr(block, "maps", ()) for stage in detection(config, dataset, other)]
+    if isinstance(block, LearntSaliency):
+        stages.append(("train_saliency", names))
+    stages.append(("saliency", names))
+    return [stage for number, stage in enumerate(stages) if stage not in stages[:number]]
 
 
 def affinity(config: Config, dataset: str, system: str) -> str | None:

@@ -33,6 +33,12 @@ def scaled_size(height: int, width: int, scale: float) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
+def fitted_size(height: int, width: int, side: int) -> tuple[int, int]:
+    """Size with the long side at `side` pixels, the shape kept."""
+    scale = side / max(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
 @dataclass(frozen=True)
 class Placement:
     """Where a resized image and the square training crop overlap: the crop's canvas and the image's pixels."""

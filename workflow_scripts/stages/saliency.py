@@ -1,6 +1,11 @@
-"""Bring the saliency maps of all images into one artifact: from a folder of a detector's maps, or from the network."""
+"""Bring the saliency maps of all images into one artifact: from a folder of maps, or by the detector of the block."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from workflow_scripts.artifacts import create
 from workflow_scripts.command import Job, run
@@ -8,45 +13,76 @@ from workflow_scripts.data.images import read_saliency
 from workflow_scripts.data.index import Images, read_index
 from workflow_scripts.data.index_entries import Faults
 from workflow_scripts.errors import UserError
+from workflow_scripts.parallel import ordered_map
 from workflow_scripts.plugins import plugin
 from workflow_scripts.progress import progress
+
+
+@dataclass
+class State:
+    """What a worker holds: the sizes of the images, and the function from an id to its map."""
+
+    images: Images
+    read: Callable[[str], np.ndarray]
+
+
+def make_state(job: Job) -> State:
+    block, inputs = job.settings.block, job.inputs
+    images = Images(read_index(inputs.index, job.settings.dataset), inputs.images)
+    if block.detector == "folder":
+        folder = Path(block.path)
+        if not folder.is_dir():
+            raise UserError(
+                f"{folder}: no such folder of saliency maps; put {{id}}.png there or name another under saliency"
+            )
+        return State(images, lambda identifier: read_saliency(folder / f"{identifier}.png"))
+    module = "network" if hasattr(block, "network") else block.detector
+    weights = inputs.weights or getattr(block, "weights", None)
+    detect = plugin("detectors", module).load(block, weights)
+    return State(images, partial(_detected, images, detect, getattr(block, "crf", None)))
+
+
+def _detected(images: Images, detect: Callable, crf, identifier: str) -> np.ndarray:
+    image = images.read(identifier)
+    saliency = detect(image)
+    if crf:
+        foreground = saliency / 255
+        both = np.stack([1 - foreground, foreground])
+        posterior = plugin("refine", "dense_crf").dense_crf(image, both, crf.bilateral, crf.gaussian, crf.iterations)
+        saliency = np.rint(255 * posterior[1]).astype(np.uint8)
+    return saliency
+
+
+def map_of(state: State, identifier: str) -> np.ndarray | str:
+    """uint8 (H, W) map of one image, or the line that says what is wrong with it."""
+    try:
+        saliency = state.read(identifier)
+    except UserError as error:
+        return str(error)
+    size = state.images.index.size_of(identifier)
+    if saliency.shape != size:
+        (height, width), (rows, columns) = size, saliency.shape
+        return f"saliency of {identifier!r}: map is {rows} x {columns}, its image {height} x {width} (H x W); make it again"
+    return saliency
 
 
 def main(job: Job) -> None:
     settings = job.settings
     index = read_index(job.inputs.index, settings.dataset)
-    read = _folder(Path(settings.path)) if settings.detector == "folder" else _network(job, index)
+    on_gpu = hasattr(settings.block, "network") and plugin("training", "device").device().type == "cuda"
+    if settings.block.detector == "rembg" and job.workers > 1:
+        plugin("detectors", "rembg").load(settings.block)  # downloaded once, before all workers ask for it
     faults = Faults()
     with create(
         job.outputs.saliency, "saliency", dataset=settings.dataset, split="all", classes=index.classes
     ) as artifact:
-        for identifier in progress(index.ids, len(index.ids), "saliency"):
-            try:
-                saliency = read(identifier)
-            except UserError as error:
-                faults.add(str(error))
-                continue
-            if saliency.shape != index.size_of(identifier):
-                (height, width), (rows, columns) = index.size_of(identifier), saliency.shape
-                faults.add(
-                    f"saliency of {identifier!r}: map is {rows} x {columns}, its image {height} x {width} (H x W); make it again"
-                )
-                continue
-            artifact.put(identifier, saliency=saliency)
+        maps = ordered_map(partial(make_state, job), map_of, index.ids, 1 if on_gpu else job.workers)
+        for identifier, saliency in progress(zip(index.ids, maps, strict=True), len(index.ids), "saliency"):
+            if isinstance(saliency, str):
+                faults.add(saliency)
+            else:
+                artifact.put(identifier, saliency=saliency)
         faults.raise_if_any(f"saliency of {settings.dataset}")
-
-
-def _folder(folder: Path):
-    if not folder.is_dir():
-        raise UserError(
-            f"{folder}: no such folder of saliency maps; put {{id}}.png there or name another under saliency"
-        )
-    return lambda identifier: read_saliency(folder / f"{identifier}.png")
-
-
-def _network(job: Job, index):
-    detect, images = plugin("segmentation", "saliency").detector(job.inputs.weights), Images(index, job.inputs.images)
-    return lambda identifier: detect(images.read(identifier))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
 """A small saliency network: encoder and decoder with skip connections, image in, foreground probability out."""
 
+from types import SimpleNamespace
+
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
+from torch.nn.functional import interpolate
+
+from workflow_scripts.networks.saliency_losses import cross_entropy_and_iou
 
 
 def _block(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
@@ -13,7 +17,7 @@ def _block(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.
 class SaliencyNetwork(nn.Module):
     """(B, 3, H, W) normalised images -> (B, 1, H, W) logits."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: SimpleNamespace) -> None:
         super().__init__()
         self.down1 = _block(3, 16, 2)
         self.down2 = _block(16, 32, 2)
@@ -38,22 +42,10 @@ class SaliencyNetwork(nn.Module):
             features = up(torch.cat([features, skip], dim=1))
         return interpolate(self.head(features), size=images.shape[-2:], mode="bilinear", align_corners=False)
 
+    def maps(self, images: Tensor) -> Tensor:
+        """(B, 1, H, W) foreground probabilities."""
+        return self(images).sigmoid()
+
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Cross entropy and soft intersection over union, to be summed; the batch holds `image` and `mask` (B, 1, H, W)."""
-        logits = self(batch["image"]).float()
-        return {
-            "saliency": binary_cross_entropy_with_logits(logits, batch["mask"]),
-            "iou": iou_loss(logits, batch["mask"]),
-        }
-
-
-def iou_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """1 - the soft intersection over union of each image, averaged (BASNet, Qin et al., CVPR 2019, Eq. 8).
-
-    Args:
-        logits: (B, 1, H, W).
-        masks: (B, 1, H, W), 0 or 1, none of them empty.
-    """
-    probabilities = logits.sigmoid()
-    both = (probabilities * masks).sum(dim=(1, 2, 3))
-    return (1 - both / (probabilities + masks - probabilities * masks).sum(dim=(1, 2, 3))).mean()
+        """Named losses, to be summed; the batch holds `image` and `mask` (B, 1, H, W) in [0, 1]."""
+        return cross_entropy_and_iou(self(batch["image"]), batch["mask"])

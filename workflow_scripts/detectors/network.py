@@ -1,0 +1,51 @@
+"""Saliency maps by a network: trained here on rendered images, a folder or other maps, or published."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import interpolate
+
+from workflow_scripts.data.saliency_weights import load_published
+from workflow_scripts.data.salient_input import squared
+from workflow_scripts.data.transforms import normalise
+from workflow_scripts.data.weights import load_weights
+from workflow_scripts.plugins import plugin
+from workflow_scripts.training.device import device
+
+
+def build(options: SimpleNamespace) -> nn.Module:
+    """The saliency network that a block names, weights random."""
+    return plugin("networks", f"saliency_{options.name}").SaliencyNetwork(options)
+
+
+def load(block: SimpleNamespace, weights: str) -> Callable[[np.ndarray], np.ndarray]:
+    """The function from an image, uint8 (H, W, 3) RGB, to its map, uint8 (H, W), by the network of the block.
+
+    Args:
+        weights: of `train_saliency`, or the published file where the detector is "published".
+    """
+    torch.set_num_threads(1)
+    network = build(block.network)
+    if block.detector == "published":
+        load_published(network, weights)
+    else:
+        load_weights(network, weights)
+    network.to(device()).eval()
+    side, padding = block.input.side, block.input.padding
+
+    @torch.inference_mode()
+    def detect(image: np.ndarray) -> np.ndarray:
+        if side is None:
+            maps = network.maps(normalise(image)[None].to(device()))[0, 0]
+        else:
+            square = squared(image, side, padding)
+            maps = network.maps(normalise(square.image)[None].to(device()))
+            longest = max(image.shape[:2])
+            maps = interpolate(maps.float(), size=(longest, longest), mode="bilinear", align_corners=False)
+            maps = maps[0, 0][square.place]
+        return (maps * 255).round().byte().cpu().numpy()
+
+    return detect
