@@ -4,7 +4,7 @@ One function a stage, called with the wildcards of the rule of the same name. No
 results is opened.
 """
 
-from workflow_scripts.config import blocks, datasets, systems
+from workflow_scripts.config import blocks, datasets, sources, systems
 from workflow_scripts.config.data_jobs import Job
 from workflow_scripts.config.outputs import output_path
 from workflow_scripts.config.parts import nearest
