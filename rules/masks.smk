@@ -66,7 +66,7 @@ rule train_affinity:
         "logs/{dataset}/seed-{seed}/train_affinity/{affinity}.tsv"
     conda:
         "../envs/workflow.yaml"
-    threads: stages.torch_threads
+    threads: stages.training_threads("train_affinity")
     resources:
         mem_mb=11000,
         runtime=720,
@@ -78,6 +78,7 @@ rule train_affinity:
         "Training affinity network {wildcards.affinity} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
         "python -m workflow_scripts.stages.train_affinity --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        " --workers {threads}"
         " --index {input.index:q} --images {input.images:q} --labels {input.labels:q} --initial {input.initial:q}"
         " --weights-to {output.weights:q} --curve-to {output.curve:q} > {log:q} 2>&1"
 

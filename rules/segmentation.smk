@@ -13,7 +13,7 @@ rule train_segmenter:
         "logs/{dataset}/seed-{seed}/train_segmenter/{mask}/{segmenter}.tsv"
     conda:
         "../envs/workflow.yaml"
-    threads: stages.torch_threads
+    threads: stages.training_threads("train_segmenter")
     resources:
         mem_mb=8000,
         runtime=720,
@@ -25,6 +25,7 @@ rule train_segmenter:
         "Training segmenter {wildcards.segmenter} on masks {wildcards.mask} of {wildcards.dataset}, seed {wildcards.seed}"
     shell:
         "python -m workflow_scripts.stages.train_segmenter --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        " --workers {threads}"
         " --index {input.index:q} --images {input.images:q} --masks {input.masks:q} --initial {input.initial:q}"
         " --weights-to {output.weights:q} --curve-to {output.curve:q} > {log:q} 2>&1"
 

@@ -152,6 +152,18 @@ def test_only_jobs_that_run_a_network_ask_for_a_gpu(raw):
     assert gpus("cams", "demo", cam="eps") == 0
 
 
+def test_a_gpu_is_fed_by_as_many_processes_as_the_data_set_has_workers(raw):
+    put(raw, "datasets.voc.torch_threads", 3)
+    put(raw, "datasets.voc.workers", 5)
+    names = {"dataset": "voc", "seed": "0", "classifier": "cam"}
+    assert Rules(raw).training_threads("train_classifier")(Wildcards(names)) == 5
+    put(raw, "datasets.voc.workers", 2)
+    assert Rules(raw).training_threads("train_classifier")(Wildcards(names)) == 3
+    put(raw, "datasets.voc.workers", 5)
+    put(raw, "datasets.voc.gpus", 0)  # one process keeps torch's threads of a CPU busy; as many as these there are
+    assert Rules(raw).training_threads("train_classifier")(Wildcards(names)) == 3
+
+
 def test_without_truth_there_are_pictures_and_no_table(raw):
     put(raw, "datasets.voc.masks", None)
     put(raw, "datasets.voc.use.thresholds", None)

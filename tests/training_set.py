@@ -20,6 +20,7 @@ JITTER = {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.1}
 RECIPE = {
     "iterations": 8,
     "batch": 4,
+    "accumulate": 1,
     "crop": 48,
     "long_side": [40, 64],
     "jitter": JITTER,
@@ -35,6 +36,8 @@ RECIPE = {
     "drop_factor": None,
     "warm_up": 0,
     "precision": "float32",
+    "compile": False,
+    "augment": "worker",
     "save_every": 3,
 }
 EPS_OPTIONS = {

@@ -55,7 +55,9 @@ class Dataset(Block):
     )
     limit: PositiveInt | None = Field(None, description="the first so many images of each split, for a smoke run")
     torch_threads: PositiveInt = Field(description="CPU threads of a training job; part of what decides its bytes")
-    workers: PositiveInt = Field(description="processes of a job that goes through the images, as far as --cores allow")
+    workers: PositiveInt = Field(
+        description="processes of a job that goes through the images or feeds a GPU, as far as --cores allow"
+    )
     gpus: NonNegativeInt = Field(
         description="GPUs that a network job asks for; with 0, jobs run side by side on the CPU"
     )

@@ -91,6 +91,7 @@ class Jitter(Block):
 class Schedule(Block):
     iterations: PositiveInt = Field(description="optimiser steps")
     batch: PositiveInt = Field(description="images per step")
+    accumulate: PositiveInt = Field(description="equal parts of the batch, worked on one after another to save memory")
     optimiser: Literal["sgd", "adamw"]
     learning_rate: PositiveFloat = Field(description="initial rate of the backbone's weights")
     bias_multiplier: PositiveFloat = Field(
@@ -105,7 +106,10 @@ class Schedule(Block):
         (), description="steps from which on the rate is multiplied by drop_factor"
     )
     drop_factor: PositiveFloat | None = Field(None, description="of the rate at every step of drop_at")
-    precision: Literal["float32", "bfloat16"] = Field(description="of the forward pass; weights stay float32")
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        description="of the forward pass; weights stay float32; float16 on a GPU alone"
+    )
+    compile: bool = Field(description="fuse the network's operations by torch.compile; needs a C++ compiler")
     save_every: PositiveInt = Field(description="steps between saved states, from which a killed job resumes")
 
     @model_validator(mode="after")
@@ -114,10 +118,19 @@ class Schedule(Block):
             raise ValueError("drop_at and drop_factor go together")
         return self
 
+    @model_validator(mode="after")
+    def _equal_parts(self) -> "Schedule":
+        if self.batch % self.accumulate:
+            raise ValueError(f"accumulate {self.accumulate} does not divide batch {self.batch} into equal parts")
+        return self
+
 
 class Recipe(Schedule):
     crop: PositiveInt = Field(description="side of the square training crop, pixels")
     head_multiplier: PositiveFloat = Field(description="rate of new layers, times learning_rate")
+    augment: Literal["worker", "device"] = Field(
+        description="where colours are jittered and normalised: by Pillow as images are loaded, or on the device"
+    )
 
 
 class ClassifierRecipe(Recipe):

@@ -35,6 +35,15 @@ class Rules:
         """Threads of a training job, from the data set's configuration, as they decide the bytes."""
         return self.config.dataset(wildcards.dataset).torch_threads
 
+    def training_threads(self, stage: str) -> Callable:
+        """Cores of a training job, as many of which load images: a GPU wants more of them than torch has threads."""
+
+        def threads_of(wildcards) -> int:
+            data = self.config.dataset(wildcards.dataset)
+            return max(data.torch_threads, data.workers) if self.gpus(stage)(wildcards) else data.torch_threads
+
+        return threads_of
+
     def workers(self, wildcards) -> int:
         """Processes of a job that goes through the images; their number never changes the bytes."""
         return self.config.dataset(wildcards.dataset).workers

@@ -7,8 +7,9 @@ from torch.utils.data import Dataset
 from workflow_scripts.artifacts import Reader
 from workflow_scripts.data import transforms
 from workflow_scripts.data.batches import generator
+from workflow_scripts.data.canvas import on_canvas
 from workflow_scripts.data.index import Images, Index
-from workflow_scripts.data.jitter import jitter_colours
+from workflow_scripts.data.jitter import draw_jitter, jitter_colours
 
 
 class Samples(Dataset):
@@ -30,21 +31,19 @@ class Samples(Dataset):
         epoch, position = key
         identifier = self.ids[position]
         rng, cell = generator(self.seed, epoch, identifier), self.cell
-        image = jitter_colours(self.images.read(identifier), self.recipe.jitter, rng)
+        image, recipe = self.images.read(identifier), self.recipe
+        steps = draw_jitter(recipe.jitter, rng)
+        if recipe.augment == "worker":
+            image = jitter_colours(image, steps)
         label = self.labels.read(identifier)["label"]
-        height, width = label.shape
-        padded = np.zeros((height * cell, width * cell, 3), np.uint8)
-        padded[: image.shape[0], : image.shape[1]] = image
-        cells = self.recipe.crop // cell
-        placement = transforms.place(height, width, cells, rng)
+        cells = recipe.crop // cell
+        placement = transforms.place(*label.shape, cells, rng)
         target = np.full((cells, cells), 255, np.uint8)
         target[placement.canvas] = label[placement.source]
-        canvas = np.zeros((cells * cell, cells * cell, 3), np.uint8)
-        canvas[_pixels(placement.canvas, cell)] = padded[_pixels(placement.source, cell)]
+        patch = image[tuple(slice(part.start * cell, part.stop * cell) for part in placement.source)]
+        top, left = (part.start * cell for part in placement.canvas)
         if rng.random() < 0.5:
-            canvas, target = canvas[:, ::-1], target[:, ::-1]
-        return {"image": transforms.normalise(canvas), "label": torch.from_numpy(np.ascontiguousarray(target))}
-
-
-def _pixels(cells: tuple[slice, slice], size: int) -> tuple[slice, ...]:
-    return tuple(slice(part.start * size, part.stop * size) for part in cells)
+            patch, target, left = patch[:, ::-1], target[:, ::-1], cells * cell - left - patch.shape[1]
+        window = slice(top, top + patch.shape[0]), slice(left, left + patch.shape[1])
+        sample = on_canvas(patch, window, cells * cell, recipe.augment, "black", steps)
+        return sample | {"label": torch.from_numpy(np.ascontiguousarray(target))}

@@ -7,8 +7,9 @@ from torch.utils.data import Dataset
 from workflow_scripts.artifacts import Reader
 from workflow_scripts.data import transforms
 from workflow_scripts.data.batches import generator
+from workflow_scripts.data.canvas import on_canvas
 from workflow_scripts.data.index import Images, Index
-from workflow_scripts.data.jitter import jitter_colours
+from workflow_scripts.data.jitter import draw_jitter, jitter_colours
 from workflow_scripts.errors import UserError
 
 
@@ -39,12 +40,14 @@ class ClassificationSamples(Dataset):
         image = transforms.resized(image, *size)
         mirrored = rng.random() < 0.5
         placement = transforms.place(*size, self.recipe.crop, rng)
-        image = jitter_colours(image, self.recipe.jitter, rng)
+        steps = draw_jitter(self.recipe.jitter, rng)
+        if self.recipe.augment == "worker":
+            image = jitter_colours(image, steps)
         if mirrored:
             image = image[:, ::-1]
-        canvas = torch.zeros(3, self.recipe.crop, self.recipe.crop)
-        canvas[:, *placement.canvas] = transforms.normalise(image[placement.source])
-        sample = {"image": canvas, "labels": torch.from_numpy(self.index.labels[self.index.row[identifier]]).float()}
+        patch, crop, augment = image[placement.source], self.recipe.crop, self.recipe.augment
+        sample = on_canvas(patch, placement.canvas, crop, augment, steps=steps)
+        sample["labels"] = torch.from_numpy(self.index.labels[self.index.row[identifier]]).float()
         if self.saliency:
             saliency = self.saliency.read(identifier)["saliency"]
             if saliency.shape != (height, width):

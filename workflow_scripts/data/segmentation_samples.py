@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 from workflow_scripts.artifacts import Reader
 from workflow_scripts.data import transforms
 from workflow_scripts.data.batches import generator
+from workflow_scripts.data.canvas import on_canvas
 from workflow_scripts.data.index import Images, Index
 from workflow_scripts.errors import UserError
 
@@ -40,8 +41,7 @@ class SegmentationSamples(Dataset):
         if rng.random() < 0.5:
             image, label = image[:, ::-1], label[:, ::-1]
         placement = transforms.place(*size, self.recipe.crop, rng)
-        canvas = torch.zeros(3, self.recipe.crop, self.recipe.crop)
-        canvas[:, *placement.canvas] = transforms.normalise(image[placement.source])
+        sample = on_canvas(image[placement.source], placement.canvas, self.recipe.crop, self.recipe.augment)
         target = torch.full((self.recipe.crop, self.recipe.crop), 255, dtype=torch.long)
         target[placement.canvas] = torch.from_numpy(np.ascontiguousarray(label[placement.source])).long()
-        return {"image": canvas, "label": target}
+        return sample | {"label": target}

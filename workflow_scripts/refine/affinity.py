@@ -102,23 +102,35 @@ def pair_affinity(features: Tensor, radius: int = 5, distance: str = "mean", bor
     return torch.exp(-torch.stack(distances, dim=1))
 
 
-def affinity_loss(affinity: Tensor, background: Tensor, foreground: Tensor, negative: Tensor) -> Tensor:
+def affinity_loss(
+    affinity: Tensor,
+    background: Tensor,
+    foreground: Tensor,
+    negative: Tensor,
+    whole: tuple[Tensor, Tensor, Tensor] | None = None,
+) -> Tensor:
     """Balanced cross entropy of pair affinities (AffinityNet, Section 3.2): L_bg / 4 + L_fg / 4 + L_neg / 2, each a
     mean over its pairs in the whole batch.
 
     Args:
         affinity: (B, K, P) in [0, 1].
         background, foreground, negative: (B, K, P), masks of `pair_labels`.
+        whole: these masks of the batch that this is one of the equal parts of; the mean over the parts is then that
+            batch's loss.
 
     Returns:
         Scalar. An affinity of exactly 1 makes the positive parts slightly negative (-1e-5), as published.
     """
     together, apart = -torch.log(affinity + EPSILON), -torch.log(1 + EPSILON - affinity)
 
-    def mean(loss: Tensor, mask: Tensor) -> Tensor:
-        return (loss * mask).sum() / (mask.sum() + EPSILON)
+    masks = background, foreground, negative
+    share = 1 if whole is None else len(negative) / len(whole[2])
 
-    return mean(together, background) / 4 + mean(together, foreground) / 4 + mean(apart, negative) / 2
+    def mean(loss: Tensor, mask: Tensor, counted: Tensor) -> Tensor:
+        return (loss * mask).sum() / ((counted.sum() + EPSILON) * share)
+
+    means = map(mean, (together, together, apart), masks, whole or masks)
+    return sum(one * weight for one, weight in zip(means, (1 / 4, 1 / 4, 1 / 2), strict=True))
 
 
 def line_offsets(offset: tuple[int, int]) -> list[tuple[int, int]]:

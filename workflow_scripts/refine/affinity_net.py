@@ -58,4 +58,5 @@ class AffinityNetwork(nn.Module):
         """The affinity loss; the batch holds `image` (B, 3, H, W) and `label` (B, H / 8, W / 8) uint8, 255 unknown."""
         radius, border = self.options.radius, self.options.border
         affinity = pair_affinity(self(batch["image"]).float(), radius, self.options.distance, border)
-        return {"affinity": affinity_loss(affinity, *pair_labels(batch["label"], radius, border))}
+        whole = pair_labels(batch["whole_label"], radius, border) if "whole_label" in batch else None
+        return {"affinity": affinity_loss(affinity, *pair_labels(batch["label"], radius, border), whole)}

@@ -53,7 +53,11 @@ class AffinityNetwork(nn.Module):
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The affinity loss along lines; the batch holds `image` and `label` (B, H, W), 255 unknown."""
         edge = self(batch["image"]).float().sigmoid()
-        label = batch["label"][:, ::STRIDE, ::STRIDE].to(torch.uint8)
         radius, border = self.options.radius, self.options.border
         affinity = pair_edge_affinity(edge, radius, border)
-        return {"affinity": affinity_loss(affinity, *pair_labels(label, radius, border))}
+        masks = {
+            name: pair_labels(batch[name][:, ::STRIDE, ::STRIDE].to(torch.uint8), radius, border)
+            for name in ("label", "whole_label")
+            if name in batch
+        }
+        return {"affinity": affinity_loss(affinity, *masks["label"], masks.get("whole_label"))}

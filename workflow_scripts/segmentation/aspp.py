@@ -52,7 +52,7 @@ class Segmenter(nn.Module):
         """Sum over the scales of the cross entropy; the batch holds `image` and `label` (B, H, W) int64, 255 ignored."""
         options = self.options
         terms = (
-            label_loss(logits.float(), batch["label"], options.loss_at, options.align_corners)
+            label_loss(logits.float(), batch["label"], options.loss_at, options.align_corners, batch.get("whole_label"))
             for logits in self.all_scales(batch["image"])
         )
         return {"cross_entropy": sum(terms)}

@@ -47,7 +47,9 @@ class Segmenter(nn.Module):
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Cross entropy; the batch holds `image` (B, 3, H, W) and `label` (B, H, W) int64, 255 ignored."""
         logits = self(batch["image"]).float()
-        loss = label_loss(logits, batch["label"], self.options.loss_at, self.options.align_corners)
+        loss = label_loss(
+            logits, batch["label"], self.options.loss_at, self.options.align_corners, batch.get("whole_label")
+        )
         return {"cross_entropy": loss}
 
 

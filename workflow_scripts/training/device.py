@@ -5,6 +5,8 @@ import os
 
 import torch
 
+from workflow_scripts.errors import UserError
+
 
 def device() -> torch.device:
     """The GPU that is visible, else the CPU."""
@@ -12,8 +14,34 @@ def device() -> torch.device:
 
 
 def autocast(where: torch.device, precision: str) -> contextlib.AbstractContextManager:
-    """Forward passes in bfloat16 where the recipe says so; weights and losses stay float32."""
-    return torch.autocast(where.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+    """Forward passes in "bfloat16" or "float16"; weights and losses stay float32.
+
+    In "float32" a GPU that has TensorFloat-32 takes it for convolutions, not for matrix products: torch's default.
+    """
+    dtype = torch.float16 if precision == "float16" else torch.bfloat16
+    return torch.autocast(where.type, dtype=dtype, enabled=precision != "float32")
+
+
+def check_precision(where: torch.device, precision: str) -> None:
+    """Tell what a device is too slow at, before it is.
+
+    Raises:
+        UserError: float16 on a CPU.
+    """
+    if where.type != "cpu":
+        return
+    if precision == "float16":
+        raise UserError(
+            "config: precision float16 is for GPUs and this job has none; set precision: bfloat16 or float32, or gpus"
+        )
+    if precision == "bfloat16" and not native_bfloat16():
+        print("this processor emulates bfloat16; precision: float32 is faster here", flush=True)
+
+
+def native_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 itself."""
+    known = torch.cpu.get_capabilities()
+    return any(known.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
 
 
 def deterministic(seed: int, threads: int) -> None:
@@ -25,4 +53,5 @@ def deterministic(seed: int, threads: int) -> None:
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a help for debugging that costs up to a tenth
     torch.backends.cudnn.benchmark = False

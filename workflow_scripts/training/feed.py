@@ -1,0 +1,44 @@
+"""Batches of a training run, loaded ahead by processes of their own and brought to the device."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from workflow_scripts.data.batches import BatchSampler
+from workflow_scripts.data.canvas import finish
+from workflow_scripts.errors import UserError
+
+
+def batches(
+    samples: Dataset, recipe, seed: int, where: torch.device, start: int = 0, workers: int = 1
+) -> Iterator[dict[str, Tensor]]:
+    """The batches from iteration `start` on, on the device, images float32 (B, 3, H, W) in channels-last order.
+
+    Args:
+        samples: indexed by (epoch, position).
+        workers: loading processes; their number never changes the bytes.
+
+    Raises:
+        UserError: a mistake that a sample shows.
+    """
+    loader = DataLoader(
+        samples,
+        batch_sampler=BatchSampler(len(samples), recipe.batch, recipe.iterations, seed, start),
+        num_workers=workers,
+        prefetch_factor=4 if workers == 1 else 2,
+        pin_memory=where.type == "cuda",  # so that the copy to the GPU goes on while it computes
+        multiprocessing_context="fork" if where.type == "cpu" else "spawn",
+        generator=torch.Generator(),  # its own, so that a resumed run draws the same dropout
+    )
+    for batch in _one_line(loader):
+        yield finish(batch, where)
+
+
+def _one_line(loaded: Iterable) -> Iterator:
+    """The batches; a mistake found in the loading process arrives with its stack trace, which is cut off."""
+    try:
+        yield from loaded
+    except UserError as error:
+        raise UserError(str(error).rpartition("UserError: ")[2].strip()) from None
