@@ -16,7 +16,10 @@ TRIED = (2, 3)  # images of the forward passes that larger batches are extrapola
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes; without the workspace of single operations."""
+    """Bytes, without the workspace of single operations and what the allocator cannot reuse.
+
+    With these, processes that trained MobileNetV2 and ResNet-50 on a CPU grew by 8 to 33 % more.
+    """
 
     weights: int
     gradients: int
