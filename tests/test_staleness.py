@@ -238,6 +238,7 @@ def test_swapped_values(tree, overlay, block, one, other, expected):
 # Edited code
 
 NETWORKS = ("train_classifier", "classification", "cams", "train_affinity", "train_segmenter")
+TRAINED = of("train_saliency", "train_classifier", "train_affinity", "train_segmenter")
 SOFT = [job for job in of("predictions") if not job.endswith("_crf")]
 EDITS = {
     "refine/dense_crf.py": below(*of("affinity_labels"), "masks eps_crf", "predictions eps/large_fov/multi_crf"),
@@ -275,7 +276,9 @@ EDITS = {
     "evaluation/miou.py": below(*of("thresholds", "score_cams", "score_masks", "score_predictions", "miou")),
     "evaluation/saliency.py": below("score_saliency rendered"),
     "evaluation/classification.py": below(*of("classification")),
-    "training/loop.py": below(*of("train_saliency", "train_classifier", "train_affinity", "train_segmenter")),
+    "training/loop.py": below(*TRAINED),
+    "training/step.py": below(*TRAINED),
+    "data/canvas.py": below(*TRAINED),
     "training/imported.py": below(*of("train_classifier", "train_affinity", "train_segmenter")),
     "data/synthetic.py": below("render"),
     "data/synthetic_salient.py": below("train_saliency rendered"),

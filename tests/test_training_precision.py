@@ -195,6 +195,12 @@ def test_a_compiled_network_learns_the_same_under_the_same_names():
         torch.testing.assert_close(compiled[name], value, rtol=1e-4, atol=1e-5)
 
 
+def test_compilation_without_a_compiler_is_refused(rendered, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    refused(lambda: train(rendered, tmp_path / "a", compile=True), "compile: true", "C++ compiler")
+
+
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 
 import torch
 
@@ -36,6 +37,16 @@ def check_precision(where: torch.device, precision: str) -> None:
         )
     if precision == "bfloat16" and not native_bfloat16():
         print("this processor emulates bfloat16; precision: float32 is faster here", flush=True)
+
+
+def check_compiler() -> None:
+    """What torch.compile builds its kernels with must be there.
+
+    Raises:
+        UserError: no C++ compiler.
+    """
+    if not any(map(shutil.which, (os.environ.get("CXX") or "g++", "clang++"))):
+        raise UserError("config: compile: true needs a C++ compiler; install g++, or set compile: false")
 
 
 def native_bfloat16() -> bool:

@@ -14,7 +14,7 @@ from workflow_scripts.artifacts import replaced
 from workflow_scripts.data.weights import save_weights
 from workflow_scripts.errors import UserError
 from workflow_scripts.training import memory
-from workflow_scripts.training.device import check_precision, device
+from workflow_scripts.training.device import check_compiler, check_precision, device
 from workflow_scripts.training.feed import batches
 from workflow_scripts.training.step import Step
 
@@ -48,6 +48,8 @@ def train(
     """
     where = device()
     check_precision(where, recipe.precision)
+    if recipe.compile:
+        check_compiler()
     step = Step(network, recipe, where)
     state_path = Path(f"{output}.state")
     record = _Record()

@@ -71,7 +71,7 @@ def smaller(recipe) -> str:
         ways.append(f"a smaller crop (now {recipe.crop})")
     if recipe.precision == "float32":
         ways.append("precision: bfloat16")
-    return ", ".join(ways)
+    return ", ".join(ways) or "a smaller network"
 
 
 def free_memory(where: torch.device) -> int | None:
