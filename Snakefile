@@ -1,6 +1,7 @@
 """Weakly supervised semantic segmentation: from image-level labels to a table of mIoU.
 
-Targets: results/{dataset}/miou.csv, and the pictures of a data set by results/{dataset}/pictures/done.txt.
+Targets: results/{dataset}/miou.csv, and the pictures of a data set by results/{dataset}/pictures/done.txt. On request:
+results/{dataset}/tune/{tuning}.csv, results/{dataset}/saliency.csv, results/{dataset}/pictures/saliency/{cam}.png.
 """
 
 import shlex
@@ -26,6 +27,7 @@ include: "rules/masks.smk"
 include: "rules/segmentation.smk"
 include: "rules/scores.smk"
 include: "rules/pictures.smk"
+include: "rules/tune.smk"
 
 
 rule all:

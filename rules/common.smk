@@ -9,16 +9,21 @@ except UserError as error:
     raise WorkflowError(str(error))
 
 
+# A block of the configuration, or a variant of one that a tuning tries.
+BLOCK = r"[A-Za-z0-9]\w*(?:@[\w.,+=-]+)?"
+
+
 wildcard_constraints:
     archive=r"[A-Za-z0-9]\w*",
     file=r"[0-9a-f]{12}-[\w.-]+",
     dataset=r"[A-Za-z0-9]\w*",
     seed=r"\d+",
-    saliency=r"[A-Za-z0-9]\w*",
-    classifier=r"[A-Za-z0-9]\w*",
-    cam=r"[A-Za-z0-9]\w*",
-    affinity=r"[A-Za-z0-9]\w*",
-    mask=r"[A-Za-z0-9]\w*",
-    segmenter=r"[A-Za-z0-9]\w*",
-    prediction=r"[A-Za-z0-9]\w*",
+    saliency=BLOCK,
+    classifier=BLOCK,
+    cam=BLOCK,
+    affinity=BLOCK,
+    mask=BLOCK,
+    segmenter=BLOCK,
+    prediction=BLOCK,
     system=r"(?!(?:curves|thresholds)\.png)[A-Za-z0-9]\w*",  # rule curves makes these pictures
+    tuning=r"[A-Za-z0-9]\w*",

@@ -27,6 +27,22 @@ rule montage:
         " --montage-to {output.montage:q} > {log:q} 2>&1"
 
 
+use rule montage as montage_saliency with:
+    input:
+        unpack(stages.inputs("montage_saliency")),
+    output:
+        montage=stages.output("montage_saliency", "montage"),
+    log:
+        "logs/{dataset}/montage_saliency/{cam}.log",
+    benchmark:
+        "logs/{dataset}/montage_saliency/{cam}.tsv"
+    params:
+        settings=stages.settings("montage_saliency"),
+        code=stages.code("montage_saliency"),
+    message:
+        "Montage of detected and estimated saliency of {wildcards.cam} on {wildcards.dataset}"
+
+
 rule curves:
     input:
         unpack(stages.inputs("curves")),

@@ -54,3 +54,54 @@ rule saliency:
         "python -m workflow_scripts.stages.saliency --settings {params.settings:q} --code {params.code} --gpus {resources.gpu} --workers {threads}"
         " --index {input.index:q} --images {input.images:q} --weights {input.weights:q}"
         " --saliency-to {output.saliency:q} > {log:q} 2>&1"
+
+
+rule estimated_saliency:
+    input:
+        unpack(stages.inputs("estimated_saliency")),
+    output:
+        saliency=stages.output("estimated_saliency", "saliency"),
+    log:
+        "logs/{dataset}/seed-{seed}/estimated_saliency/{cam}.log",
+    benchmark:
+        "logs/{dataset}/seed-{seed}/estimated_saliency/{cam}.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=120,
+    params:
+        settings=stages.settings("estimated_saliency"),
+        code=stages.code("estimated_saliency"),
+    message:
+        "Saliency estimated by the maps {wildcards.cam} of {wildcards.dataset}, seed {wildcards.seed}"
+    shell:
+        "python -m workflow_scripts.stages.estimated_saliency --settings {params.settings:q} --code {params.code}"
+        " --index {input.index:q} --cams {input.cams:q} --saliency {input.saliency:q}"
+        " --saliency-to {output.saliency:q} > {log:q} 2>&1"
+
+
+rule saliency_table:
+    input:
+        unpack(stages.inputs("saliency_table")),
+    output:
+        saliency=stages.output("saliency_table", "saliency"),
+    log:
+        "logs/{dataset}/saliency_table.log",
+    benchmark:
+        "logs/{dataset}/saliency_table.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        settings=stages.settings("saliency_table"),
+        code=stages.code("saliency_table"),
+    message:
+        "The table of saliency maps of {wildcards.dataset}"
+    shell:
+        "python -m workflow_scripts.stages.saliency_table --settings {params.settings:q} --code {params.code}"
+        " --scores {input.scores:q} --saliency-to {output.saliency:q} > {log:q} 2>&1"

@@ -43,6 +43,22 @@ use rule score_masks as score_saliency with:
         "Scoring saliency {wildcards.saliency} of {wildcards.dataset}"
 
 
+use rule score_masks as score_estimated_saliency with:
+    input:
+        unpack(stages.inputs("score_estimated_saliency")),
+    output:
+        scores=stages.output("score_estimated_saliency", "scores"),
+    log:
+        "logs/{dataset}/seed-{seed}/score_estimated_saliency/{cam}.log",
+    benchmark:
+        "logs/{dataset}/seed-{seed}/score_estimated_saliency/{cam}.tsv"
+    params:
+        settings=stages.settings("score_estimated_saliency"),
+        code=stages.code("score_estimated_saliency"),
+    message:
+        "Scoring the saliency estimated by {wildcards.cam} of {wildcards.dataset}, seed {wildcards.seed}"
+
+
 use rule score_masks as score_cams with:
     input:
         unpack(stages.inputs("score_cams")),

@@ -37,10 +37,92 @@ def test_every_system_of_every_data_set_can_be_planned(overlay, tmp_path, monkey
 def test_any_system_can_be_used_on_any_data_set(raw, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("demo", "voc"):
-        systems = [system for system in raw["systems"] if (name, system) != ("demo", "eps_predefined")]
+        systems = [system for system in raw["systems"] if name != "demo" or "predefined" not in system]
         plan = Plan(Config(put(raw, f"datasets.{name}.systems", systems)))
         made = {path for stage, names in plan.jobs(name) for path in plan.outputs(stage, names).values()}
         assert {f"results/{name}/pictures/{system}.png" for system in systems} <= made
+
+
+# EPS, Tables 3 to 7 and 5.3 on detectors; EPS with AffinityNet, Table 2; released weights of EPS for COCO
+FIGURES = {
+    ("cam_resnet38", "voc", "train", "cam"): 48.0,
+    ("cam_affinity_resnet38", "voc", "train", "mask"): 58.1,
+    ("cam_affinity_vgg16", "voc", "val", "segmentation_crf"): 58.4,
+    ("cam_affinity_vgg16", "voc", "test", "segmentation_crf"): 60.5,
+    ("eps_unselected_resnet38", "voc", "train", "mask"): 66.1,
+    ("eps_naive_resnet38", "voc", "train", "mask"): 66.5,
+    ("eps_predefined_resnet38", "voc", "train", "mask"): 67.9,
+    ("eps_resnet38", "voc", "train", "mask"): 69.4,
+    ("eps_crf_resnet38", "voc", "train", "mask"): 71.4,
+    ("eps_affinity_resnet38", "voc", "train", "mask"): 71.6,
+    ("eps_resnet38_vgg16", "voc", "val", "segmentation_crf"): 66.6,
+    ("eps_resnet38_vgg16", "voc", "test", "segmentation_crf"): 67.9,
+    ("eps_resnet38_vgg16_v2", "voc", "val", "segmentation_crf"): 67.0,
+    ("eps_resnet38_vgg16_v2", "voc", "test", "segmentation_crf"): 67.3,
+    ("eps_resnet38", "voc", "val", "segmentation_crf"): 71.0,
+    ("eps_resnet38", "voc", "test", "segmentation_crf"): 71.8,
+    ("eps_resnet38_v2", "voc", "val", "segmentation_crf"): 70.9,
+    ("eps_resnet38_v2", "voc", "test", "segmentation_crf"): 70.8,
+    ("eps_coco_resnet38", "coco", "val", "segmentation_crf"): 35.7,
+    ("eps_coco_resnet38", "coco", "train", "mask"): 37.15,
+    ("cam_coco_resnet38", "coco", "train", "mask"): 31.23,
+    ("eps_pfan_resnet38", "voc", "val", "segmentation_crf"): 71.0,
+    ("eps_dss_resnet38", "voc", "val", "segmentation_crf"): 70.0,
+    ("eps_usps_resnet38", "voc", "val", "segmentation_crf"): 68.8,
+    ("eps_usps_resnet38", "voc", "test", "segmentation_crf"): 69.9,
+    ("eps_reproduced_resnet38", "voc", "val", "segmentation_crf"): 69.22,
+    ("eps_reproduced_resnet38_v2", "voc", "val", "segmentation_crf"): 69.71,
+    ("eps_affinity_resnet38", "voc", "val", "segmentation_crf"): 70.46,
+    ("eps_affinity_resnet38_v2", "voc", "val", "segmentation_crf"): 71.38,
+}
+
+
+def test_published_figures_stand_beside_the_system_that_they_are_of(raw):
+    for system, dataset, split, stage in FIGURES:
+        block = Config(raw).block("voc", "systems", system)
+        found = [
+            item.miou for item in block.published if (item.dataset, item.split, item.stage) == (dataset, split, stage)
+        ]
+        assert found == [FIGURES[system, dataset, split, stage]], system
+        if dataset == "voc" and split != "test":  # a row of the table has the figure
+            rows = systems.rows(Config(raw), "voc", system)
+            shown = {
+                item["miou"]
+                for row in rows
+                if (row["split"], row["stage"]) == (split, stage)
+                for item in row["published"]
+            }
+            assert shown == set(found)
+
+
+def test_the_networks_of_the_published_figures(raw):
+    """What stands behind a figure: the backbone, the head, the detector and the numbers of EPS's recipe for COCO."""
+    config = Config(raw)
+
+    def classifier(system: str):
+        cam = config.block("voc", "masks", config.block("voc", "systems", system).mask).cam
+        return config.block("voc", "classifiers", config.block("voc", "cams", cam).classifier)
+
+    for system in (
+        "eps_resnet38",
+        "eps_naive_resnet38",
+        "eps_dss_resnet38",
+        "eps_affinity_hard_resnet38",
+        "eps_coco_resnet38",
+    ):
+        block = classifier(system)
+        assert (block.method, block.backbone.name, block.options.overlap_threshold) == ("eps", "resnet38", 0.4)
+        assert block.options.foreground_weight == (0.9 if "coco" in system else 0.5)
+    detectors = [
+        config.block("voc", "saliency", classifier(f"eps_{name}_resnet38").saliency) for name in ("pfan", "dss", "usps")
+    ]
+    assert [block.path for block in detectors] == ["data/saliency/pfan", "data/saliency/dss", "data/saliency/usps"]
+    recipe = classifier("eps_coco_resnet38").recipe
+    assert recipe == classifier("cam_coco_resnet38").recipe
+    assert (recipe.iterations, recipe.batch, recipe.crop, recipe.long_side) == (76950, 16, 321, (256, 448))
+    assert recipe.learning_rate == 0.01
+    wide = config.block("voc", "affinities", config.block("voc", "masks", "eps_affinity_wide_resnet38").affinity)
+    assert (wide.head, wide.distance, wide.labels.high) == (896, "sum", 24)
 
 
 def test_the_schema_for_editors_is_that_of_the_types(shipped):

@@ -1,11 +1,21 @@
 """EPS saliency loss and class activation maps: golden values of the published code, an oracle, closed forms."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from workflow_scripts.methods.cam import class_activation_maps, normalise_maps
-from workflow_scripts.methods.eps import SELECTIONS, join_maps, saliency_loss, saliency_overlap, select_maps
+from workflow_scripts.methods.eps import (
+    SELECTIONS,
+    estimated_saliency,
+    join_maps,
+    saliency_loss,
+    saliency_overlap,
+    select_maps,
+)
+from workflow_scripts.stages.estimated_saliency import estimate
 
 
 @pytest.fixture
@@ -226,3 +236,57 @@ def test_normalised_maps_keep_zero_and_scale_each_class_alone():
     assert torch.equal(normalised[1], maps[1])
     assert normalised[2, 0, 0].item() == pytest.approx(0.5 / 0.50001, rel=1e-6)
     assert normalise_maps(maps, eps=1.0)[0, 1, 0].item() == pytest.approx(0.8)
+
+
+# The estimate of the saliency
+
+
+def test_the_estimate_of_the_golden_maps_is_the_weighted_sum(golden):
+    """M_fg and M_bg by hand: at tau 0.55 classes 14 and 7 are foreground, class 3 joins the background."""
+    logits, saliency, labels = golden
+    probabilities = logits.softmax(1)
+    given = saliency[:, :, ::8, ::8]
+    found = estimated_saliency(probabilities, given, labels, 0.55, 0.9)
+    foreground = torch.stack([probabilities[0, 14], probabilities[1, 7]])
+    background = torch.stack([probabilities[0, 3] + probabilities[0, 20], probabilities[1, 20]])
+    assert torch.allclose(found[:, 0], 0.9 * foreground + 0.1 * (1 - background), atol=1e-6)
+    assert foreground.mean().item() == pytest.approx(0.049225, abs=1e-6)  # published code
+    assert ((found - given) ** 2).mean().item() == pytest.approx(0.23391195, rel=1e-5)
+    assert saliency_loss(logits, saliency, labels, 0.55, 0.9).item() == pytest.approx(0.23391195, rel=1e-5)
+
+
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_the_estimate_from_stored_maps_is_that_of_all_channels(selection):
+    """A cam artifact holds the labelled classes and the background alone."""
+    generator = torch.Generator().manual_seed(1)
+    probabilities = (3 * torch.randn(1, 6, 9, 11, generator=generator)).softmax(dim=1)
+    saliency = torch.randint(0, 256, (9, 11), generator=generator).to(torch.uint8)
+    classes, present = ("a", "b", "c", "d", "e"), [1, 3, 4]
+    labels = torch.zeros(1, 5)
+    labels[0, present] = 1
+    options = SimpleNamespace(
+        selection=selection, overlap_threshold=0.5, foreground_weight=0.8, predefined_background=["a", "d"]
+    )
+    stored = {
+        "classes": np.array(present),
+        "scores": probabilities[0, present].numpy(),
+        "background": probabilities[0, 5].numpy(),
+    }
+    found = estimate(stored, saliency.numpy(), classes, options)
+    expected = estimated_saliency(probabilities, saliency[None, None] / 255, labels, 0.5, 0.8, selection, [0, 3])
+    assert found.dtype == np.uint8 and found.shape == (9, 11)
+    assert np.abs(found - 255 * expected[0, 0].numpy()).max() < 0.51
+
+
+def test_the_estimate_of_an_image_without_labels_is_background():
+    maps = {
+        "classes": np.zeros(0, np.int16),
+        "scores": np.zeros((0, 2, 2), np.float16),
+        "background": np.full((2, 2), 0.75, np.float16),
+    }
+    options = SimpleNamespace(
+        selection="adaptive", overlap_threshold=0.4, foreground_weight=0.5, predefined_background=[]
+    )
+    assert np.unique(estimate(maps, np.full((4, 6), 255, np.uint8), ("a",), options)).tolist() == [
+        32
+    ]  # 255 (1 - 0.75) / 2

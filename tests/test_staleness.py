@@ -305,6 +305,11 @@ ELSEWHERE = (
     "data/csv_table.py",
     "listings.py",
     "config/plan.py",
+    "config/tunings.py",
+    "config/requested.py",
+    "grid_plots.py",
+    "stages/tune.py",
+    "stages/estimated_saliency.py",
     "verify.py",
     "inspect.py",
 )

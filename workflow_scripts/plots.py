@@ -49,7 +49,7 @@ def loss_curves(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> bytes:
             axes.set(title=title, xlabel="iteration", ylabel="loss")
         for axes in panels[len(curves) :]:
             axes.remove()
-        return _png(figure)
+        return encoded(figure)
 
 
 def threshold_sweeps(sweeps: Mapping[str, Sequence[tuple[Mapping[float, float], float]]]) -> bytes:
@@ -79,7 +79,7 @@ def threshold_sweeps(sweeps: Mapping[str, Sequence[tuple[Mapping[float, float], 
         axes.set(xlabel="threshold (score of the background)", ylabel="mIoU, %", title="Choice of the threshold")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=9)
-        return _png(figure)
+        return encoded(figure)
 
 
 def _draw_losses(axes, columns: Mapping[str, Sequence[float]]) -> None:
@@ -103,10 +103,11 @@ def _words(text: str) -> bytes:
     with matplotlib.style.context("default"):
         figure = Figure((7.0, 1.2), dpi=110)
         figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=11)
-        return _png(figure)
+        return encoded(figure)
 
 
-def _png(figure: Figure) -> bytes:
+def encoded(figure: Figure) -> bytes:
+    """The figure as PNG, without the name and version of the software."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

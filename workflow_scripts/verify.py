@@ -29,7 +29,8 @@ def check(plan: Plan, dataset: str) -> Iterator[tuple[str, str, str]]:
     """
     known: set[str] = set()
     bad: set[str] = set()
-    for stage, wildcards in plan.jobs(dataset):
+    requested = [path for path in plan.on_request(dataset) if Path(path).exists()]
+    for stage, wildcards in plan.jobs(dataset, *requested):
         job = plan.job(stage, wildcards)
         parents = [path for value in job.inputs.values() for path in ([value] if isinstance(value, str) else value)]
         for path in plan.outputs(stage, wildcards).values():

@@ -339,6 +339,35 @@ class System(Block):
         return self
 
 
+# Tunings
+
+
+class Tuning(Block):
+    """A grid over numbers of blocks: a table of how a mask, or a prediction, scores on a held-out split; nothing is applied."""
+
+    mask: Name = Field(description="that is scored or, with a segmenter, that is learnt from")
+    segmenter: Name | None = None
+    prediction: Name | None = Field(None, description="of the segmenter, that is scored instead of the mask")
+    vary: dict[str, tuple[Any, ...]] = Field(
+        description="values by kind.block.key, a number in a list by its place: masks.eps_crf.crf.bilateral.0"
+    )
+    split: Name | None = Field(None, description="with truth, to score on; use.thresholds if null")
+    allow_scored: bool = Field(False, description="the split may be one that results are reported on")
+
+    @model_validator(mode="after")
+    def _grid(self) -> "Tuning":
+        if bool(self.segmenter) != bool(self.prediction):
+            raise ValueError("segmenter and prediction go together")
+        if not self.vary:
+            raise ValueError("empty grid, vary at least one number")
+        for key, values in self.vary.items():
+            if not values:
+                raise ValueError(f"vary.{key}: empty grid, list at least one value")
+            if len({repr(value) for value in values}) < len(values):
+                raise ValueError(f"vary.{key}: a value is listed twice")
+        return self
+
+
 KINDS: dict[str, Any] = {
     "saliency": Saliency,
     "classifiers": AnyClassifier,
@@ -348,4 +377,17 @@ KINDS: dict[str, Any] = {
     "segmenters": AnySegmenter,
     "predictions": Prediction,
     "systems": System,
+    "tunings": Tuning,
+}
+
+# Fields that name a block of another kind.
+REFERENCES = {
+    "saliency": {"maps": "saliency"},
+    "classifiers": {"saliency": "saliency"},
+    "cams": {"classifier": "classifiers"},
+    "affinities": {"cam": "cams"},
+    "masks": {"cam": "cams", "saliency": "saliency", "affinity": "affinities"},
+    "predictions": {"prediction": "predictions"},
+    "systems": {"cam": "cams", "mask": "masks", "segmenter": "segmenters", "predictions": "predictions"},
+    "tunings": {"mask": "masks", "segmenter": "segmenters", "prediction": "predictions"},
 }

@@ -106,7 +106,9 @@ class DataJobs:
         learnt = {
             split for seed in data.seeds for name in truths for split in self._mask_splits(dataset, str(seed), name)
         }
-        return sorted({data.use.masks, *data.scored_evaluation(), data.use.thresholds, *learnt} - {None})
+        tuned = {self.config.block(dataset, "tunings", name).split for name in self.config.names(dataset, "tunings")}
+        scored = {data.use.masks, *data.scored_evaluation(), data.use.thresholds, *(tuned & data.splits.keys())}
+        return sorted((scored | learnt) - {None})
 
     def _mask_splits(self, dataset: str, seed: str, mask: str) -> list[str]:
         """Splits that masks are made for: what is scored, and the training split where a segmenter learns from it.
@@ -114,6 +116,8 @@ class DataJobs:
         Masks that no system names may be for a segmenter, but those of rule `truth`, which ask for truth only where it
         is used.
         """
+        if variant := self.config.variant(dataset, "masks", mask):
+            return list(variant.splits)
         data = self._dataset(dataset)
         systems = [self.config.block(dataset, "systems", system) for system in data.systems]
         users = [system for system in systems if system.mask == mask]

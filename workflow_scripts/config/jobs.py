@@ -54,7 +54,7 @@ class StageJobs(SaliencyJobs):
             "block": block.model_dump(exclude={"classifier"}),
             "classifier": _network(classifier),
         }
-        settings["splits"] = self._cam_splits(dataset, seed)
+        settings["splits"] = self._cam_splits(dataset, seed, cam)
         inputs = self._with_classifier(dataset, seed, block.classifier)
         modules = [f"methods.{classifier.method}", f"networks.{classifier.backbone.name}"]
         if block.merge == "max":
@@ -162,15 +162,10 @@ class StageJobs(SaliencyJobs):
         return Job(inputs, settings, modules)
 
     def predictions(self, dataset: str, seed: str, mask: str, segmenter: str, prediction: str) -> Job:
-        data, block = self._dataset(dataset), self.config.block(dataset, "predictions", prediction)
+        block = self.config.block(dataset, "predictions", prediction)
         chain = {"dataset": dataset, "seed": seed, "mask": mask, "segmenter": segmenter}
-        inputs: dict = {
-            "index": self._index_path(dataset),
-            "images": self._images(dataset),
-            "weights": [],
-            "soft": [],
-        }
-        settings: dict = {"dataset": dataset, "splits": list(data.use.evaluation)}
+        inputs: dict = {"index": self._index_path(dataset), "images": self._images(dataset), "weights": [], "soft": []}
+        settings: dict = {"dataset": dataset, "splits": self._prediction_splits(dataset, prediction)}
         if isinstance(block, blocks.CrfPrediction):
             inputs["soft"] = output_path("predictions", **chain, prediction=block.prediction)
             settings["block"] = block.model_dump(exclude={"prediction"})
@@ -213,12 +208,16 @@ class StageJobs(SaliencyJobs):
 
     def score_masks(self, dataset: str, seed: str, mask: str) -> Job:
         path = output_path("masks", dataset=dataset, seed=seed, mask=mask)
-        return self._scores(dataset, "mask", path, [self._dataset(dataset).use.masks])
+        variant = self.config.variant(dataset, "masks", mask)
+        splits = list(variant.splits) if variant else [self._dataset(dataset).use.masks]
+        return self._scores(dataset, "mask", path, splits)
 
     def score_predictions(self, dataset: str, seed: str, mask: str, segmenter: str, prediction: str) -> Job:
         names = {"dataset": dataset, "seed": seed, "mask": mask, "segmenter": segmenter, "prediction": prediction}
         path = output_path("predictions", **names)
-        job = self._scores(dataset, "prediction", path, list(self._dataset(dataset).scored_evaluation()))
+        splits = self._prediction_splits(dataset, prediction)
+        unscored = {*self._dataset(dataset).use.evaluation} - {*self._dataset(dataset).scored_evaluation()}
+        job = self._scores(dataset, "prediction", path, [split for split in splits if split not in unscored])
         soft = isinstance(self.config.block(dataset, "predictions", prediction), blocks.NetworkPrediction)
         return Job(job.inputs, job.settings, (*job.modules, *(("refine.background",) if soft else ())))
 
@@ -287,15 +286,22 @@ class StageJobs(SaliencyJobs):
         }
         return Job(inputs, settings, modules)
 
-    def _cam_splits(self, dataset: str, seed: str) -> list[str]:
+    def _cam_splits(self, dataset: str, seed: str, cam: str) -> list[str]:
         """Splits that maps are made for, whatever systems there are: a new system makes no map stale.
 
         What is scored, where thresholds are chosen, what affinity networks learn from, and the training split with the
-        seeds that segmentation is trained with.
+        seeds that segmentation is trained with. A tuning says itself where it needs its variants.
         """
+        if variant := self.config.variant(dataset, "cams", cam):
+            return list(variant.splits)
         use = self._dataset(dataset).use
         trains = use.train if self._segments(dataset, seed) else None
         return sorted({use.masks, use.thresholds, use.affinity or use.train, trains} - {None})
+
+    def _prediction_splits(self, dataset: str, prediction: str) -> list[str]:
+        """Splits that predictions are made for."""
+        variant = self.config.variant(dataset, "predictions", prediction)
+        return list(variant.splits if variant else self._dataset(dataset).use.evaluation)
 
     def _saliency_path(self, dataset: str, block) -> str | list[str]:
         saliency = getattr(block, "saliency", None)

@@ -1,5 +1,8 @@
 """Where each stage writes. The name of an artifact is the name of its block."""
 
+import re
+from functools import cache
+
 OUTPUTS: dict[str, dict[str, str]] = {
     "render": {"images": "results/{dataset}/rendered/images.h5", "truth": "results/{dataset}/rendered/truth.h5"},
     "index": {"index": "results/{dataset}/index.h5"},
@@ -43,6 +46,11 @@ OUTPUTS: dict[str, dict[str, str]] = {
         "inputs": "results/{dataset}/inputs.csv",
     },
     "montage": {"montage": "results/{dataset}/pictures/{system}.png"},
+    "estimated_saliency": {"saliency": "results/{dataset}/seed-{seed}/saliency/{cam}.h5"},
+    "score_estimated_saliency": {"scores": "results/{dataset}/seed-{seed}/scores/saliency/{cam}.json"},
+    "saliency_table": {"saliency": "results/{dataset}/saliency.csv"},
+    "montage_saliency": {"montage": "results/{dataset}/pictures/saliency/{cam}.png"},
+    "tune": {"table": "results/{dataset}/tune/{tuning}.csv", "picture": "results/{dataset}/tune/{tuning}.png"},
     "curves": {"curves": "results/{dataset}/pictures/curves.png", "sweep": "results/{dataset}/pictures/thresholds.png"},
 }
 
@@ -51,3 +59,23 @@ def output_path(stage: str, /, output: str | None = None, **names: str) -> str:
     """Where a stage writes its first output, or the one that is named."""
     patterns = OUTPUTS[stage]
     return patterns[output or next(iter(patterns))].format(**names)
+
+
+def maker(path: str) -> tuple[str, dict[str, str]] | None:
+    """The stage that writes a file, and its wildcards; None for what no stage writes."""
+    for stage, pattern in _patterns():
+        if match := pattern.fullmatch(path):
+            return stage, match.groupdict()
+    return None
+
+
+@cache
+def _patterns() -> list[tuple[str, re.Pattern]]:
+    """Those with the fewest wildcards first: curves.png is no system's picture."""
+    patterns = [(stage, pattern) for stage, outputs in OUTPUTS.items() for pattern in outputs.values()]
+    parts = [(stage, re.split(r"\{(\w+)\}", pattern)) for stage, pattern in patterns]
+    named = [
+        (stage, "".join(f"(?P<{text}>[^/]+)" if place % 2 else re.escape(text) for place, text in enumerate(part)))
+        for stage, part in sorted(parts, key=lambda item: len(item[1]))
+    ]
+    return [(stage, re.compile(pattern)) for stage, pattern in named]

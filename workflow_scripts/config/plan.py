@@ -3,20 +3,22 @@
 import inspect
 from collections.abc import Iterator, Mapping
 
-from workflow_scripts.config import blocks
 from workflow_scripts.config.data_jobs import Job
 from workflow_scripts.config.fingerprint import canonical, code_digest, fingerprint
-from workflow_scripts.config.jobs import StageJobs
-from workflow_scripts.config.outputs import OUTPUTS, output_path
+from workflow_scripts.config.outputs import OUTPUTS, maker, output_path
+from workflow_scripts.config.requested import AllJobs
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.config.sources import has_truth
 from workflow_scripts.config.systems import chain
+
+# Stages with a rule for each kind of artifact, by the first word of the rules.
+SHARED = {"score": "scores", "montage": "montage"}
 
 
 class Plan:
     def __init__(self, config: Config):
         self.config = config
-        self._stages = StageJobs(config)
+        self._stages = AllJobs(config)
         self._jobs: dict[tuple, Job] = {}
 
     def job(self, stage: str, wildcards: Mapping[str, str]) -> Job:
@@ -31,7 +33,7 @@ class Plan:
         return canonical(self.job(stage, wildcards).settings)
 
     def modules(self, stage: str, wildcards: Mapping[str, str]) -> list[str]:
-        module = "scores" if stage.startswith("score_") else stage
+        module = SHARED.get(stage.partition("_")[0], stage)
         return [f"stages.{module}", *self.job(stage, wildcards).modules]
 
     def code(self, stage: str, wildcards: Mapping[str, str]) -> str:
@@ -43,18 +45,15 @@ class Plan:
     def outputs(self, stage: str, wildcards: Mapping[str, str]) -> dict[str, str]:
         return {name: pattern.format(**wildcards) for name, pattern in OUTPUTS[stage].items()}
 
-    def jobs(self, dataset: str) -> Iterator[tuple[str, dict[str, str]]]:
-        """Every job behind a data set's table and pictures, each once, inputs before users."""
+    def jobs(self, dataset: str, *more: str) -> Iterator[tuple[str, dict[str, str]]]:
+        """Every job behind a data set's table and pictures, and more files, each once, inputs before users."""
         seen: dict[tuple, None] = {}
-        producers = {}
-        for stage, wildcards in self._all(dataset):
-            for path in self.outputs(stage, wildcards).values():
-                producers[path] = (stage, wildcards)
 
         def visit(path: str) -> None:
-            if path not in producers:
+            made = maker(path)
+            if made is None:
                 return
-            stage, wildcards = producers[path]
+            stage, wildcards = made
             key = (stage, tuple(sorted(wildcards.items())))
             if key in seen:
                 return
@@ -63,7 +62,7 @@ class Plan:
                     visit(item)
             seen[key] = None
 
-        for path in self.targets(dataset):
+        for path in [*self.targets(dataset), *more]:
             visit(path)
         for stage, items in seen:
             yield stage, dict(items)
@@ -89,38 +88,9 @@ class Plan:
         montages = [output_path("montage", dataset=dataset, system=name) for name in names]
         return [*(path.format(dataset=dataset) for path in OUTPUTS["curves"].values()), *montages]
 
-    def _all(self, dataset: str) -> Iterator[tuple[str, dict[str, str]]]:
-        """Every job that the configuration can name for a data set (not only those that its systems need)."""
-        data = self.config.dataset(dataset)
-        base = {"dataset": dataset}
-        yield from (("weights", {"file": item.file}) for item in self.config.downloads())
-        yield from ((stage, {"archive": name}) for name in data.archives for stage in ("archives", "unpack"))
-        names = {kind: self.config.names(dataset, kind) for kind in blocks.KINDS}
-        yield from ((stage, base) for stage in ("render", "index", "truth", "miou", "curves"))
-        yield from (("montage", {**base, "system": system}) for system in data.systems)
-        for saliency in names["saliency"]:
-            yield from (
-                (stage, {**base, "saliency": saliency}) for stage in ("train_saliency", "saliency", "score_saliency")
-            )
-        for seed in map(str, data.seeds):
-            seeded = {**base, "seed": seed}
-            for classifier in names["classifiers"]:
-                yield from (
-                    (stage, {**seeded, "classifier": classifier}) for stage in ("train_classifier", "classification")
-                )
-            for cam in names["cams"]:
-                yield from ((stage, {**seeded, "cam": cam}) for stage in ("cams", "thresholds", "score_cams"))
-            for affinity in names["affinities"]:
-                yield from (
-                    (stage, {**seeded, "affinity": affinity}) for stage in ("affinity_labels", "train_affinity")
-                )
-            for mask in names["masks"]:
-                yield from ((stage, {**seeded, "mask": mask}) for stage in ("masks", "score_masks"))
-                for segmenter in names["segmenters"]:
-                    trained = {**seeded, "mask": mask, "segmenter": segmenter}
-                    yield "train_segmenter", trained
-                    for prediction in names["predictions"]:
-                        yield from (
-                            (stage, {**trained, "prediction": prediction})
-                            for stage in ("predictions", "score_predictions", "submission")
-                        )
+    def on_request(self, dataset: str) -> list[str]:
+        """What can be asked for beside the targets: tunings, and EPS's estimate of the saliency."""
+        tunings = [output_path("tune", dataset=dataset, tuning=name) for name in self.config.names(dataset, "tunings")]
+        estimates = self._stages.estimates(dataset)
+        pictures = [output_path("montage_saliency", dataset=dataset, cam=cam) for cam in estimates]
+        return [*tunings, *([output_path("saliency_table", dataset=dataset)] if estimates else []), *pictures]

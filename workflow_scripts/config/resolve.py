@@ -6,25 +6,16 @@ from functools import cache
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel
 
 from workflow_scripts.config import blocks, datasets
 from workflow_scripts.config.archives import Archive
-from workflow_scripts.config.blocks import KINDS
+from workflow_scripts.config.blocks import KINDS, REFERENCES
 from workflow_scripts.config.initial import Download, FromClassifier
 from workflow_scripts.config.parts import NAME, nearest
+from workflow_scripts.config.tunings import Grid, Variant, expand
+from workflow_scripts.config.typed import typed
 from workflow_scripts.errors import UserError
-
-# Fields that name other blocks.
-REFERENCES = {
-    "saliency": {"maps": "saliency"},
-    "classifiers": {"saliency": "saliency"},
-    "cams": {"classifier": "classifiers"},
-    "affinities": {"cam": "cams"},
-    "masks": {"cam": "cams", "saliency": "saliency", "affinity": "affinities"},
-    "predictions": {"prediction": "predictions"},
-    "systems": {"cam": "cams", "mask": "masks", "segmenter": "segmenters", "predictions": "predictions"},
-}
 
 # The network whose affinities a rule of masks walks along.
 WALKS = {"random_walk": "affinity_net", "edge_walk": "irn"}
@@ -41,14 +32,19 @@ class Config:
                 raise UserError(f"config: unknown key {key!r}, {nearest(key, sections)}")
         self._raw = {section: _section(raw, section) for section in sections}
         self.datasets: dict[str, datasets.Dataset] = {
-            name: _typed(datasets.AnyDataset, data, f"datasets.{name}")
+            name: typed(datasets.AnyDataset, data, f"datasets.{name}")
             for name, data in _inherit(self._raw["datasets"], "datasets").items()
         }
         self.archives: dict[str, Archive] = {
-            name: _typed(Archive, data, f"archives.{name}")
+            name: typed(Archive, data, f"archives.{name}")
             for name, data in _inherit(self._raw["archives"], "archives").items()
         }
-        self._blocks = {(name, kind): self._resolve(name, kind) for name in self.datasets for kind in KINDS}
+        self._plain = {(name, kind): self._resolve(name, kind) for name in self.datasets for kind in KINDS}
+        self._blocks = {
+            (dataset, kind): {name: typed(KINDS[kind], data, f"{kind}.{name}") for name, data in named.items()}
+            for (dataset, kind), named in self._plain.items()
+        }
+        self._grids: dict[tuple[str, str], Grid | UserError] = {}
         for name, dataset in self.datasets.items():
             self._check_dataset(name, dataset)
             self._check_references(name)
@@ -70,9 +66,40 @@ class Config:
         """The block of that kind and name as the data set sees it."""
         self.dataset(dataset)
         known = self._blocks[dataset, kind]
-        if name not in known:
-            raise UserError(f"config: {kind} has no block {name!r}, {nearest(name, known)}")
-        return known[name]
+        if name in known:
+            return known[name]
+        if variant := self.variant(dataset, kind, name):
+            return variant.block
+        raise UserError(f"config: {kind} has no block {name!r}, {nearest(name, known)}")
+
+    def plain(self, dataset: str, kind: str, name: str) -> dict:
+        """The values of a block as they are written, inheritance and overrides applied."""
+        return self._plain[dataset, kind][name]
+
+    def grid(self, dataset: str, tuning: str) -> Grid:
+        """What a tuning becomes for a data set."""
+        if (dataset, tuning) not in self._grids:
+            try:
+                self._grids[dataset, tuning] = expand(self, dataset, tuning)
+            except UserError as error:
+                self._grids[dataset, tuning] = error
+        found = self._grids[dataset, tuning]
+        if isinstance(found, UserError):
+            raise found
+        return found
+
+    def variant(self, dataset: str, kind: str, name: str) -> Variant | None:
+        """A block of a tuning with other numbers or for other splits, by its name; None for one of the configuration."""
+        if "@" not in name:
+            return None
+        for tuning in self.names(dataset, "tunings"):
+            try:
+                found = self.grid(dataset, tuning).variants.get((kind, name))
+            except UserError:  # of a tuning that does not suit this data set, told when it is asked for
+                continue
+            if found:
+                return found
+        return None
 
     def downloads(self) -> list[Download]:
         """Initial, trained and published weights that blocks name by URL, of all data sets."""
@@ -88,7 +115,7 @@ class Config:
     def names(self, dataset: str, kind: str) -> list[str]:
         return list(self._blocks[dataset, kind])
 
-    def _resolve(self, dataset: str, kind: str) -> dict[str, BaseModel]:
+    def _resolve(self, dataset: str, kind: str) -> dict[str, dict]:
         overrides = self.datasets[dataset].overrides
         for key in overrides:
             if key not in KINDS:
@@ -98,7 +125,7 @@ class Config:
             if name not in raw:
                 raise UserError(f"config: datasets.{dataset}.overrides.{kind}: no block {name!r}, {nearest(name, raw)}")
             raw[name] = merge(raw[name], change)
-        return {name: _typed(KINDS[kind], data, f"{kind}.{name}") for name, data in _inherit(raw, kind).items()}
+        return _inherit(raw, kind)
 
     def _check_references(self, dataset: str) -> None:
         kinds = {kind: self._blocks[dataset, kind] for kind in KINDS}
@@ -313,29 +340,3 @@ def _inherit(section: Mapping[str, dict], where: str) -> dict[str, dict]:
         return merge(resolved(base, (*path, name)), block)
 
     return {name: resolved(name) for name in section}
-
-
-def _typed(type_, data: dict, where: str):
-    try:
-        return TypeAdapter(type_).validate_python(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        # Only what the user wrote, or left out: locations of tagged unions hold the tag too.
-        location, inside = [], data
-        for part in first["loc"]:
-            written = range(len(inside)) if isinstance(inside, list) else inside if isinstance(inside, dict) else ()
-            if part in written:
-                inside = inside[part]
-                location.append(str(part))
-        if first["type"] == "missing":
-            location.append(str(first["loc"][-1]))
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "missing":
-            message = "missing, and no base gives it"
-        elif "input" in first and not isinstance(first["input"], dict):
-            message = (
-                f"{message[0].lower() + message[1:]}, found {first['input']!r}"
-                if "unknown key" not in message
-                else message
-            )
-        raise UserError(f"config: {'.'.join([where, *location])}: {message}") from None

@@ -46,11 +46,42 @@ def saliency_loss(
     """
     probabilities = logits.softmax(dim=1)
     saliency = functional.interpolate(saliency, size=logits.shape[-2:], mode="nearest").to(probabilities.dtype)
+    estimate = estimated_saliency(
+        probabilities, saliency, labels, overlap_threshold, foreground_weight, selection, predefined_background
+    )
+    return functional.mse_loss(estimate, saliency)
+
+
+def estimated_saliency(
+    probabilities: Tensor,
+    saliency: Tensor,
+    labels: Tensor,
+    overlap_threshold: float = 0.4,
+    foreground_weight: float = 0.5,
+    selection: str = "adaptive",
+    predefined_background: Sequence[int] = (),
+) -> Tensor:
+    """The saliency map that the class maps amount to, w M_fg + (1 - w) (1 - M_bg) (EPS, Eq. 1 and Fig. 3).
+
+    Args:
+        probabilities: (B, C + 1, h, w), background last, summing to 1 over channels.
+        saliency: (B, 1, h, w) in [0, 1], the detector's; it decides which maps are foreground.
+        labels: (B, C) 0/1.
+        overlap_threshold: as of `saliency_loss`, as what follows.
+        foreground_weight: w in [0, 1].
+        selection: how maps are assigned.
+        predefined_background: 0-based ids of classes.
+
+    Returns:
+        (B, 1, h, w) in [0, 1].
+
+    Raises:
+        ValueError: unknown `selection`.
+    """
     overlap = saliency_overlap(probabilities[:, :-1], saliency)
     foreground, background = select_maps(overlap, labels, overlap_threshold, selection, predefined_background)
     foreground_map, background_map = join_maps(probabilities, foreground, background)
-    estimate = foreground_weight * foreground_map + (1 - foreground_weight) * (1 - background_map)
-    return functional.mse_loss(estimate, saliency)
+    return foreground_weight * foreground_map + (1 - foreground_weight) * (1 - background_map)
 
 
 def saliency_overlap(probabilities: Tensor, saliency: Tensor) -> Tensor:

@@ -12,7 +12,13 @@ from workflow_scripts.artifacts import Reader, replaced
 from workflow_scripts.command import Job, run
 from workflow_scripts.data.index import Images, Index, read_index
 
-TITLES = {"saliency": "saliency", "cams": "class activation maps", "masks": "pseudo mask", "predictions": "prediction"}
+TITLES = {
+    "saliency": "saliency",
+    "estimated_saliency": "estimated saliency",
+    "cams": "class activation maps",
+    "masks": "pseudo mask",
+    "predictions": "prediction",
+}
 
 
 def representative(index: Index, split: str, count: int) -> list[str]:

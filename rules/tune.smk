@@ -1,0 +1,28 @@
+"""Tunings: the scores of a grid's points, which are jobs of the other rules, in a table and a picture."""
+
+
+rule tune:
+    input:
+        unpack(stages.inputs("tune")),
+    output:
+        table=stages.output("tune", "table"),
+        picture=stages.output("tune", "picture"),
+    log:
+        "logs/{dataset}/tune/{tuning}.log",
+    benchmark:
+        "logs/{dataset}/tune/{tuning}.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=stages.settings("tune"),
+        code=stages.code("tune"),
+    message:
+        "The table of tuning {wildcards.tuning} on {wildcards.dataset}"
+    shell:
+        "python -m workflow_scripts.stages.tune --settings {params.settings:q} --code {params.code}"
+        " --index {input.index:q} --scores {input.scores:q}"
+        " --table-to {output.table:q} --picture-to {output.picture:q} > {log:q} 2>&1"

@@ -1,0 +1,102 @@
+"""Jobs of what is made on request alone, beside the table and its pictures: tunings, and EPS's estimate of the saliency."""
+
+from workflow_scripts.config import sources, systems
+from workflow_scripts.config.jobs import Job, StageJobs
+from workflow_scripts.config.outputs import OUTPUTS, output_path
+from workflow_scripts.config.tunings import written
+from workflow_scripts.errors import UserError
+
+
+class AllJobs(StageJobs):
+    """The jobs of the table and those on request; `plan.Plan` asks for them by the names of stages."""
+
+    def tune(self, dataset: str, tuning: str) -> Job:
+        data, grid = self._dataset(dataset), self.config.grid(dataset, tuning)
+        block = self.config.block(dataset, "tunings", tuning)
+        points, scores = [], []
+        for point in grid.points:
+            paths = [OUTPUTS[point.stage]["scores"].format(dataset=dataset, seed=s, **point.names) for s in grid.seeds]
+            values = [_plain(value) for value in point.values]
+            points.append({"values": values, "configured": point.configured, "scores": paths})
+            scores += paths
+        settings = {
+            "dataset": dataset,
+            "tuning": tuning,
+            "keys": list(block.vary),
+            "points": points,
+            "seeds": list(grid.seeds),
+            "split": grid.split,
+            "reported": [] if block.allow_scored else sorted({data.use.masks, *data.use.evaluation}),
+        }
+        return Job({"index": self._index_path(dataset), "scores": scores}, settings)
+
+    def estimated_saliency(self, dataset: str, seed: str, cam: str) -> Job:
+        classifier = self._estimating_classifier(dataset, cam)
+        inputs = {
+            "index": self._index_path(dataset),
+            "cams": output_path("cams", dataset=dataset, seed=seed, cam=cam),
+            "saliency": output_path("saliency", dataset=dataset, saliency=classifier.saliency),
+        }
+        settings = {"dataset": dataset, "splits": [self._dataset(dataset).use.masks]}
+        settings["options"] = classifier.options.model_dump(exclude={"saliency_weight"})
+        return Job(inputs, settings, (f"methods.{classifier.method}", "refine.background"))
+
+    def score_estimated_saliency(self, dataset: str, seed: str, cam: str) -> Job:
+        path = output_path("estimated_saliency", dataset=dataset, seed=seed, cam=cam)
+        return self._scores(dataset, "saliency", path, [self._dataset(dataset).use.masks])
+
+    def saliency_table(self, dataset: str) -> Job:
+        data = self._dataset(dataset)
+        rows = []
+        for cam in self.estimates(dataset):
+            detector = self._estimating_classifier(dataset, cam).saliency
+            names = {"dataset": dataset, "saliency": detector, "cam": cam}
+            given = OUTPUTS["score_saliency"]["scores"].format(**names)
+            estimated = [
+                OUTPUTS["score_estimated_saliency"]["scores"].format(**names, seed=seed) for seed in data.seeds
+            ]
+            rows += [{"map": "detector", "name": detector, "detector": detector, "scores": [given]}]
+            rows += [{"map": "estimate", "name": cam, "detector": detector, "scores": estimated}]
+        if not rows:
+            raise UserError(
+                f"config: datasets.{dataset}.systems: none has a classifier that estimates saliency; list one of method eps"
+            )
+        rows = [row for number, row in enumerate(rows) if row not in rows[:number]]
+        return Job({"scores": [path for row in rows for path in row["scores"]]}, {"rows": rows})
+
+    def montage_saliency(self, dataset: str, cam: str) -> Job:
+        data, detector = self._dataset(dataset), self._estimating_classifier(dataset, cam).saliency
+        estimate = output_path("estimated_saliency", dataset=dataset, seed=str(data.seeds[0]), cam=cam)
+        inputs = {
+            "index": self._index_path(dataset),
+            "images": self._images(dataset),
+            "truth": output_path("truth", dataset=dataset) if sources.has_truth(data) else [],
+            "artifacts": [output_path("saliency", dataset=dataset, saliency=detector), estimate],
+        }
+        columns = [["saliency", "saliency"], ["estimated_saliency", "saliency"]]
+        settings = {"dataset": dataset, "system": cam, "columns": columns, "images": data.montage}
+        return Job(inputs, settings | {"splits": [data.use.masks]})
+
+    def estimates(self, dataset: str) -> list[str]:
+        """Cams of the data set's systems whose classifier estimates saliency."""
+        chains = (systems.chain(self.config, dataset, system) for system in self._dataset(dataset).systems)
+        cams = dict.fromkeys(names["cam"] for chain in chains for stage, names in chain if stage == "cams")
+        return [cam for cam in cams if self._classifier_of(dataset, cam).method == "eps"]
+
+    def _classifier_of(self, dataset: str, cam: str):
+        return self.config.block(dataset, "classifiers", self.config.block(dataset, "cams", cam).classifier)
+
+    def _estimating_classifier(self, dataset: str, cam: str):
+        classifier = self._classifier_of(dataset, cam)
+        if classifier.method != "eps":
+            raise UserError(
+                f"config: cams.{cam}: method {classifier.method!r} estimates no saliency; name a cam of a classifier of method eps"
+            )
+        return classifier
+
+
+def _plain(value) -> int | float | str:
+    """A value of a grid for table and picture: a number, 1 for 1.0, or as text."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
+    return value if isinstance(value, int) else written(value)

@@ -1,0 +1,64 @@
+"""Gather the scores of a tuning: a table of all points of the grid, and a picture. Nothing is applied to any block."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from workflow_scripts.artifacts import replaced
+from workflow_scripts.command import Job, run
+from workflow_scripts.data.index import Index, read_index
+from workflow_scripts.errors import UserError
+from workflow_scripts.evaluation.miou import mean_intersection_over_union
+from workflow_scripts.grid_plots import grid_picture
+
+
+def main(job: Job) -> None:
+    settings = job.settings
+    _check_held_out(read_index(job.inputs.index, settings.dataset), settings)
+    scores = iter(job.inputs.scores)
+    found = [[_score(next(scores), settings.split) for _ in settings.seeds] for _ in settings.points]
+    mious = 100 * np.array([[miou for miou, _ in seeds] for seeds in found])
+    images = found[0][0][1]
+    best = int(mious.mean(axis=1).argmax())
+    rows = []
+    for number, point in enumerate(settings.points):
+        values = dict(zip(settings.keys, point.values, strict=True))
+        for seed, miou in zip(settings.seeds, mious[number], strict=True):
+            rows.append(values | {"seed": seed, "split": settings.split, "images": images, "miou": f"{miou:.2f}"})
+        spread = f"{mious[number].std(ddof=1):.2f}" if len(settings.seeds) > 1 else None
+        marks = {"best": "best" if number == best else None, "configured": "yes" if point.configured else None}
+        mean = {"seed": "mean", "split": settings.split, "images": images, "miou": f"{mious[number].mean():.2f}"}
+        rows.append(values | mean | {"miou_std": spread} | marks)
+    with replaced(job.outputs.table) as temporary:
+        columns = [*settings.keys, "seed", "split", "images", "miou", "miou_std", "best", "configured"]
+        pd.DataFrame(rows, columns=columns).to_csv(temporary, index=False, lineterminator="\n")
+    title = f"{settings.tuning}: mIoU on {images} images of split {settings.split} of {settings.dataset}"
+    values = [tuple(point.values) for point in settings.points]
+    configured = [point.configured for point in settings.points]
+    with replaced(job.outputs.picture) as temporary:
+        temporary.write_bytes(grid_picture(title, settings.keys, values, mious, configured))
+    chosen = ", ".join(f"{key} {value}" for key, value in zip(settings.keys, values[best], strict=True))
+    print(f"best on {images} images of {settings.split}: {chosen}, mIoU {mious[best].mean():.2f} %; nothing is applied")
+
+
+def _score(path: str, split: str) -> tuple[float, int]:
+    """mIoU in [0, 1] and number of images."""
+    record = json.loads(Path(path).read_text())["splits"][split]
+    return mean_intersection_over_union(np.array(record["confusion"])), record["images"]
+
+
+def _check_held_out(index: Index, settings) -> None:
+    """Refuse images on which results are reported: lists of ids may share some whatever the splits are called."""
+    chosen = set(index.split(settings.split))
+    for reported in settings.reported:
+        if shared := sorted(chosen & set(index.split(reported))):
+            raise UserError(
+                f"config: tunings.{settings.tuning}.split: {settings.split!r} shares {len(shared)} images with {reported!r}, on "
+                f"which results are reported, {shared[0]!r} among them; name a held-out split, or set allow_scored: true"
+            )
+
+
+if __name__ == "__main__":
+    run(main, inputs=("index",), lists=("scores",), outputs=("table", "picture"))
