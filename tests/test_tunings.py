@@ -134,6 +134,17 @@ def test_a_chosen_threshold_follows_the_varied_maps(raw):
     }
 
 
+def test_equal_points_of_two_grids_are_one_artifact(raw):
+    """Whatever the order of their keys; null takes a part away."""
+    vary = {"masks.eps_crf.threshold": [0.3], "masks.eps_crf.crf.gaussian.1": [2]}
+    names = []
+    for grid in (vary, dict(reversed(vary.items())), {"masks.eps_crf.crf": [None]}):
+        names.append(Config(tuning(raw, mask="eps_crf", vary=grid)).grid("demo", "mine").points[0].names["mask"])
+    assert names[0] == names[1] == "eps_crf@thresholds+crf.gaussian.1=2+threshold=0.3"
+    assert names[2] == "eps_crf@thresholds+crf=null"
+    assert Config(raw).block("demo", "masks", names[2]).crf is None
+
+
 def test_another_split_has_maps_of_its_own(raw):
     put(raw, "datasets.demo.splits.more", {"images": 10})
     tuning(raw, split="more", vary={"masks.eps.threshold": [0.2]})

@@ -1,4 +1,4 @@
-"""Print a results table for people: `python -m workflow_scripts.show results/demo/miou.csv`."""
+"""Print a results table for people: `python -m workflow_scripts.show results/demo/miou.csv`, or tune/eps_crf.csv or saliency.csv."""
 
 import sys
 
@@ -19,9 +19,9 @@ COLUMNS = (
 
 
 def main(path: str) -> None:
-    """Print the columns that hold something."""
+    """Print the columns that hold something; of the table of mIoU, those before the classes."""
     table = pd.read_csv(path, dtype=str).fillna("")
-    kept = [name for name in COLUMNS if (table[name] != "").any()]
+    kept = [name for name in (COLUMNS if set(COLUMNS) <= set(table) else table) if (table[name] != "").any()]
     print(table[kept].to_string(index=False))
 
 

@@ -12,6 +12,7 @@ tunings are one artifact. What a point leaves as it is configured is not made ag
 
 import copy
 import itertools
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -163,7 +164,7 @@ class _Chain:
     def __init__(self, config, dataset: str, where: str, variants: dict, seeds: tuple, changes: Mapping[tuple, Any]):
         self.config, self.dataset, self.where, self.variants, self.seeds = config, dataset, where, variants, seeds
         self.data = config.dataset(dataset)
-        # Changed values as their types read them, in the order of the grid; labels of those that differ from the configuration.
+        # By kind, block and path, in the order of the grid: the value as its type reads it, and whether it differs.
         self.changes = {target: self._typed_value(target, value) for target, value in changes.items()}
 
     def values(self) -> tuple:
@@ -187,8 +188,8 @@ class _Chain:
             differs |= inherited
         if not differs and splits <= self._ordinary(kind, supervises):
             return name, frozenset()
-        keys = list(self.changes)
-        labels = [_label(keys[number], self.changes[keys[number]][0], kind, name) for number in sorted(differs)]
+        changes = list(self.changes.items())
+        labels = sorted(_label(changes[number][0], changes[number][1][0], kind, name) for number in differs)
         variant = f"{name}@{'+'.join([*sorted(splits), *labels])}"
         if len(variant) > LONGEST:
             raise UserError(
@@ -259,16 +260,16 @@ def _get(block, path: tuple[str, ...]):
 def _label(target: tuple, value, kind: str, name: str) -> str:
     """`key=value` as a part of a file name; the block is left out of the key where it is the one named."""
     changed_kind, changed_name, path = target
-    key = ".".join(path)
-    return f"{key if (changed_kind, changed_name) == (kind, name) else f'{changed_kind}.{changed_name}.{key}'}={written(value)}"
+    keys = path if (changed_kind, changed_name) == (kind, name) else (changed_kind, changed_name, *path)
+    return f"{'.'.join(keys)}={written(value)}"
 
 
 def written(value) -> str:
-    """A value as in a file name and in the table: 1 for 1.0, lists with commas."""
+    """A value as in a file name and in the table: 1 for 1.0, lists with commas, null for what is taken away."""
     if isinstance(value, tuple):
         return ",".join(map(written, value))
     if isinstance(value, bool) or value is None:
-        return str(value).lower()
+        return json.dumps(value)
     if isinstance(value, int | float):
         return repr(value).removesuffix(".0")
     if isinstance(value, str) and NAME.fullmatch(value):
