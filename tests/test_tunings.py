@@ -303,7 +303,8 @@ def test_the_table_holds_what_a_direct_computation_gives(tuned):
     assert best["seed"] == "mean" and float(best["miou"]) == max(map(float, expected.values()))
     (configured,) = (row for row in table if row["configured"])
     assert [configured[key] for key in GRID["vary"]] == ["3", "0.2"]
-    assert Image.open((tuned / TABLE).with_suffix(".png")).width > 300
+    with Image.open((tuned / TABLE).with_suffix(".png")) as picture:
+        assert picture.width > 300
 
 
 def again(folder: Path, grid: dict) -> set[str]:
@@ -392,7 +393,8 @@ def test_the_estimate_of_the_demo_is_scored_beside_the_detector(tuned):
             np.nanmean([foreground_iou(*pair) for pair in pairs]), abs=1e-4
         )
         assert (row["split"], row["images"], row["detector"]) == ("train", str(len(ids)), "rendered")
-    assert Image.open(results / "pictures/saliency/eps.png").width > 300
+    with Image.open(results / "pictures/saliency/eps.png") as picture:
+        assert picture.width > 300
 
 
 def test_only_eps_estimates_saliency(raw):
