@@ -13,6 +13,7 @@ from demo_graph import named, stale
 from PIL import Image
 
 from workflow_scripts.artifacts import Reader
+from workflow_scripts.config.outputs import maker
 from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.data.index import read_index
@@ -241,6 +242,33 @@ def test_a_split_that_does_not_serve(raw):
     assert error("voc").startswith(
         "config: tunings.mine: data set 'voc' has no split to choose on; name one in split, or"
     )
+
+
+def test_a_grid_that_is_too_large(raw):
+    values = [round(0.001 * step, 3) for step in range(501)]
+    tuning(raw, vary={"masks.eps.threshold": values})
+    plan = Plan(Config(raw))
+    message = refused(lambda: plan.job("tune", {"dataset": "demo", "tuning": "mine"}))
+    assert message.startswith("config: tunings.mine.vary: 501 points with 1 seeds are more than the 500 scores ")
+    far = [
+        f"classifiers.cam.recipe.{key}"
+        for key in ("learning_rate", "weight_decay", "poly_power", "head_multiplier", "batch")
+    ]
+    tuning(raw, mask="cam_affinity", vary={key: [7] for key in far} | {"affinities.cam.recipe.bias_multiplier": [1.25]})
+    refused(lambda: Config(raw).grid("demo", "mine"), "is too long for the name of a file; vary fewer numbers at once")
+
+
+def test_the_maker_of_every_file_is_known(raw, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where no data lie
+    put(raw, "datasets.voc.systems", list(raw["systems"]))
+    for dataset in ("demo", "voc"):
+        plan = Plan(Config(raw))
+        for stage, wildcards in plan.jobs(dataset, *plan.on_request(dataset)):
+            assert {maker(path) == (stage, wildcards) for path in plan.outputs(stage, wildcards).values()} == {True}, (
+                stage
+            )
+    assert maker("photos/seed-0/cat.png") is None
+    assert maker("results/demo/pictures/curves.png") == ("curves", {"dataset": "demo"})
 
 
 def test_lists_that_share_images_are_refused():

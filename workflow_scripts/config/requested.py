@@ -6,6 +6,8 @@ from workflow_scripts.config.outputs import OUTPUTS, output_path
 from workflow_scripts.config.tunings import written
 from workflow_scripts.errors import UserError
 
+MOST = 500  # scores of a tuning: their paths are on one command line, which takes 128 KiB
+
 
 class AllJobs(StageJobs):
     """The jobs of the table and those on request; `plan.Plan` asks for them by the names of stages."""
@@ -16,9 +18,13 @@ class AllJobs(StageJobs):
         points, scores = [], []
         for point in grid.points:
             paths = [OUTPUTS[point.stage]["scores"].format(dataset=dataset, seed=s, **point.names) for s in grid.seeds]
-            values = [_plain(value) for value in point.values]
-            points.append({"values": values, "configured": point.configured, "scores": paths})
+            points.append({"values": [_plain(value) for value in point.values], "configured": point.configured})
             scores += paths
+        if len(scores) > MOST:
+            raise UserError(
+                f"config: tunings.{tuning}.vary: {len(points)} points with {len(grid.seeds)} seeds are more than the {MOST} scores "
+                "that are gathered at once; vary fewer values"
+            )
         settings = {
             "dataset": dataset,
             "tuning": tuning,
