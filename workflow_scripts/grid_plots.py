@@ -115,6 +115,7 @@ def _rows(keys: Sequence[str], points: Sequence[tuple], mious: np.ndarray, confi
     labels = [", ".join(map(str, points[n])) + (" (configured)" if configured[n] else "") for n in order]
     axes.set_yticks(range(len(points)), labels, fontsize=8)
     axes.invert_yaxis()
-    axes.set(xlabel="mIoU, %", ylabel=", ".join(keys))
+    axes.set(xlabel="mIoU, %")
+    axes.set_title("values of " + ",\n".join(keys), fontsize=8, loc="left")
     axes.grid(alpha=0.3)
     return figure
