@@ -69,9 +69,11 @@ def machine() -> list[tuple[str, str]]:
 
 
 def data_needs(config: Config, dataset: str) -> Iterator[Need]:
-    """Lists, tables and folders of a data set; of images it is counted how many of those listed are there."""
+    """Archives, or lists, tables and folders of a data set; of images it is counted how many of those listed are there."""
     data = config.dataset(dataset)
-    if isinstance(data, datasets.CsvDataset):
+    if data.archives:
+        yield from (archive_need(config, name) for name in data.archives)
+    elif isinstance(data, datasets.CsvDataset):
         yield _file("table", data.table, "yours")
     elif isinstance(data, datasets.VocDataset):
         root = Path(data.root)
@@ -81,6 +83,17 @@ def data_needs(config: Config, dataset: str) -> Iterator[Need]:
         yield _folder("annotations", root / data.annotations, _ids(data), ".xml", VOC)
         if data.masks:
             yield _folder("truth masks", root / data.masks, _ids(data), ".png", SBD)
+
+
+def archive_need(config: Config, name: str) -> Need:
+    """An archive, which is there once it is fetched or unpacked."""
+    archive = config.archive(name)
+    path = Path(archive.path or output_path("archives", archive=name))
+    state = "missing" if archive.path else BY_ITSELF if archive.checksum else "missing, and so is its checksum"
+    if path.exists() or Path(output_path("unpack", archive=name)).exists():
+        state = "present"
+    size = _size(path) or (_bytes(archive.size) if archive.size else "")
+    return Need("archive", str(path), state, size, archive.checksum or "", "" if archive.path else archive.url or "")
 
 
 def system_needs(config: Config, dataset: str, system: str) -> Iterator[Need]:
@@ -139,7 +152,7 @@ def report(config: Config, dataset: str) -> tuple[str, bool]:
     of_system = {name: list(dict.fromkeys(system_needs(config, dataset, name))) for name in data.systems}
     every = list(dict.fromkeys([*common, *(need for needs in of_system.values() for need in needs)]))
     rows = [[need.what, need.path, need.state, need.size, need.checksum, need.source] for need in every]
-    text = [_table(["needs", "where", "state", "size", "sha256", "source"], rows)] if rows else ["needs nothing"]
+    text = [_table(["needs", "where", "state", "size", "checksum", "source"], rows)] if rows else ["needs nothing"]
 
     estimates = Estimates(config, dataset)
     gpus = min(data.gpus, torch.cuda.device_count())

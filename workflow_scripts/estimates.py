@@ -35,10 +35,8 @@ WALK = 0.14
 # Bytes a pixel of compressed label and saliency maps, measured on photographs; soft maps count as if uncompressed.
 LABEL_BYTES, SALIENCY_BYTES = 0.06, 0.15
 LABELS = 1.55  # classes of an image; VOC
-SIZES = {"synthetic": (96, 128)}  # pixels; of others:
+SIZES = {"synthetic": (96, 128), "coco": (480, 640)}  # pixels; of others:
 VOC_SIZE = (375, 500)
-# Ids of VOC's lists, for an estimate before the data set is there; a list is part of a longer one with a common begin.
-VOC_LISTS = {"train_aug.txt": range(10_582), "train.txt": range(1_464), "val.txt": range(-1_449, 0)}
 
 
 @dataclass(frozen=True)
@@ -58,25 +56,28 @@ class Cost:
 
 
 def members(data: datasets.Dataset) -> dict[str, set] | None:
-    """Ids of every split, read from its lists or table; VOC's known counts where a list of its is not there yet."""
+    """Ids of every split, read from its lists or table; as many as it must have where they are not there yet."""
     found: dict[str, set] = {}
-    try:
-        for name in order_splits(data.splits, "datasets"):
-            split = data.splits[name]
+    for name in order_splits(data.splits, "datasets"):
+        split = data.splits[name]
+        try:
             ids = found[split.of] if split.of else _source(data, split)
             ids = ids - found[split.without] if split.without else ids
-            found[name] = set(sorted(ids, key=str)[: split.first or data.limit])
-    except (UserError, KeyError, ValueError):
-        return None
-    return found
+        except (UserError, OSError, KeyError, ValueError):
+            if split.count is None:
+                continue
+            ids = set(range(split.count))
+        found[name] = set(sorted(ids, key=str)[: split.first or data.limit])
+    used = {data.use.train, data.use.masks, *data.use.evaluation}
+    return found if used <= found.keys() else None
 
 
 def _source(data: datasets.Dataset, split: datasets.Split) -> set:
     if split.images:
         return {(id(split), number) for number in range(split.images)}
     if isinstance(data, datasets.VocDataset):
-        path = Path(data.root) / split.ids
-        return {name for _, name in listed_ids(path)} if path.exists() else set(VOC_LISTS[path.name])
+        lists = [(split.root or data.root, split.ids), *((data.sbd or data.root, name) for name in split.sbd)]
+        return {name for folder, path in lists for _, name in listed_ids(Path(folder) / path)}
     if isinstance(data, datasets.CsvDataset):
         (_, header), *rows = table_rows(Path(data.table))
         place = header.index("split") if "split" in header else None
