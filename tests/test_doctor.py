@@ -46,9 +46,19 @@ def fill(root: Path, split: dict[str, list[str]]) -> None:
 # --- what is there ----------------------------------------------------------------------------------------------------
 
 
-def test_nothing_of_voc_is_there(folder, raw):
+@pytest.fixture
+def unpacked(raw) -> dict:
+    """VOC as a folder of the user's."""
+    return merge(raw, read_yaml(SOURCES / "configs/voc_folder.yaml"))
+
+
+def test_nothing_of_voc_is_there(folder, raw, unpacked):
     found = needs(raw)
-    assert list(found) == ["train_aug.txt", "train.txt", "val.txt", "JPEGImages", "Annotations", "SegmentationClassAug"]
+    assert list(found) == ["voc2012", "sbd"]
+    assert {need.state for need in found.values()} == {"missing, comes by itself"}
+    assert found["voc2012"].size == "2.0 GB" and found["voc2012"].checksum.startswith("sha256:")
+    found = needs(unpacked)
+    assert set(found) == {"train_aug.txt", "train.txt", "val.txt", "JPEGImages", "Annotations", "SegmentationClassAug"}
     assert {need.state for need in found.values()} == {"missing"} and all(need.source for need in found.values())
     found = needs(raw, system="eps")
     assert {name: need.state for name, need in found.items()} == {
@@ -64,13 +74,25 @@ def test_nothing_of_voc_is_there(folder, raw):
     ]
 
 
-def test_files_are_counted_against_the_lists(folder, raw):
+def test_archives(folder, raw):
+    put(raw, "archives.voc2012.path", "mine/voc.tar")
+    put(raw, "archives.sbd.checksum", None)
+    assert needs(raw)["voc.tar"] == doctor.Need(
+        "archive", "mine/voc.tar", "missing", "2.0 GB", raw["archives"]["voc2012"]["checksum"]
+    )
+    assert needs(raw)["sbd"].state == "missing, and so is its checksum"
+    (folder / "mine").mkdir()
+    (folder / "mine/voc.tar").write_bytes(b"123")
+    assert (needs(raw)["voc.tar"].state, needs(raw)["voc.tar"].size) == ("present", "3 B")
+
+
+def test_files_are_counted_against_the_lists(folder, unpacked):
     root = folder / "data/VOCdevkit/VOC2012"
     fill(root, {"train_aug": ["a", "b", "c"], "train": ["a"], "val": ["d"]})
-    assert {need.state for need in needs(raw).values()} == {"present"}
+    assert {need.state for need in needs(unpacked).values()} == {"present"}
     (root / "JPEGImages/b.jpg").unlink()
     (root / "JPEGImages/d.jpg").rename(root / "JPEGImages/d.png")
-    assert needs(raw)["JPEGImages"].state == "missing 2 of 4"
+    assert needs(unpacked)["JPEGImages"].state == "missing 2 of 4"
 
 
 def test_downloads_by_checksum(folder, raw):
@@ -110,7 +132,7 @@ def test_splits_before_the_lists_are_there(folder, raw):
     counts = {name: len(ids) for name, ids in found.items()}
     assert counts == {"train_aug": 10582, "train": 1464, "without_train": 9118, "thresholds": 100, "val": 1449}
     assert found["train"] < found["train_aug"] and not found["val"] & found["train_aug"]
-    put(raw, "datasets.voc.splits.val.ids", "mine.txt")
+    put(raw, "datasets.voc.splits.val.count", None)
     assert members(Config(raw).dataset("voc")) is None
 
 

@@ -66,7 +66,8 @@ def members(data: datasets.Dataset) -> dict[str, set] | None:
         except (UserError, OSError, KeyError, ValueError):
             if split.count is None:
                 continue
-            ids = set(range(split.count))
+            apart = name in data.use.evaluation  # no image of theirs is one of the training split's
+            ids = set(range(-split.count, 0) if apart else range(split.count))
         found[name] = set(sorted(ids, key=str)[: split.first or data.limit])
     used = {data.use.train, data.use.masks, *data.use.evaluation}
     return found if used <= found.keys() else None
