@@ -39,7 +39,7 @@ rule saliency:
     benchmark:
         "logs/{dataset}/saliency/{saliency}.tsv"
     conda:
-        "../envs/saliency.yaml"
+        "../envs/workflow.yaml"
     threads: stages.workers
     resources:
         mem_mb=8000,

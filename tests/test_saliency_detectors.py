@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from conftest import put, refused
+from onnx import TensorProto, helper
 from own_photographs import IDS, VOC, plan_of, write_photographs
 from PIL import Image
 from test_stages import refused as stage_refused
@@ -42,19 +44,12 @@ def disc(
     return np.clip(image, 0, 255).astype(np.uint8), mask
 
 
-def available(method: str) -> str:
-    if method in OPENCV:
-        if not hasattr(pytest.importorskip("cv2"), "saliency"):
-            pytest.skip("OpenCV without its contributed modules")
-    return method
-
-
 # --- hand-made --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", hand_made.METHODS)
 def test_an_image_of_one_colour_has_nothing_salient(method):
-    block = namespace({"methods": [available(method)], "side": 60, "centred": True})
+    block = namespace({"methods": [method], "side": 60, "centred": True})
     for colour in ((0, 0, 0), (255, 255, 255), (12, 200, 90)):
         image = np.full((40, 50, 3), colour, np.uint8)
         assert hand_made.METHODS[method](image).max() < hand_made.FLAT
@@ -65,7 +60,7 @@ def test_an_image_of_one_colour_has_nothing_salient(method):
 @pytest.mark.parametrize("method", hand_made.METHODS)
 def test_a_hand_made_map_is_a_function_of_its_image(method):
     image, _ = disc()
-    detect = hand_made.load(namespace({"methods": [available(method)], "side": 80, "centred": False}))
+    detect = hand_made.load(namespace({"methods": [method], "side": 80, "centred": False}))
     first, before = detect(image), image.copy()
     assert np.array_equal(first, detect(image)) and np.array_equal(image, before)
     assert first.max() == 255 and first.min() == 0
@@ -149,12 +144,10 @@ def without(monkeypatch):
 def test_a_missing_library_is_one_line_that_says_how_to_install_it(without):
     without("rembg", "onnxruntime", "cv2")
     block = namespace({"model": "u2net", "models": None})
-    refused(lambda: rembg_detector.load(block), "rembg", "pip install -r requirements-saliency.txt")
+    refused(lambda: rembg_detector.load(block), "rembg", "pip install -r requirements.txt")
     image, _ = disc()
     for method in OPENCV:
-        refused(
-            lambda method=method: hand_made.METHODS[method](image), "OpenCV", "pip install -r requirements-saliency.txt"
-        )
+        refused(lambda method=method: hand_made.METHODS[method](image), "OpenCV", "pip install -r requirements.txt")
 
 
 def test_a_folder_of_models_without_the_model(tmp_path):
@@ -164,9 +157,6 @@ def test_a_folder_of_models_without_the_model(tmp_path):
 
 def write_model(path: Path, size: int = 320) -> None:
     """A made-up model of U2-Net's interface: the mean of the normalised colours."""
-    onnx = pytest.importorskip("onnx")
-    from onnx import TensorProto, helper
-
     shape = [1, 3, size, size]
     node = helper.make_node("ReduceMean", ["image"], ["map"], keepdims=1, axes=[1])
     graph = helper.make_graph(
@@ -180,7 +170,6 @@ def write_model(path: Path, size: int = 320) -> None:
 
 
 def test_a_model_of_rembg(tmp_path, monkeypatch):
-    pytest.importorskip("rembg")
     monkeypatch.setenv("U2NET_HOME", "elsewhere")
     write_model(tmp_path / "u2netp.onnx")
     block = namespace({"model": "u2netp", "models": str(tmp_path)})

@@ -107,7 +107,7 @@ def system_needs(config: Config, dataset: str, system: str) -> Iterator[Need]:
                 yield _folder("saliency", Path(block.path), ids, ".png", "any detector's maps; EPS used PFAN's")
             elif isinstance(block, saliency_blocks.RembgSaliency):
                 state = "present" if version("rembg") else "missing"
-                yield Need("package", "rembg", state, source="pip install -r requirements-saliency.txt")
+                yield Need("package", "rembg", state, source="pip install -r requirements.txt")
             elif isinstance(block, saliency_blocks.PublishedSaliency) and isinstance(block.weights, str):
                 yield _file("weights", block.weights, "")
             elif isinstance(getattr(block, "data", None), saliency_blocks.FolderData):

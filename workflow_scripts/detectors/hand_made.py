@@ -168,7 +168,7 @@ def _by_opencv(name: str, image: np.ndarray) -> np.ndarray:
     except ImportError:
         raise UserError(
             "the hand-made detectors spectral_residual and fine_grained need OpenCV with its contributed modules; "
-            "pip install -r requirements-saliency.txt, or take them off the block's methods"
+            "pip install -r requirements.txt, or take them off the block's methods"
         ) from None
     if not np.ptp(image.reshape(-1, 3), axis=0).any():  # their own answer to one colour is a rim
         return np.zeros(image.shape[:2])

@@ -11,7 +11,7 @@ from PIL import Image
 
 from workflow_scripts.errors import UserError
 
-INSTALL = "pip install -r requirements-saliency.txt"
+INSTALL = "pip install -r requirements.txt"
 
 
 def load(block: SimpleNamespace, weights: None = None) -> Callable[[np.ndarray], np.ndarray]:
