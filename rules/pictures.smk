@@ -76,3 +76,30 @@ rule pictures:
     output:
         touch("results/{dataset}/pictures/done.txt"),
     localrule: True
+
+
+rule erasing:
+    input:
+        unpack(stages.inputs("erasing")),
+    output:
+        picture=stages.output("erasing", "picture"),
+    log:
+        "logs/{dataset}/erasing/{classifier}.log",
+    benchmark:
+        "logs/{dataset}/erasing/{classifier}.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: stages.training_threads("erasing")
+    resources:
+        mem_mb=16000,
+        runtime=1440,
+        gpu=stages.gpus("erasing"),
+    params:
+        settings=stages.settings("erasing"),
+        code=stages.code("erasing"),
+    message:
+        "What classifier {wildcards.classifier} erases on {wildcards.dataset}"
+    shell:
+        "python -m workflow_scripts.stages.erasing --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        " --workers {threads} --index {input.index:q} --images {input.images:q} --initial {input.initial:q}"
+        " --picture-to {output.picture:q} > {log:q} 2>&1"

@@ -135,6 +135,15 @@ def draw_boxes(picture: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) ->
     return np.asarray(image)
 
 
+def outlined(picture: np.ndarray, zone: np.ndarray) -> np.ndarray:
+    """A white line around a zone, bool (h, w) of any size, on a picture uint8 (H, W, 3)."""
+    height, width = picture.shape[:2]
+    zone = np.asarray(Image.fromarray(zone.astype(np.uint8)).resize((width, height), Image.NEAREST))
+    picture = picture.copy()
+    picture[_edges(zone)] = 255
+    return picture
+
+
 def _grey(picture: np.ndarray) -> np.ndarray:
     return np.repeat(picture.astype(np.float32).mean(axis=2, keepdims=True), 3, axis=2)
 

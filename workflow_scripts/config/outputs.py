@@ -50,6 +50,7 @@ OUTPUTS: dict[str, dict[str, str]] = {
     "score_estimated_saliency": {"scores": "results/{dataset}/seed-{seed}/scores/saliency/{cam}.json"},
     "saliency_table": {"saliency": "results/{dataset}/saliency.csv"},
     "montage_saliency": {"montage": "results/{dataset}/pictures/saliency/{cam}.png"},
+    "erasing": {"picture": "results/{dataset}/pictures/erasing/{classifier}.png"},
     "tune": {"table": "results/{dataset}/tune/{tuning}.csv", "picture": "results/{dataset}/tune/{tuning}.png"},
     "curves": {"curves": "results/{dataset}/pictures/curves.png", "sweep": "results/{dataset}/pictures/thresholds.png"},
 }

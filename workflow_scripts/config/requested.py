@@ -83,6 +83,18 @@ class AllJobs(StageJobs):
         settings = {"dataset": dataset, "system": cam, "columns": columns, "images": data.montage}
         return Job(inputs, settings | {"splits": [data.use.masks]})
 
+    def erasing(self, dataset: str, classifier: str) -> Job:
+        data, block = self._dataset(dataset), self.config.block(dataset, "classifiers", classifier)
+        if block.method != "seenet" or block.trained:
+            raise UserError(
+                f"config: classifiers.{classifier}: only a training of method 'seenet' erases; name such a one"
+            )
+        seed = str(data.seeds[0])
+        training = self.train_classifier(dataset, seed, classifier)
+        inputs = {name: training.inputs[name] for name in ("index", "images", "initial")}
+        settings = training.settings | {"classifier": classifier, "shown": data.use.masks}
+        return Job(inputs, settings, training.modules)
+
     def estimates(self, dataset: str) -> list[str]:
         """Cams of the data set's systems whose classifier estimates saliency."""
         chains = (systems.chain(self.config, dataset, system) for system in self._dataset(dataset).systems)
