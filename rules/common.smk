@@ -25,5 +25,5 @@ wildcard_constraints:
     mask=BLOCK,
     segmenter=BLOCK,
     prediction=BLOCK,
-    system=r"(?!(?:curves|thresholds)\.png)[A-Za-z0-9]\w*",  # rule curves makes these pictures
+    system=r"(?!(?:curves|thresholds|filling_rates)\.png)[A-Za-z0-9]\w*",  # other rules make these pictures
     tuning=r"[A-Za-z0-9]\w*",

@@ -108,4 +108,5 @@ rule masks:
         "python -m workflow_scripts.stages.masks --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
         " --workers {threads}"
         " --index {input.index:q} --images {input.images:q} --cams {input.cams:q} --thresholds {input.thresholds:q} --truth {input.truth:q} --saliency {input.saliency:q} --affinity {input.affinity:q}"
+        " --classifier {input.classifier:q} --masks {input.masks:q}"
         " --masks-to {output.masks:q} > {log:q} 2>&1"

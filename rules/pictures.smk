@@ -70,6 +70,33 @@ rule curves:
         " --curves-to {output.curves:q} --sweep-to {output.sweep:q} > {log:q} 2>&1"
 
 
+rule filling_rates:
+    input:
+        unpack(stages.inputs("filling_rates")),
+    output:
+        violins=stages.output("filling_rates", "violins"),
+        rates=stages.output("filling_rates", "rates"),
+    log:
+        "logs/{dataset}/filling_rates.log",
+    benchmark:
+        "logs/{dataset}/filling_rates.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        settings=stages.settings("filling_rates"),
+        code=stages.code("filling_rates"),
+    message:
+        "Filling rates of the boxes of {wildcards.dataset}"
+    shell:
+        "python -m workflow_scripts.stages.filling_rates --settings {params.settings:q} --code {params.code}"
+        " --index {input.index:q} --truth {input.truth:q} --masks {input.masks:q}"
+        " --violins-to {output.violins:q} --rates-to {output.rates:q} > {log:q} 2>&1"
+
+
 rule pictures:
     input:
         stages.pictures,

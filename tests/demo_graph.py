@@ -23,6 +23,8 @@ MADE_FROM = {
     "score_cams seenet": ["cams seenet", "thresholds seenet", "truth"],
     "score_masks seenet": ["masks seenet", "truth"],
     "montage seenet": ["cams seenet", "masks seenet", "truth"],
+    "train_classifier bana": SCENES,
+    "classification bana": ["train_classifier bana"],
     "classification cam": ["train_classifier cam"],
     "classification eps": ["train_classifier eps"],
     "cams cam": ["train_classifier cam"],
@@ -40,12 +42,15 @@ MADE_FROM = {
     "masks eps_chosen": ["cams eps", "thresholds eps"],
     "masks eps_learnt": ["cams eps"],
     "masks eps_crf": ["cams eps"],
+    "masks bana": [*SCENES, "train_classifier bana"],
     "masks truth": ["truth"],
     "train_segmenter eps/large_fov": ["masks eps", "train_classifier cam"],
+    "train_segmenter bana/bana": ["masks bana", "train_classifier cam"],
     "train_segmenter truth/large_fov": ["masks truth", "train_classifier cam"],
     "predictions eps/large_fov/single": ["train_segmenter eps/large_fov"],
     "predictions eps/large_fov/multi": ["train_segmenter eps/large_fov"],
     "predictions eps/large_fov/multi_crf": ["predictions eps/large_fov/multi"],
+    "predictions bana/bana/single": ["train_segmenter bana/bana"],
     "predictions truth/large_fov/single": ["train_segmenter truth/large_fov"],
     "score_saliency rendered": ["saliency rendered", "truth"],
     "score_cams cam": ["cams cam", "thresholds cam", "truth"],
@@ -57,10 +62,12 @@ MADE_FROM = {
     "score_masks eps_chosen": ["masks eps_chosen", "truth"],
     "score_masks eps_learnt": ["masks eps_learnt", "truth"],
     "score_masks eps_crf": ["masks eps_crf", "truth"],
+    "score_masks bana": ["masks bana", "truth"],
     "score_masks truth": ["masks truth", "truth"],
     "score_predictions eps/large_fov/single": ["predictions eps/large_fov/single", "truth"],
     "score_predictions eps/large_fov/multi": ["predictions eps/large_fov/multi", "truth"],
     "score_predictions eps/large_fov/multi_crf": ["predictions eps/large_fov/multi_crf", "truth"],
+    "score_predictions bana/bana/single": ["predictions bana/bana/single", "truth"],
     "score_predictions truth/large_fov/single": ["predictions truth/large_fov/single", "truth"],
     "montage cam": ["cams cam", "masks cam", "truth"],
     "montage cam_affinity": ["cams cam", "masks cam_affinity", "truth"],
@@ -69,11 +76,13 @@ MADE_FROM = {
     "montage eps_chosen": ["cams eps", "masks eps_chosen", "truth"],
     "montage eps_learnt": ["cams eps", "masks eps_learnt", "truth"],
     "montage eps_crf": ["cams eps", "masks eps_crf", "truth"],
+    "filling_rates": ["masks bana", "truth"],
+    "montage bana": ["masks bana", "predictions bana/bana/single", "truth"],
     "montage truth": ["masks truth", "predictions truth/large_fov/single", "truth"],
 }  # fmt: skip
 MADE_FROM["curves"] = [job for job in MADE_FROM if job.startswith(("train_", "thresholds "))]
 MADE_FROM["miou"] = [job for job in MADE_FROM if job.startswith(("score_", "classification "))]
-MADE_FROM["pictures"] = ["curves", *(job for job in MADE_FROM if job.startswith("montage "))]
+MADE_FROM["pictures"] = ["curves", "filling_rates", *(job for job in MADE_FROM if job.startswith("montage "))]
 
 
 def below(*jobs: str) -> set[str]:

@@ -111,7 +111,7 @@ CHANGES = {
     ),
     "classifier, inherited by eps": (
         {"classifiers": {"cam": {"recipe": {"weight_decay": 0.01}}}},
-        below("train_classifier cam", "train_classifier eps"),
+        below("train_classifier cam", "train_classifier eps", "train_classifier bana"),
     ),
     "classifier, not inherited by eps": (
         demo(classifiers={"cam": {"options": {"dropout": 0.3}}}),
@@ -126,6 +126,9 @@ CHANGES = {
         below("train_classifier eps"),
     ),
     "classifier seenet": ({"classifiers": {"seenet": {"options": {"high": 0.8}}}}, below("train_classifier seenet")),
+    "classifier bana": ({"classifiers": {"bana": {"options": {"roi_size": 1}}}}, below("train_classifier bana")),
+    "mask bana": ({"masks": {"bana": {"softmax": False}}}, below("masks bana")),
+    "segmenter bana": ({"segmenters": {"bana": {"loss": {"gamma": 5}}}}, below("train_segmenter bana/bana")),
     "cam seenet": ({"cams": {"seenet": {"upsampling": "bilinear"}}}, below("cams seenet")),
     "mask seenet": ({"masks": {"seenet": {"weight": 2}}}, below("masks seenet")),
     "cam, inherited by eps": ({"cams": {"cam": {"flip": False}}}, below("cams cam", "cams eps", "cams seenet")),
@@ -241,7 +244,9 @@ NETWORKS = ("train_classifier", "classification", "cams", "train_affinity", "tra
 TRAINED = of("train_saliency", "train_classifier", "train_affinity", "train_segmenter")
 SOFT = [job for job in of("predictions") if not job.endswith("_crf")]
 EDITS = {
-    "refine/dense_crf.py": below(*of("affinity_labels"), "masks eps_crf", "predictions eps/large_fov/multi_crf"),
+    "refine/dense_crf.py": below(
+        *of("affinity_labels"), "masks eps_crf", "masks bana", "predictions eps/large_fov/multi_crf"
+    ),
     "refine/background.py": below(
         *(job for job in of("masks") if job != "masks truth"),
         *of("thresholds", "score_cams", "montage", "affinity_labels"),
@@ -271,7 +276,16 @@ EDITS = {
     "networks/tiny.py": below(*of(*NETWORKS)),
     "networks/saliency_small.py": below("train_saliency rendered"),
     "detectors/network.py": below("train_saliency rendered"),
-    "segmentation/large_fov.py": below(*of("train_segmenter")),
+    "segmentation/large_fov.py": below("train_segmenter eps/large_fov", "train_segmenter truth/large_fov"),
+    "segmentation/cosine.py": below("train_segmenter bana/bana"),
+    "methods/bana.py": below("train_classifier bana"),
+    "data/boxes.py": below("train_classifier bana"),
+    "data/box_samples.py": below("train_classifier bana"),
+    "data/scaled_crops.py": below("train_classifier bana"),
+    "data/cosine_samples.py": below("train_segmenter bana/bana"),
+    "refine/box_unary.py": below("masks bana"),
+    "refine/box_unary_mask.py": below("masks bana"),
+    "evaluation/filling_rate.py": below("filling_rates"),
     "segmentation/losses.py": below(*of("train_segmenter")),
     "evaluation/miou.py": below(*of("thresholds", "score_cams", "score_masks", "score_predictions", "miou")),
     "evaluation/saliency.py": below("score_saliency rendered"),
@@ -301,6 +315,8 @@ ELSEWHERE = (
     "data/salient_folder.py",
     "data/salient_maps.py",
     "segmentation/aspp.py",
+    "refine/boxes.py",
+    "refine/grabcut_mask.py",
     "data/voc.py",
     "data/csv_table.py",
     "listings.py",

@@ -158,6 +158,10 @@ class Estimates:
             return Cost(
                 LABEL_BYTES * self.pixels * images, operations * self.pixels * images, kind, seconds=seconds * images
             )
+        if name := getattr(block, "classifier", None):  # two label maps
+            _, operations, kind = self._network("classifiers", name)
+            work = operations * self.pixels * images
+            return Cost(2 * LABEL_BYTES * self.pixels * images, work, kind, block.precision, seconds * images)
         return Cost(LABEL_BYTES * self.pixels * images, seconds=seconds * images)
 
     def _predictions(self, names: Mapping[str, str]) -> Cost:

@@ -1,4 +1,4 @@
-"""Line plots: the losses of training jobs, mIoU against the background threshold. Equal content gives equal bytes."""
+"""Plots: the losses of training jobs, mIoU against the background threshold, distributions. Equal content gives equal bytes."""
 
 import csv
 import io
@@ -80,6 +80,35 @@ def threshold_sweeps(sweeps: Mapping[str, Sequence[tuple[Mapping[float, float], 
         axes.grid(alpha=0.3)
         axes.legend(fontsize=9)
         return encoded(figure)
+
+
+def violins(groups: Mapping[str, Mapping[str, Sequence[float]]], measure: str) -> bytes:
+    """PNG with one panel for each group: a violin of each of its distributions, the median marked.
+
+    Args:
+        groups: values in [0, 1] by name, by title of the panel; distributions without values are left out.
+        measure: what the values are.
+    """
+    across = min(PANELS_ACROSS, len(groups))
+    down = -(-len(groups) // across)
+    with matplotlib.style.context("default"):
+        figure = Figure((4.6 * across, 3.1 * down), dpi=110, layout="constrained")
+        panels = figure.subplots(down, across, squeeze=False).ravel()
+        for axes, (title, values) in zip(panels, groups.items(), strict=False):
+            shown = {name: numbers for name, numbers in values.items() if len(numbers)}
+            spread = {name: numbers for name, numbers in shown.items() if len(set(numbers)) > 1}
+            places = {name: place for place, name in enumerate(shown, start=1)}
+            if spread:
+                axes.violinplot(list(spread.values()), [places[name] for name in spread], widths=0.8, showextrema=False)
+            medians = [sorted(numbers)[len(numbers) // 2] for numbers in shown.values()]
+            axes.plot(list(places.values()), medians, "k_", markersize=9)
+            axes.set_xticks(list(places.values()), list(places), rotation=30, ha="right", fontsize=8)
+            axes.set(title=title, ylim=(0, 1.02))
+            axes.grid(axis="y", alpha=0.3)
+        for axes in panels[len(groups) :]:
+            axes.remove()
+        figure.supylabel(measure, fontsize=10)
+        return _png(figure)
 
 
 def _draw_losses(axes, columns: Mapping[str, Sequence[float]]) -> None:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, Tag, model_validator
 
+from workflow_scripts.config.box_blocks import BOX_RULES, DERIVED_RULES, CosineLoss
 from workflow_scripts.config.initial import Initial, Named
 from workflow_scripts.config.parts import (
     AnyBackbone,
@@ -13,6 +14,7 @@ from workflow_scripts.config.parts import (
     Jitter,
     Name,
     Recipe,
+    ScaledRecipe,
     SegmenterRecipe,
     Share,
 )
@@ -53,6 +55,15 @@ class SeeNetOptions(Block):
     reduction: Literal["mean", "sum"] = Field(description="of the cross-entropies over classes")
 
 
+class BanaOptions(Block):
+    pooling: Literal["attention", "mean"] = Field(description="of a box's features: background-aware, or all alike")
+    grid_size: PositiveInt = Field(description="cells of the background's queries in either direction")
+    roi_size: PositiveInt = Field(description="vectors of a box in either direction")
+    align_corners: bool = Field(description="of the sampling of the boxes")
+    minimum_background: Share = Field(description="of a crop, above which the attention is used")
+    initial_deviation: PositiveFloat = Field(description="of the classifier's normal initial weights")
+
+
 class Network(Block):
     """What all blocks of trained networks have."""
 
@@ -69,6 +80,7 @@ class Classifier(Network):
     )
     recipe: ClassifierRecipe
     learns_background: ClassVar[bool] = False
+    learns_from_boxes: ClassVar[bool] = False
 
     def class_names(self) -> dict[str, tuple[str, ...]]:
         """Classes that the block names, by the key where it does."""
@@ -97,7 +109,14 @@ class SeeNetClassifier(Classifier):
     options: SeeNetOptions
 
 
-AnyClassifier = Annotated[CamClassifier | EpsClassifier | SeeNetClassifier, Discriminator("method")]
+class BanaClassifier(Classifier):
+    method: Literal["bana"]
+    options: BanaOptions
+    recipe: ScaledRecipe
+    learns_from_boxes: ClassVar[bool] = True
+
+
+AnyClassifier = Annotated[CamClassifier | EpsClassifier | SeeNetClassifier | BanaClassifier, Discriminator("method")]
 
 
 # Class activation maps
@@ -251,7 +270,8 @@ class TruthMask(Block):
 
 
 Mask = Annotated[
-    ConstantMask | LearntMask | ProxyMask | RandomWalkMask | EdgeWalkMask | TruthMask, Discriminator("rule")
+    ConstantMask | LearntMask | ProxyMask | RandomWalkMask | EdgeWalkMask | BOX_RULES | DERIVED_RULES | TruthMask,
+    Discriminator("rule"),
 ]
 
 # Segmentation
@@ -280,14 +300,36 @@ class Aspp(Segmenter):
     image_scales: tuple[PositiveFloat, ...] = Field(description="at which training scores the image too, beside 1")
 
 
-AnySegmenter = Annotated[LargeFov | Aspp, Discriminator("network")]
+class Cosine(Network):
+    network: Literal["cosine"]
+    initial: Initial = Field(description="as of a classifier, or {classifier: name} for that one's trained backbone")
+    hidden: PositiveInt | None = Field(None, description="channels of the parallel 3x3 layers; no such layers if null")
+    dilations: tuple[PositiveInt, ...] = Field((), description="of the parallel 3x3 layers, feature cells")
+    initial_deviation: PositiveFloat | None = Field(
+        None, description="of these layers' normal initial weights; if null, that of He et al. for their width"
+    )
+    dropout: Share = Field(description="share of the hidden channels dropped")
+    scale: PositiveFloat = Field(description="of the cosines in the softmax")
+    align_corners: bool = Field(description="of the up-sampling of the cosines to the labels in the loss")
+    loss: CosineLoss
+    recipe: ScaledRecipe
+
+    @model_validator(mode="after")
+    def _context(self) -> "Cosine":
+        if (self.hidden is None) != (not self.dilations):
+            raise ValueError("hidden and dilations go together")
+        return self
+
+
+AnySegmenter = Annotated[LargeFov | Aspp | Cosine, Discriminator("network")]
 
 
 class NetworkPrediction(Block):
     scales: tuple[PositiveFloat, ...]
     flip: bool
-    merge: Literal["mean", "max", "max_logits"] = Field(
-        description="over scales and flips, of probabilities or, at the cells of the first scale, of logits"
+    merge: Literal["mean", "max", "mean_logits", "max_logits"] = Field(
+        description="over scales and flips: of probabilities; mean of logits at the image's pixels; maximum of logits at "
+        "the cells of the first scale"
     )
     resolution: PositiveInt = Field(description="image pixels per stored cell")
     align_corners: bool = Field(description="as of a cam; logits are up-sampled the same way")
@@ -313,7 +355,7 @@ Prediction = Annotated[
 class Published(Block):
     dataset: Name
     split: Name
-    stage: Literal["cam", "mask", "segmentation", "segmentation_crf"]
+    stage: Literal["cam", "mask", "mask_labelled", "segmentation", "segmentation_crf"]
     prediction: Name | None = Field(None, description="the prediction it is of; any of that stage if null")
     miou: Annotated[float, Field(ge=0, le=100)]
     source: str
@@ -386,7 +428,13 @@ REFERENCES = {
     "classifiers": {"saliency": "saliency"},
     "cams": {"classifier": "classifiers"},
     "affinities": {"cam": "cams"},
-    "masks": {"cam": "cams", "saliency": "saliency", "affinity": "affinities"},
+    "masks": {
+        "cam": "cams",
+        "saliency": "saliency",
+        "affinity": "affinities",
+        "classifier": "classifiers",
+        "mask": "masks",
+    },
     "predictions": {"prediction": "predictions"},
     "systems": {"cam": "cams", "mask": "masks", "segmenter": "segmenters", "predictions": "predictions"},
     "tunings": {"mask": "masks", "segmenter": "segmenters", "prediction": "predictions"},

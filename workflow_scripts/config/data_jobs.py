@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from workflow_scripts.config import blocks, datasets, sources
+from workflow_scripts.config import blocks, datasets, sources, systems
 from workflow_scripts.config.initial import Download, FromClassifier
 from workflow_scripts.config.outputs import output_path
 from workflow_scripts.config.resolve import Config, order_splits
@@ -108,7 +108,7 @@ class DataJobs:
         }
         tuned = {self.config.block(dataset, "tunings", name).split for name in self.config.names(dataset, "tunings")}
         scored = {data.use.masks, *data.scored_evaluation(), data.use.thresholds, *(tuned & data.splits.keys())}
-        return sorted((scored | learnt) - {None})
+        return sorted((scored | learnt | systems.true_splits(self.config, dataset)) - {None})
 
     def _mask_splits(self, dataset: str, seed: str, mask: str) -> list[str]:
         """Splits that masks are made for: what is scored, and the training split where a segmenter learns from it.
@@ -119,8 +119,10 @@ class DataJobs:
         if variant := self.config.variant(dataset, "masks", mask):
             return list(variant.splits)
         data = self._dataset(dataset)
-        systems = [self.config.block(dataset, "systems", system) for system in data.systems]
-        users = [system for system in systems if system.mask == mask]
+        named = [self.config.block(dataset, "systems", system) for system in data.systems]
+        users = [
+            system for system in named if system.mask and mask in systems.made_from(self.config, dataset, system.mask)
+        ]
         segmenters = [self.config.block(dataset, "segmenters", user.segmenter) for user in users if user.segmenter]
         trains = any(not segmenter.trained for segmenter in segmenters)
         trains = trains or not (users or self._is_truth(dataset, mask))

@@ -4,15 +4,15 @@ One function a stage, called with the wildcards of the rule of the same name. No
 results is opened.
 """
 
-from workflow_scripts.config import blocks, datasets, sources, systems
+from workflow_scripts.config import blocks, box_blocks, datasets, sources, systems
+from workflow_scripts.config.box_jobs import BoxJobs
 from workflow_scripts.config.data_jobs import Job
 from workflow_scripts.config.outputs import output_path
 from workflow_scripts.config.parts import nearest
-from workflow_scripts.config.saliency_jobs import SaliencyJobs
 from workflow_scripts.errors import UserError
 
 
-class StageJobs(SaliencyJobs):
+class StageJobs(BoxJobs):
     """The jobs of one configuration; `plan.Plan` asks for them by the names of stages."""
 
     def train_classifier(self, dataset: str, seed: str, classifier: str) -> Job:
@@ -29,7 +29,7 @@ class StageJobs(SaliencyJobs):
         settings = {"block": block.model_dump(exclude={"saliency", "trained"}), "seed": int(seed)}
         settings |= self._training(dataset, data)
         settings["initial_digest"] = self._initial(dataset, block.initial)
-        settings["split"] = data.use.train
+        settings |= {"split": data.use.train, "boxes": block.learns_from_boxes}
         for key, names in block.class_names().items():
             for name in names:
                 if name not in data.classes:
@@ -37,7 +37,7 @@ class StageJobs(SaliencyJobs):
                         f"config: classifiers.{classifier}.{key}: data set {dataset!r} has no class {name!r}, "
                         f"{nearest(name, data.classes)}"
                     )
-        return Job(inputs, settings, modules)
+        return Job(inputs, settings, (*modules, *(["data.box_samples"] if block.learns_from_boxes else [])))
 
     def classification(self, dataset: str, seed: str, classifier: str) -> Job:
         data, block = self._dataset(dataset), self.config.block(dataset, "classifiers", classifier)
@@ -117,10 +117,16 @@ class StageJobs(SaliencyJobs):
             "truth": [],
             "saliency": self._saliency_path(dataset, block),
             "affinity": [],
+            "classifier": [],
+            "masks": [],
         }
         if isinstance(block, blocks.TruthMask):
             inputs["truth"] = output_path("truth", dataset=dataset)
             return Job(inputs, settings)
+        if isinstance(block, box_blocks.DERIVED_RULES):
+            return self._derived_masks(dataset, seed, mask, Job(inputs, settings))
+        if isinstance(block, box_blocks.BOX_RULES):
+            return self._box_masks(dataset, seed, block, Job(inputs, settings))
         inputs["cams"] = output_path("cams", dataset=dataset, seed=seed, cam=block.cam)
         if isinstance(getattr(block, "threshold", None), blocks.HeldOutThreshold):
             if data.use.thresholds is None:
@@ -159,6 +165,9 @@ class StageJobs(SaliencyJobs):
         settings |= self._training(dataset, data)
         inputs["initial"] = self._initial_path(dataset, seed, block.initial)
         settings["initial_digest"] = self._initial(dataset, block.initial)
+        if isinstance(block, blocks.Cosine):
+            modules = (*modules, "data.cosine_samples")
+            modules += ("methods.bana",) if block.loss.rule != "cross_entropy" else ()
         return Job(inputs, settings, modules)
 
     def predictions(self, dataset: str, seed: str, mask: str, segmenter: str, prediction: str) -> Job:

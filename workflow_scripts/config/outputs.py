@@ -45,6 +45,10 @@ OUTPUTS: dict[str, dict[str, str]] = {
         "groups": "results/{dataset}/miou_by_group.csv",
         "inputs": "results/{dataset}/inputs.csv",
     },
+    "filling_rates": {
+        "violins": "results/{dataset}/pictures/filling_rates.png",
+        "rates": "results/{dataset}/filling_rates.csv",
+    },
     "montage": {"montage": "results/{dataset}/pictures/{system}.png"},
     "estimated_saliency": {"saliency": "results/{dataset}/seed-{seed}/saliency/{cam}.h5"},
     "score_estimated_saliency": {"scores": "results/{dataset}/seed-{seed}/scores/saliency/{cam}.json"},

@@ -147,6 +147,11 @@ class ClassifierRecipe(Recipe):
         return self
 
 
+class ScaledRecipe(Recipe):
+    scale: tuple[PositiveFloat, PositiveFloat] = Field(description="range of the scale factor, one drawn per image")
+    jitter: Jitter
+
+
 class SegmenterRecipe(Recipe):
     scales: tuple[PositiveFloat, ...] = Field(description="scale factors, one drawn per image")
 

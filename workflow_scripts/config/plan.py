@@ -3,13 +3,13 @@
 import inspect
 from collections.abc import Iterator, Mapping
 
+from workflow_scripts.config import systems
 from workflow_scripts.config.data_jobs import Job
 from workflow_scripts.config.fingerprint import canonical, code_digest, fingerprint
 from workflow_scripts.config.outputs import OUTPUTS, maker, output_path
 from workflow_scripts.config.requested import AllJobs
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.config.sources import has_truth
-from workflow_scripts.config.systems import chain
 
 # Stages with a rule for each kind of artifact, by the first word of the rules.
 SHARED = {"score": "scores", "montage": "montage"}
@@ -79,14 +79,16 @@ class Plan:
         return [
             output_path("submission", **names)
             for system in self.config.dataset(dataset).systems
-            for stage, names in chain(self.config, dataset, system)
+            for stage, names in systems.chain(self.config, dataset, system)
             if stage == "predictions"
         ]
 
     def pictures(self, dataset: str) -> list[str]:
         names = self.config.dataset(dataset).systems
+        boxes = systems.boxed(self.config, dataset) and has_truth(self.config.dataset(dataset))
+        rates = [output_path("filling_rates", dataset=dataset)] if boxes else []
         montages = [output_path("montage", dataset=dataset, system=name) for name in names]
-        return [*(path.format(dataset=dataset) for path in OUTPUTS["curves"].values()), *montages]
+        return [*(path.format(dataset=dataset) for path in OUTPUTS["curves"].values()), *rates, *montages]
 
     def on_request(self, dataset: str) -> list[str]:
         """What can be asked for beside the targets: tunings, and EPS's estimate of the saliency."""

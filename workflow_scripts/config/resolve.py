@@ -158,6 +158,7 @@ class Config:
                         f"config: masks.{name}: method {classifier.method!r} learns no background map, use rule 'constant'"
                     )
         self._check_walks(kinds["affinities"], kinds["masks"])
+        self._check_boxes(kinds["masks"], kinds["classifiers"])
         self._check_rounds(kinds["saliency"])
 
     @staticmethod
@@ -190,6 +191,22 @@ class Config:
                 raise UserError(
                     f"config: masks.{name}.affinity: rule {block.rule!r} walks along network {wanted!r}, "
                     f"{block.affinity!r} has {affinities[block.affinity].network!r}; name another affinity or rule"
+                )
+
+    @staticmethod
+    def _check_boxes(masks: Mapping[str, BaseModel], classifiers: Mapping[str, blocks.Classifier]) -> None:
+        for name, block in masks.items():
+            if block.rule == "box_unary" and not classifiers[block.classifier].learns_from_boxes:
+                raise UserError(
+                    f"config: masks.{name}.classifier: rule 'box_unary' needs a classifier of method 'bana', "
+                    f"{block.classifier!r} has {classifiers[block.classifier].method!r}"
+                )
+            # What is made from is no such mask itself, so there is no circle.
+            allowed = {"chosen": ("box_unary", "partly_true"), "partly_true": ("box_unary",)}.get(block.rule)
+            if allowed and masks[block.mask].rule not in allowed:
+                raise UserError(
+                    f"config: masks.{name}.mask: rule {block.rule!r} needs two label maps, as of rule "
+                    f"{' or '.join(map(repr, allowed))}; {block.mask!r} has rule {masks[block.mask].rule!r}"
                 )
 
     @staticmethod
@@ -232,7 +249,7 @@ class Config:
             systems = self._blocks[name, "systems"]
             if system not in systems:
                 raise UserError(f"{where}.systems: no system {system!r}, {nearest(system, systems)}")
-            if system in {"curves", "thresholds"}:
+            if system in {"curves", "thresholds", "filling_rates"}:
                 raise UserError(
                     f"{where}.systems: {system!r} is the name of another picture, call the system otherwise"
                 )

@@ -1,6 +1,6 @@
 """Systems: named chains of blocks, the rows that they have in the table, and what they are given."""
 
-from workflow_scripts.config import blocks
+from workflow_scripts.config import blocks, box_blocks
 from workflow_scripts.config.outputs import OUTPUTS
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.config.saliency_blocks import LearntSaliency
@@ -18,9 +18,9 @@ def chain(config: Config, dataset: str, system: str, seed: int | None = None) ->
     if cam:
         classifier = config.block(dataset, "cams", cam).classifier
         learner = config.block(dataset, "classifiers", classifier)
-        made_from = [] if learner.trained else [learner]
-        made_from += [config.block(dataset, "masks", block.mask)] if block.mask else []
-        for saliency in filter(None, (getattr(item, "saliency", None) for item in made_from)):
+        asking = [] if learner.trained else [learner]
+        asking += [config.block(dataset, "masks", block.mask)] if block.mask else []
+        for saliency in filter(None, (getattr(item, "saliency", None) for item in asking)):
             stages += [stage for stage in detection(config, dataset, saliency) if stage not in stages]
         stages += [("train_classifier", {**first, "classifier": classifier}), ("cams", {**first, "cam": cam})]
     if name := affinity(config, dataset, system):
@@ -28,7 +28,10 @@ def chain(config: Config, dataset: str, system: str, seed: int | None = None) ->
         labels = [] if is_imported(config, "train_affinity", names) else [("affinity_labels", names)]
         stages += [*labels, ("train_affinity", names)]
     if block.mask:
-        stages.append(("masks", {**first, "mask": block.mask}))
+        masks = made_from(config, dataset, block.mask)
+        if classifier := getattr(config.block(dataset, "masks", masks[-1]), "classifier", None):
+            stages.append(("train_classifier", {**first, "classifier": classifier}))
+        stages += [("masks", {**first, "mask": name}) for name in reversed(masks)]
     if block.segmenter:
         names = {**first, "mask": block.mask, "segmenter": block.segmenter}
         stages.append(("train_segmenter", names))
@@ -44,6 +47,31 @@ def detection(config: Config, dataset: str, saliency: str) -> list[tuple[str, di
         stages.append(("train_saliency", names))
     stages.append(("saliency", names))
     return [stage for number, stage in enumerate(stages) if stage not in stages[:number]]
+
+
+def made_from(config: Config, dataset: str, mask: str) -> list[str]:
+    """A mask and the masks that it is made from, the first of them last."""
+    found = [mask]
+    while source := getattr(config.block(dataset, "masks", found[-1]), "mask", None):
+        found.append(source)
+    return found
+
+
+def boxed(config: Config, dataset: str) -> list[str]:
+    """The masks of a data set's systems that were made from boxes."""
+    named = [config.block(dataset, "systems", system).mask for system in config.dataset(dataset).systems]
+    return [
+        mask
+        for mask in dict.fromkeys(filter(None, named))
+        if isinstance(config.block(dataset, "masks", made_from(config, dataset, mask)[-1]), box_blocks.BOX_RULES)
+    ]
+
+
+def true_splits(config: Config, dataset: str) -> set[str]:
+    """Splits whose true masks the masks of a data set's systems take."""
+    named = [config.block(dataset, "systems", system).mask for system in config.dataset(dataset).systems]
+    used = [config.block(dataset, "masks", mask) for name in named if name for mask in made_from(config, dataset, name)]
+    return {block.split for block in used if isinstance(block, box_blocks.PartlyTrueMask)}
 
 
 def affinity(config: Config, dataset: str, system: str) -> str | None:
@@ -64,7 +92,7 @@ def rows(config: Config, dataset: str, system: str) -> list[dict]:
     rows: list[dict] = []
 
     def add(stage: str, rule: str, split: str, names: dict, **more) -> None:
-        seeds = data.seeds if stage in {"cam", "mask"} else data.segmentation_seeds or data.seeds
+        seeds = data.seeds if stage in {"cam", "mask", "mask_labelled"} else data.segmentation_seeds or data.seeds
         paths = [OUTPUTS[rule]["scores"].format(**names, dataset=dataset, seed=seed) for seed in seeds]
         if not data.labelled(split):  # scored by a server
             paths = []
@@ -88,6 +116,8 @@ def rows(config: Config, dataset: str, system: str) -> list[dict]:
         if held_out:
             more["threshold_in"] = next(row["scores"] for row in rows if row["stage"] == "cam")
         add("mask", "score_masks", data.use.masks, {"mask": block.mask}, **more)
+        if getattr(mask, "label", None) == "agreement":  # also as papers count it: ignored pixels are left out
+            add("mask_labelled", "score_masks", data.use.masks, {"mask": block.mask})
     for prediction in block.predictions:
         crf = isinstance(config.block(dataset, "predictions", prediction), blocks.CrfPrediction)
         names = {"mask": block.mask, "segmenter": block.segmenter, "prediction": prediction}

@@ -13,19 +13,21 @@ class Maps:
 
     Attributes:
         classes: (K,) 0-based.
-        scores: float32 (K, H, W), >= 0.
+        scores: float32 (K, H, W), >= 0; None where the rule starts from boxes.
         background: float32 (H, W), or None where the method learns none.
         image: reads the image, uint8 (H, W, 3) RGB.
+        boxes: (M, 5) float32, x0, y0, x1, y1 in pixels and the 0-based class, where the rule asks for them.
         saliency: reads its saliency map, float32 (H, W) in [0, 1], where the rule asks for one.
         source: file and id, for messages.
     """
 
     classes: np.ndarray
-    scores: np.ndarray
+    scores: np.ndarray | None
     background: np.ndarray | None
     image: Callable[[], np.ndarray]
     source: str
     saliency: Callable[[], np.ndarray] | None = None
+    boxes: np.ndarray | None = None
 
 
 def plain_labels(maps: Maps, probabilities: np.ndarray) -> dict[str, np.ndarray]:

@@ -26,8 +26,8 @@ def soft_prediction(network: nn.Module, image: np.ndarray, options) -> np.ndarra
     Args:
         network: (1, 3, H, W) -> logits (1, L, h, w); `.backbone.stride` in pixels.
         image: uint8 (H, W, 3) RGB.
-        options: `scales`, `flip`, `merge` over the passes ("mean" or "max" of the probabilities; "max_logits", at the cells of
-            the first pass), `align_corners`, `resolution`, `precision`.
+        options: `scales`, `flip`, `merge` over the passes ("mean" or "max" of the probabilities; "mean_logits" at the image's
+            pixels; "max_logits" at the cells of the first pass), `align_corners`, `resolution`, `precision`.
 
     Returns:
         float16 (L, ceil(H / resolution), ceil(W / resolution)); with "max" they do not sum to 1.
@@ -35,23 +35,26 @@ def soft_prediction(network: nn.Module, image: np.ndarray, options) -> np.ndarra
     size, where = image.shape[:2], next(network.parameters()).device
     stored = transforms.stored_size(*size, options.resolution)
     merged, passes = None, 0
-    on_logits = options.merge == "max_logits"
+    at_cells, mean = options.merge == "max_logits", options.merge.startswith("mean")
     align_to = network.backbone.stride if options.align_corners else None
     for tensor, mirrored in transforms.multi_scale(image, options.scales, options.flip, align_to):
         with autocast(where, options.precision):
             logits = network(tensor.to(where).contiguous(memory_format=torch.channels_last))
         scores = logits.float().flip(-1) if mirrored else logits.float()
-        if not on_logits:
-            scores = transforms.resize_maps(scores, *size, options.align_corners).softmax(dim=1)
-        elif passes:
-            scores = transforms.resize_maps(scores, *merged.shape[-2:], options.align_corners)
+        if not at_cells or passes:
+            target = merged.shape[-2:] if at_cells else size
+            scores = transforms.resize_maps(scores, *target, options.align_corners)
+        if not options.merge.endswith("logits"):
+            scores = scores.softmax(dim=1)
         if not passes:
             merged = scores
         else:
-            merged = merged + scores if options.merge == "mean" else torch.maximum(merged, scores)
+            merged = merged + scores if mean else torch.maximum(merged, scores)
         passes += 1
-    if options.merge == "mean":
+    if mean:
         merged = merged / passes
-    if on_logits:
-        merged = transforms.resize_maps(merged, *size, options.align_corners).softmax(dim=1)
+    if at_cells:
+        merged = transforms.resize_maps(merged, *size, options.align_corners)
+    if options.merge.endswith("logits"):
+        merged = merged.softmax(dim=1)
     return nn.functional.interpolate(merged, size=stored, mode="area")[0].cpu().numpy().astype(np.float16)

@@ -1,4 +1,4 @@
-"""Pseudo masks by the rule of a block, a dense CRF after it where the block has one, or the truth."""
+"""Pseudo masks by the rule of a block, a dense CRF after it where the block has one; or made from other masks, or the truth."""
 
 import json
 from dataclasses import dataclass
@@ -19,10 +19,13 @@ from workflow_scripts.progress import progress
 
 @dataclass
 class State:
-    """What a worker holds: the truth to copy, or the maps and the rule for them."""
+    """What a worker holds: label maps to copy or choose from, or what the rule starts from."""
 
     images: Images
     truth: Reader | None = None
+    masks: Reader | None = None
+    true_ids: frozenset[str] = frozenset()
+    chosen: str | None = None
     cams: Reader | None = None
     rule: Any = None
     crf: SimpleNamespace | None = None
@@ -33,30 +36,32 @@ def make_state(job: Job) -> State:
     settings, block, inputs = job.settings, job.settings.block, job.inputs
     index = read_index(inputs.index, settings.dataset)
     images = Images(index, inputs.images)
-    if inputs.truth:
-        return State(images, truth=Reader(inputs.truth, "truth", settings.dataset))
+    truth = Reader(inputs.truth, "truth", settings.dataset) if inputs.truth else None
+    if inputs.masks:
+        masks = Reader(inputs.masks, "mask", settings.dataset)
+        true_ids = frozenset(index.split(block.split)) if truth else frozenset()
+        return State(images, truth=truth, masks=masks, true_ids=true_ids, chosen=getattr(block, "label", None))
+    if truth:
+        return State(images, truth=truth)
     if inputs.thresholds:
         block.threshold = json.loads(Path(inputs.thresholds).read_text())["threshold"]
-    rule = plugin("refine", f"{block.rule}_mask").load(block, getattr(settings, "affinity", None), inputs.affinity)
-    cams = Reader(inputs.cams, "cam", settings.dataset)
+    network = next((getattr(settings, name) for name in ("affinity", "classifier") if hasattr(settings, name)), None)
+    weights = inputs.affinity or inputs.classifier
+    rule = plugin("refine", f"{block.rule}_mask").load(block, network, weights)
+    cams = Reader(inputs.cams, "cam", settings.dataset) if inputs.cams else None
     saliency = Reader(inputs.saliency, "saliency", settings.dataset) if inputs.saliency else None
     return State(images, cams=cams, rule=rule, crf=getattr(block, "crf", None), saliency=saliency)
 
 
 def masks_of(state: State, identifier: str) -> dict[str, np.ndarray]:
     """Arrays of one image, among them `label`, uint8 (H, W)."""
+    if state.masks and identifier not in state.true_ids:
+        return _chosen(state.masks.read(identifier), state.chosen)
     if state.truth:
-        return {"label": state.truth.read(identifier)["label"]}
-    background = plugin("refine", "background")  # not for truth, which an edit of it leaves alone
-    stored, size = state.cams.read(identifier), state.images.index.size_of(identifier)
-    maps = background.Maps(
-        classes=stored["classes"],
-        scores=background.upsampled(stored["scores"], *size),
-        background=background.upsampled(stored["background"][None], *size)[0] if "background" in stored else None,
-        image=partial(state.images.read, identifier),
-        source=f"{state.cams.path}: {identifier!r}",
-        saliency=lambda: state.saliency.read(identifier)["saliency"].astype(np.float32) / 255,
-    )
+        label = state.truth.read(identifier)["label"]
+        names = state.masks.read(identifier) if state.masks else ("label",)
+        return {name: label for name in names}
+    maps = _maps_of(state, identifier)
     probabilities, crf = state.rule.probabilities(maps), state.crf
     if crf and len(probabilities) > 1:
         probabilities = plugin("refine", "dense_crf").dense_crf(
@@ -65,12 +70,39 @@ def masks_of(state: State, identifier: str) -> dict[str, np.ndarray]:
     return state.rule.labels(maps, probabilities)
 
 
+def _chosen(arrays: dict[str, np.ndarray], label: str | None) -> dict[str, np.ndarray]:
+    """All arrays, or of two label maps the second, or both where they agree and 255 elsewhere, as `label`."""
+    if label is None:
+        return arrays
+    first, second = arrays["label"], arrays["label_retrieved"]
+    return {"label": second if label == "label_retrieved" else np.where(first == second, first, np.uint8(255))}
+
+
+def _maps_of(state: State, identifier: str):
+    """What a rule is given: maps of an image's labels at its size, or its boxes."""
+    background = plugin("refine", "background")  # not for what is only copied, which an edit of it leaves alone
+    index, image = state.images.index, partial(state.images.read, identifier)
+    if state.cams is None:
+        source, boxes = f"{index.path}: {identifier!r}", plugin("data", "boxes").boxes_of(index, identifier)
+        return background.Maps(index.classes_of(identifier), None, None, image, source, boxes=boxes)
+    stored, size = state.cams.read(identifier), index.size_of(identifier)
+    return background.Maps(
+        classes=stored["classes"],
+        scores=background.upsampled(stored["scores"], *size),
+        background=background.upsampled(stored["background"][None], *size)[0] if "background" in stored else None,
+        image=image,
+        source=f"{state.cams.path}: {identifier!r}",
+        saliency=lambda: state.saliency.read(identifier)["saliency"].astype(np.float32) / 255,
+    )
+
+
 def main(job: Job) -> None:
     settings = job.settings
     index = read_index(job.inputs.index, settings.dataset)
     ids = index.split(*settings.splits)
-    on_gpu = job.inputs.affinity and plugin("training", "device").device().type == "cuda"
-    busy = getattr(settings.block, "crf", None) or job.inputs.affinity
+    network = job.inputs.affinity or job.inputs.classifier
+    on_gpu = network and plugin("training", "device").device().type == "cuda"
+    busy = network or getattr(settings.block, "crf", None) or settings.block.rule == "grabcut"
     workers = job.workers if busy and not on_gpu else 1
     with create(
         job.outputs.masks, "mask", dataset=settings.dataset, split="+".join(settings.splits), classes=index.classes
@@ -81,4 +113,5 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    run(main, inputs=("index", "images", "cams", "thresholds", "truth", "saliency", "affinity"), outputs=("masks",))
+    names = ("index", "images", "cams", "thresholds", "truth", "saliency", "affinity", "classifier", "masks")
+    run(main, inputs=names, outputs=("masks",))

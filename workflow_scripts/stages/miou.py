@@ -24,6 +24,8 @@ def main(job: Job) -> None:
         scores = [read[path] for path in row.scores]
         splits = [score["splits"][row.split] for score in scores]
         confusions = [np.array(split["confusion"]) for split in splits]
+        if row.stage == "mask_labelled":
+            confusions = [confusion[:, :-1] for confusion in confusions]  # the last column counts what was ignored
         per_seed = 100 * np.array([mean_intersection_over_union(confusion) for confusion in confusions])
         classes = 100 * np.array([intersection_over_union(confusion) for confusion in confusions])
         occurs = confusions[0].sum(axis=1) > 0
@@ -45,6 +47,8 @@ def main(job: Job) -> None:
         rows.append(
             entry | {name: f"{classes[:, k].mean():.2f}" if occurs[k] else None for k, name in enumerate(names)}
         )
+        if row.stage == "mask_labelled":
+            continue
         where = {name: entry[name] for name in ("system", "stage", "prediction", "split")}
         groups += [where | group for group in _groups(splits)]
     _write(job.outputs.miou, rows)

@@ -5,6 +5,7 @@ from workflow_scripts.command import Job, run
 from workflow_scripts.data.classification_samples import ClassificationSamples
 from workflow_scripts.data.index import Images, read_index
 from workflow_scripts.data.weights import load_initial
+from workflow_scripts.plugins import plugin
 from workflow_scripts.training.device import deterministic
 from workflow_scripts.training.imported import take_over
 from workflow_scripts.training.loop import train
@@ -20,7 +21,10 @@ def main(job: Job) -> None:
     network = methods.build(block, index.classes)
     load_initial(network.backbone, block.initial, job.inputs.initial)
     images = Images(index, job.inputs.images)
-    samples = ClassificationSamples(index, images, settings.split, block.recipe, settings.seed, job.inputs.saliency)
+    if settings.boxes:
+        samples = plugin("data", "box_samples").BoxSamples(index, images, settings.split, block.recipe, settings.seed)
+    else:
+        samples = ClassificationSamples(index, images, settings.split, block.recipe, settings.seed, job.inputs.saliency)
     train(
         network, samples, block.recipe,
         seed=settings.seed, fingerprint=job.fingerprint, output=job.outputs.weights, curve=job.outputs.curve,

@@ -5,6 +5,7 @@ from workflow_scripts.command import Job, run
 from workflow_scripts.data.index import Images, read_index
 from workflow_scripts.data.segmentation_samples import SegmentationSamples
 from workflow_scripts.data.weights import load_initial
+from workflow_scripts.plugins import plugin
 from workflow_scripts.training.device import deterministic
 from workflow_scripts.training.imported import take_over
 from workflow_scripts.training.loop import train
@@ -22,7 +23,11 @@ def main(job: Job) -> None:
     network = segmentation.build(block, len(index.classes) + 1)
     load_initial(network.backbone, block.initial, job.inputs.initial)
     images = Images(index, job.inputs.images)
-    samples = SegmentationSamples(index, images, settings.split, block.recipe, settings.seed, job.inputs.masks)
+    given = (index, images, settings.split, block.recipe, settings.seed, job.inputs.masks)
+    if block.network == "cosine":
+        samples = plugin("data", "cosine_samples").CosineSamples(*given, network.label_maps)
+    else:
+        samples = SegmentationSamples(*given)
     train(
         network, samples, block.recipe,
         seed=settings.seed, fingerprint=job.fingerprint, output=job.outputs.weights, curve=job.outputs.curve,

@@ -1,0 +1,13 @@
+"""Mask rule `boxes`: every box is filled with its class, smaller boxes in front."""
+
+from workflow_scripts.refine.background import Maps, Rule
+from workflow_scripts.refine.boxes import filled
+
+
+def load(block, network, weights: str | None) -> Rule:
+    """The rule of a mask block; no network, no weights."""
+
+    def probabilities(maps: Maps):
+        return filled(maps.boxes, maps.classes, *maps.image().shape[:2])
+
+    return Rule(probabilities)

@@ -1,0 +1,17 @@
+"""Mask rule `grabcut`: the object in every box by GrabCut, smaller boxes in front."""
+
+import numpy as np
+
+from workflow_scripts.refine.background import Maps, Rule
+from workflow_scripts.refine.boxes import grabcut, painted
+
+
+def load(block, network, weights: str | None) -> Rule:
+    """The rule of a mask block with `iterations`."""
+
+    def probabilities(maps: Maps) -> np.ndarray:
+        image = maps.image()
+        regions = [grabcut(image, box, block.iterations) for box in maps.boxes]
+        return painted(regions, maps.boxes, maps.classes) if regions else np.ones((1, *image.shape[:2]), np.float32)
+
+    return Rule(probabilities)

@@ -1,0 +1,78 @@
+"""BANA's segmentation networks (Oh et al., CVPR 2021): DeepLab with a cosine classifier, trained on one or two label maps."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, normalize, relu
+
+from workflow_scripts.plugins import plugin
+from workflow_scripts.segmentation.losses import label_loss
+
+
+class Segmenter(nn.Module):
+    """Backbone, parallel dilated 3x3 layers, summed, and the cosine of features and class weights.
+
+    Args:
+        backbone: with `.channels`.
+        num_labels: object classes and background.
+        options: `hidden` channels of the 3x3 layers, or null for none (VGG16, whose fc7 is the backbone's); `dilations`
+            of these layers, feature cells; `dropout` after them; `initial_deviation` of their normal initial weights, or
+            null for that of He et al.; `scale` of the cosines in the softmax; `align_corners` of the up-sampling in the
+            loss; `loss` with `rule` "cross_entropy", on one label map, or "noise_aware", "entropy" or "bootstrap", on two.
+    """
+
+    def __init__(self, backbone: nn.Module, num_labels: int, options):
+        super().__init__()
+        self.backbone, self.options = backbone, options
+        channels, self.context = backbone.channels, nn.ModuleList()
+        if options.hidden:
+            for dilation in options.dilations:
+                self.context.append(
+                    nn.Conv2d(channels, options.hidden, 3, padding=dilation, dilation=dilation, bias=False)
+                )
+            channels = options.hidden
+        self.dropout = nn.Dropout2d(options.dropout)
+        self.head = nn.Conv2d(channels, num_labels, 1, bias=False)
+        nn.init.normal_(self.head.weight, std=0.01)
+        for layer in self.context:
+            if options.initial_deviation is None:
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            else:
+                nn.init.normal_(layer.weight, std=options.initial_deviation)
+
+    @property
+    def label_maps(self) -> tuple[str, ...]:
+        """The label maps that the loss compares, by their names in an artifact of masks."""
+        return ("label",) if self.options.loss.rule == "cross_entropy" else ("label", "label_retrieved")
+
+    def new_parameters(self) -> list[nn.Parameter]:
+        """Parameters without initial weights, trained at the head's rate."""
+        return [*self.context.parameters(), *self.head.parameters()]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> logits (B, L, h, w): cosines times `scale`."""
+        return self.options.scale * self.cosines(images)
+
+    def cosines(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> cosines of features and class weights, (B, L, h, w) in [-1, 1]."""
+        features = self.backbone(images)
+        if self.context:
+            features = self.dropout(relu(sum(layer(features) for layer in self.context)))
+        with torch.autocast(features.device.type, enabled=False):  # a small angle is lost in half precision
+            weight = normalize(self.head.weight.float(), dim=1)
+            return nn.functional.conv2d(normalize(features.float(), dim=1), weight)
+
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The block's loss; the batch holds `image` (B, 3, H, W) and `label_maps`, int64 (B, H, W), 255 ignored."""
+        cosines, options, loss = self.cosines(batch["image"]), self.options, self.options.loss
+        label = batch["label"]
+        if loss.rule == "cross_entropy":
+            entropy = label_loss(options.scale * cosines, label, "labels", options.align_corners)
+            return {"cross_entropy": entropy}
+        cosines = interpolate(cosines, size=label.shape[-2:], mode="bilinear", align_corners=options.align_corners)
+        maps = (cosines, label, batch["label_retrieved"], options.scale)
+        bana = plugin("methods", "bana")
+        if loss.rule == "noise_aware":
+            return {"noise_aware": bana.noise_aware_loss(*maps, loss.gamma, loss.balance)}
+        if loss.rule == "entropy":
+            return {"entropy_regularised": bana.entropy_regularised_loss(*maps, loss.balance)}
+        return {"bootstrapped": bana.bootstrapped_loss(*maps, loss.balance, loss.beta)}
