@@ -13,8 +13,8 @@ from workflow_scripts import networks, segmentation
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.data.mxnet_params import read_params
 from workflow_scripts.data.weights import load_initial
-from workflow_scripts.methods import cam, eps
 from workflow_scripts.networks.colours import CAFFE_MEAN, Colours
+from workflow_scripts.plugins import plugin
 from workflow_scripts.refine.affinity_net import AffinityNetwork
 from workflow_scripts.segmentation.losses import label_loss
 from workflow_scripts.training.optimiser import parameter_groups
@@ -33,8 +33,7 @@ def backbone(block) -> nn.Module:
 
 def classifier(name: str, classes=VOC) -> nn.Module:
     block = CONFIG.block("voc", "classifiers", name)
-    module = {"cam": cam, "eps": eps}[block.method]
-    return module.Classifier(backbone(block), classes, block.options)
+    return plugin("methods", block.method).Classifier(backbone(block), classes, block.options)
 
 
 def segmenter(name: str, labels: int = 21) -> nn.Module:
@@ -67,6 +66,9 @@ PARAMETERS = {
     "ResNet101 DeepLab-V1": (lambda: segmenter("deeplab_v1_resnet101"), 42.89, None),
     "VGG16 DeepLab-V1": (lambda: segmenter("deeplab_v1_vgg16"), 20.51, None),
     "VGG16 DeepLab-V2": (lambda: segmenter("deeplab_v2_vgg16"), 37.88, None),
+    "VGG16 BANA": (lambda: classifier("bana_vgg16"), 20.505, None),
+    "VGG16 DeepLab-V1 of BANA": (lambda: segmenter("bana_vgg16"), 20.505, None),
+    "ResNet101 DeepLab-V2 of BANA": (lambda: segmenter("bana_resnet101"), 61.38, None),
     "VGG16 DeepLab-V2, COCO": (lambda: segmenter("deeplab_v2_vgg16", 81), 38.12, None),
 }
 

@@ -108,7 +108,7 @@ def violins(groups: Mapping[str, Mapping[str, Sequence[float]]], measure: str) -
         for axes in panels[len(groups) :]:
             axes.remove()
         figure.supylabel(measure, fontsize=10)
-        return _png(figure)
+        return encoded(figure)
 
 
 def _draw_losses(axes, columns: Mapping[str, Sequence[float]]) -> None:
