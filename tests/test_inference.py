@@ -63,13 +63,19 @@ def test_logits_are_merged_at_the_cells_of_the_first_scale(image):
     torch.testing.assert_close(result.sum(0), torch.ones(64, 96), rtol=0, atol=3e-3)
 
 
-@pytest.mark.parametrize("merge", ["mean", "max", "max_logits"])
+def test_mean_of_logits_is_taken_at_the_image_s_pixels(image):
+    one, half = (enlarged(logits(image, scale), 64, 96) for scale in SCALES)
+    expected = ((one + half) / 2).softmax(1)[0]
+    torch.testing.assert_close(predicted(image, merge="mean_logits"), expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("merge", ["mean", "max", "mean_logits", "max_logits"])
 def test_one_pass_is_the_same_however_it_is_merged(image, merge):
     one = predicted(image, merge=merge, scales=(1,))
     torch.testing.assert_close(one, enlarged(logits(image, 1), 64, 96).softmax(1)[0], rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("merge", ["mean", "max_logits"])
+@pytest.mark.parametrize("merge", ["mean", "mean_logits", "max_logits"])
 def test_a_mirrored_image_gives_the_mirrored_prediction(image, merge):
     there, back = predicted(image, merge=merge, flip=True), predicted(image[:, ::-1].copy(), merge=merge, flip=True)
     torch.testing.assert_close(there, back.flip(-1), rtol=0, atol=1e-3)

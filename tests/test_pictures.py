@@ -179,6 +179,12 @@ def test_labels_of_cells_are_shown_over_their_pixels():
 # Stages
 
 
+def test_a_second_label_map_has_a_picture_of_its_own():
+    image, label = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)
+    first, second = pictures.cells("mask", {"label": label, "label_retrieved": label + 2}, image, CLASSES)
+    assert first.caption == "background only" and second.caption == CLASSES[1]
+
+
 def test_representative_images_are_spread_and_cover_the_classes(results):
     index = read_index(str(results / "index.h5"))
     chosen = montage_stage.representative(index, "train", 3)

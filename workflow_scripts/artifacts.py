@@ -12,7 +12,8 @@ What each schema holds (K = labelled classes of the image, L = classes + backgro
                 scores      float16 (K, h, w)  mean activation over the test passes, >= 0, not normalised
                 background  float16 (h, w)     only where the method learns one
     affinity_labels label   uint8   (h, w)     0 sure background, class + 1 sure object, 255 unknown, a value a feature cell
-    mask        label       uint8   (H, W)     0 background, 1..C class + 1, 255 ignore
+    mask        label       uint8   (H, W)     0 background, 1..C class + 1, 255 ignore; and label_retrieved, a second
+                                               label map, where the rule makes two
     truth       label       uint8   (H, W)     as mask; instance uint8 and context uint8 where the data set has them
     prediction  scores      float16 (L, h, w)  softmax probabilities, background first; or
                 label       uint8   (H, W)     where a CRF made the decision

@@ -171,7 +171,7 @@ def _range(name: str, values: np.ndarray, classes: Sequence[str]) -> str:
         return ", empty"
     if name == "classes" or name == "labels":
         return f": {', '.join(classes[int(value)] for value in values)}"
-    if name == "label":
+    if name in {"label", "label_retrieved"}:
         return f": {', '.join(pictures.label_name(int(value), classes) for value in np.unique(values))}"
     if name == "image":
         return ""

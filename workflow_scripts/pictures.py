@@ -222,7 +222,7 @@ def cells(schema: str, arrays: Mapping[str, np.ndarray], image: np.ndarray, clas
             likely,
             Cell(heat_map(image, confidence), f"confidence {confidence.min():.2f} to {confidence.max():.2f}"),
         ]
-    found = [label_cell(image, arrays["label"], classes)]
+    found = [label_cell(image, arrays[name], classes) for name in ("label", "label_retrieved") if name in arrays]
     for name in ("instance", "context"):
         if name in arrays:
             values = np.setdiff1d(arrays[name], [0, VOID])
