@@ -27,16 +27,18 @@ def schema() -> dict:
         known = {key: _or_null(part) for key, part in definition.get("properties", {}).items()}
         definition["additionalProperties"] = {"type": "null"}  # a key that only the base's type has, taken away
         definition["properties"] = known | {"base": {"type": "string", "description": "block to inherit from"}}
-    for part in parts:
+    for part in (*parts, *definitions.values()):
         _allow_partial(part)
     return HEADER | {"type": "object", "properties": properties, "additionalProperties": False, "$defs": definitions}
 
 
-def _allow_partial(part: dict) -> None:
-    """A block with a base need not repeat what selects its type."""
-    if "oneOf" in part:
+def _allow_partial(part) -> None:
+    """A block with a base need not repeat what selects its type, nor that of a part of it."""
+    if isinstance(part, dict) and "oneOf" in part:
         part["anyOf"] = part.pop("oneOf")
         part.pop("discriminator", None)
+    for inside in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        _allow_partial(inside)
 
 
 def _or_null(part: dict) -> dict:
