@@ -27,7 +27,10 @@ OPTIONS = {
     "initial_deviation": 0.01,
 }
 RECIPE = SimpleNamespace(
-    scale=(0.5, 1.5), crop=64, jitter=SimpleNamespace(brightness=0, contrast=0, saturation=0, hue=0)
+    scale=(0.5, 1.5),
+    crop=64,
+    augment="worker",
+    jitter=SimpleNamespace(brightness=0, contrast=0, saturation=0, hue=0),
 )
 
 # --- pooling ----------------------------------------------------------------------------------------------------------

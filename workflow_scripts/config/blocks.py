@@ -115,6 +115,12 @@ class BanaClassifier(Classifier):
     recipe: ScaledRecipe
     learns_from_boxes: ClassVar[bool] = True
 
+    @model_validator(mode="after")
+    def _whole_batches(self) -> "BanaClassifier":
+        if self.recipe.accumulate > 1:
+            raise ValueError("recipe.accumulate: the loss is a mean over the boxes of the whole batch; set 1")
+        return self
+
 
 AnyClassifier = Annotated[CamClassifier | EpsClassifier | SeeNetClassifier | BanaClassifier, Discriminator("method")]
 
@@ -318,6 +324,8 @@ class Cosine(Network):
     def _context(self) -> "Cosine":
         if (self.hidden is None) != (not self.dilations):
             raise ValueError("hidden and dilations go together")
+        if self.recipe.accumulate > 1 and self.loss.rule != "cross_entropy":
+            raise ValueError("recipe.accumulate: losses on two label maps are means over the whole batch; set 1")
         return self
 
 

@@ -37,8 +37,4 @@ class BoxSamples(Dataset):
         rows = torch.full((self.rows, 5), -1.0)
         rows[: len(kept)] = kept
         background = crop.map(background_mask(boxes, *image.shape[:2]), outside=0)
-        return {
-            "image": crop.image(image, self.recipe.jitter, rng),
-            "background": background[None].float(),
-            "boxes": rows,
-        }
+        return crop.image(image, self.recipe, rng) | {"background": background[None].float(), "boxes": rows}

@@ -42,4 +42,4 @@ class CosineSamples(Dataset):
                 )
         crop = ScaledCrop.draw(*image.shape[:2], self.recipe, rng)
         sample = {name: crop.map(labels[name], outside=255) for name in self.maps}
-        return {"image": crop.image(image, self.recipe.jitter, rng)} | sample
+        return crop.image(image, self.recipe, rng) | sample

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.data import transforms
-from workflow_scripts.data.jitter import jitter_colours
+from workflow_scripts.data.canvas import on_canvas
+from workflow_scripts.data.jitter import draw_jitter, jitter_colours
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,14 @@ class ScaledCrop:
         placement = transforms.Placement((slices[0][0], slices[1][0]), (slices[0][1], slices[1][1]))
         return cls((height, width), size, mirrored, recipe.crop, placement)
 
-    def image(self, image: np.ndarray, jitter, rng: np.random.Generator) -> Tensor:
-        """uint8 (H, W, 3) -> normalised float32 (3, crop, crop), colours jittered; outside, the mean colour."""
-        image = jitter_colours(transforms.resized(image, *self.size), jitter, rng)
+    def image(self, image: np.ndarray, recipe, rng: np.random.Generator) -> dict[str, Tensor]:
+        """`image` of the sample, colours jittered, outside the mean colour; or what the device makes it from."""
+        image, steps = transforms.resized(image, *self.size), draw_jitter(recipe.jitter, rng)
+        if recipe.augment == "worker":
+            image = jitter_colours(image, steps)
         image = image[:, ::-1] if self.mirrored else image
-        canvas = torch.zeros(3, self.crop, self.crop)
-        canvas[:, *self.placement.canvas] = transforms.normalise(image[self.placement.source])
-        return canvas
+        patch = image[self.placement.source]
+        return on_canvas(patch, self.placement.canvas, self.crop, recipe.augment, steps=steps)
 
     def map(self, values: np.ndarray, outside: int) -> Tensor:
         """uint8 (H, W) -> int64 (crop, crop), nearest samples."""

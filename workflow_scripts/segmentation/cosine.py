@@ -66,7 +66,8 @@ class Segmenter(nn.Module):
         cosines, options, loss = self.cosines(batch["image"]), self.options, self.options.loss
         label = batch["label"]
         if loss.rule == "cross_entropy":
-            entropy = label_loss(options.scale * cosines, label, "labels", options.align_corners)
+            logits, whole = options.scale * cosines, batch.get("whole_label")
+            entropy = label_loss(logits, label, "labels", options.align_corners, whole)
             return {"cross_entropy": entropy}
         cosines = interpolate(cosines, size=label.shape[-2:], mode="bilinear", align_corners=options.align_corners)
         maps = (cosines, label, batch["label_retrieved"], options.scale)
