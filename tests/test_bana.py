@@ -16,6 +16,7 @@ from workflow_scripts.data.scaled_crops import ScaledCrop
 from workflow_scripts.evaluation.filling_rate import filling_rates
 from workflow_scripts.methods import bana
 from workflow_scripts.networks import tiny
+from workflow_scripts.plots import violins
 from workflow_scripts.segmentation import cosine
 
 OPTIONS = {
@@ -379,3 +380,10 @@ def test_filling_rates():
     boxes = np.array([[2, 2, 6, 6, 2], [2, 2, 6, 6, 1], [0, 0, 10, 10, 2]], np.float32)
     np.testing.assert_allclose(filling_rates(label, boxes, counted), [8 / 12, 0, 8 / 96])
     assert np.isnan(filling_rates(label, boxes, np.zeros_like(counted))).all()
+
+
+def test_violins_are_the_same_bytes_and_take_any_number_of_values():
+    groups = {"cat": {"boxes": [1.0, 1.0], "bana": [0.2, 0.5, 0.9], "none": []}, "dog": {"truth": [0.4]}, "cow": {}}
+    picture = violins(groups, "share of a box")
+    assert picture.startswith(b"\x89PNG") and picture == violins(groups, "share of a box")
+    assert picture != violins(groups | {"dog": {"truth": [0.9, 0.1]}}, "share of a box")
