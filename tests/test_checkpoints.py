@@ -209,7 +209,7 @@ PARTS = {  # backbone, checkpoint, layers that are left out
 def test_backbones_take_their_part_and_name_what_they_leave(build, state, heads, capsys):
     network = backbone(build[0], **build[1])
     load_strictly(network, of_backbone(network, state, "net.pth"), "net.pth")
-    left = f"net.pth: left out, as the backbone has no such layers: {', '.join(heads)}\n" if heads else ""
+    left = f"net.pth: left out, as the network has no such layers: {', '.join(heads)}\n" if heads else ""
     assert capsys.readouterr().out == left
 
 

@@ -17,8 +17,10 @@ CLASSIFIERS = [
     "eps_coco_resnet38",
     "seenet_vgg16",
     "bana_vgg16",
+    "mctformer_v1",
+    "mctformer_v2",
 ]
-AFFINITIES = ["cam_resnet38", "cam_vgg16", "eps_resnet38", "eps_wide_resnet38"]
+AFFINITIES = ["cam_resnet38", "cam_vgg16", "eps_resnet38", "eps_wide_resnet38", "mctformer_resnet38"]
 SEGMENTERS = [
     "deeplab_v1_resnet38",
     "deeplab_v1_resnet101",
@@ -39,7 +41,10 @@ RATES = {
     "classifiers.bana_vgg16": [1e-3, 2e-3, 1e-2],
     "segmenters.bana_vgg16": [1e-3, 2e-3, 1e-2],
     "segmenters.bana_resnet101": [2.5e-4, 2.5e-4, 2.5e-3],
+    "classifiers.mctformer_v1": [6.25e-5] * 3,
+    "classifiers.mctformer_v2": [6.25e-5] * 5,
     "affinities.cam_resnet38": [0.1, 1.0],
+    "affinities.mctformer_resnet38": [0.01, 0.1],
     "affinities.eps_resnet38": [0.01, 0.1],
     "affinities.eps_wide_resnet38": [0.01, 0.1],
     "affinities.cam_vgg16": [0.1, 0.2, 1.0, 2.0],
@@ -106,7 +111,10 @@ def test_every_published_recipe_is_tried():
     named = [f"classifiers.{n}" for n in CLASSIFIERS] + [f"affinities.{n}" for n in AFFINITIES]
     assert sorted(RATES) == sorted([*named, *(f"segmenters.{n}" for n in SEGMENTERS)])
     blocks = [
-        (kind, name) for kind in BUILD for name in CONFIG.names("voc", kind) if name.endswith(("38", "16", "101"))
+        (kind, name)
+        for kind in BUILD
+        for name in CONFIG.names("voc", kind)
+        if name.endswith(("38", "16", "101", "_v1", "_v2"))
     ]
     assert {f"{kind}.{name}" for kind, name in blocks} >= set(RATES)
 

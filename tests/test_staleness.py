@@ -131,7 +131,19 @@ CHANGES = {
     "segmenter bana": ({"segmenters": {"bana": {"loss": {"gamma": 5}}}}, below("train_segmenter bana/bana")),
     "cam seenet": ({"cams": {"seenet": {"upsampling": "bilinear"}}}, below("cams seenet")),
     "mask seenet": ({"masks": {"seenet": {"weight": 2}}}, below("masks seenet")),
-    "cam, inherited by eps": ({"cams": {"cam": {"flip": False}}}, below("cams cam", "cams eps", "cams seenet")),
+    "classifier mctformer_v2": (
+        {"classifiers": {"mctformer_v2": {"recipe": {"rand_augment": {"probability": 0.4}}}}},
+        below("train_classifier mctformer_v2"),
+    ),
+    "share of patches": (
+        {"cams": {"semantic_modulation": {"attention": {"modulation": {"fraction": 0.2}}}}},
+        below("cams semantic_modulation"),
+    ),
+    "layers, inherited by semantic_modulation": (
+        {"cams": {"mctformer": {"attention": {"class_layers": 2}}}},
+        below("cams semantic_modulation"),
+    ),
+    "cam, inherited by eps": ({"cams": {"cam": {"flip": False}}}, below(*of("cams"))),
     "cam eps": ({"cams": {"eps": {"scales": [1, 2]}}}, below("cams eps")),
     "mask threshold, inherited by eps_crf": (
         {"masks": {"eps": {"threshold": 0.25}}},
@@ -243,6 +255,7 @@ def test_swapped_values(tree, overlay, block, one, other, expected):
 NETWORKS = ("train_classifier", "classification", "cams", "train_affinity", "train_segmenter")
 TRAINED = of("train_saliency", "train_classifier", "train_affinity", "train_segmenter")
 SOFT = [job for job in of("predictions") if not job.endswith("_crf")]
+TRANSFORMERS = below("train_classifier mctformer_v2")
 EDITS = {
     "refine/dense_crf.py": below(
         *of("affinity_labels"), "masks eps_crf", "masks bana", "predictions eps/large_fov/multi_crf"
@@ -258,7 +271,9 @@ EDITS = {
     "refine/affinity_net_label.py": below("affinity_labels cam"),
     "refine/irn.py": below("train_affinity cam_irn"),
     "refine/irn_label.py": below("affinity_labels cam_irn"),
-    "refine/constant_mask.py": below("masks cam", "masks eps", "masks eps_chosen", "masks eps_crf"),
+    "refine/constant_mask.py": below(
+        "masks cam", "masks eps", "masks eps_chosen", "masks eps_crf", "masks semantic_modulation"
+    ),
     "refine/learnt_mask.py": below("masks eps_learnt"),
     "refine/random_walk.py": below("masks cam_affinity", "masks cam_irn"),
     "refine/random_walk_mask.py": below("masks cam_affinity"),
@@ -273,7 +288,6 @@ EDITS = {
     "methods/seenet.py": below("train_classifier seenet"),
     "refine/proxy.py": below("masks seenet"),
     "refine/proxy_mask.py": below("masks seenet"),
-    "networks/tiny.py": below(*of(*NETWORKS)),
     "networks/saliency_small.py": below("train_saliency rendered"),
     "detectors/network.py": below("train_saliency rendered"),
     "segmentation/large_fov.py": below("train_segmenter eps/large_fov", "train_segmenter truth/large_fov"),
@@ -286,6 +300,12 @@ EDITS = {
     "refine/box_unary.py": below("masks bana"),
     "refine/box_unary_mask.py": below("masks bana"),
     "evaluation/filling_rate.py": below("filling_rates"),
+    "methods/mctformer.py": below("train_classifier mctformer_v2"),
+    "methods/semantic_modulation.py": below("cams semantic_modulation"),
+    "networks/vision_transformer.py": below("train_classifier mctformer_v2"),
+    "data/area_samples.py": below("train_classifier mctformer_v2"),
+    "data/rand_augment.py": below("train_classifier mctformer_v2"),
+    "networks/tiny.py": below(*(job for job in of(*NETWORKS) if job not in TRANSFORMERS)),
     "segmentation/losses.py": below(*of("train_segmenter")),
     "evaluation/miou.py": below(*of("thresholds", "score_cams", "score_masks", "score_predictions", "miou")),
     "evaluation/saliency.py": below("score_saliency rendered"),
@@ -325,6 +345,7 @@ ELSEWHERE = (
     "config/requested.py",
     "grid_plots.py",
     "stages/tune.py",
+    "stages/cost.py",
     "stages/estimated_saliency.py",
     "verify.py",
     "inspect.py",

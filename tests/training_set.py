@@ -34,6 +34,7 @@ RECIPE = {
     "poly_every": 1,
     "drop_at": (),
     "drop_factor": None,
+    "cosine": None,
     "warm_up": 0,
     "precision": "float32",
     "compile": False,

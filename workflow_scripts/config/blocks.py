@@ -19,6 +19,7 @@ from workflow_scripts.config.parts import (
     Share,
 )
 from workflow_scripts.config.saliency_blocks import Saliency
+from workflow_scripts.config.transformers import AreaRecipe, AttentionMaps, MctformerOptions, VisionTransformer
 
 # Classifiers
 
@@ -122,7 +123,23 @@ class BanaClassifier(Classifier):
         return self
 
 
-AnyClassifier = Annotated[CamClassifier | EpsClassifier | SeeNetClassifier | BanaClassifier, Discriminator("method")]
+def _recipe_tag(data: Any) -> str:
+    return "area" if isinstance(data, AreaRecipe) or isinstance(data, dict) and "area" in data else "side"
+
+
+class MctformerClassifier(Classifier):
+    method: Literal["mctformer"]
+    backbone: VisionTransformer
+    initial: Initial = Field(description="as of any classifier; a hybrid's stem may take {classifier: name}")
+    options: MctformerOptions
+    recipe: Annotated[
+        Annotated[AreaRecipe, Tag("area")] | Annotated[ClassifierRecipe, Tag("side")], Discriminator(_recipe_tag)
+    ]
+
+
+AnyClassifier = Annotated[
+    CamClassifier | EpsClassifier | SeeNetClassifier | BanaClassifier | MctformerClassifier, Discriminator("method")
+]
 
 
 # Class activation maps
@@ -143,6 +160,8 @@ class Cam(Block):
     align_corners: bool = Field(
         description="input sides become a multiple of the stride plus 1, cells and pixels line up"
     )
+    normalise: Literal["min_max"] | None = Field(None, description="the sum of each class's maps, to [0, 1]")
+    attention: AttentionMaps | None = Field(None, description="how it refines the maps of method mctformer")
     precision: Literal["float32", "bfloat16"]
 
 

@@ -9,6 +9,7 @@ from workflow_scripts.config.box_jobs import BoxJobs
 from workflow_scripts.config.data_jobs import Job
 from workflow_scripts.config.outputs import output_path
 from workflow_scripts.config.parts import nearest
+from workflow_scripts.config.transformers import check_cam
 from workflow_scripts.errors import UserError
 
 
@@ -23,9 +24,11 @@ class StageJobs(BoxJobs):
             "saliency": self._saliency_path(dataset, block),
             "initial": self._initial_path(dataset, seed, block.initial),
         }
-        modules = (f"methods.{block.method}", f"networks.{block.backbone.name}")
+        modules = (f"methods.{block.method}", *network_modules(block))
         if block.trained:
             return self._imported(dataset, block, inputs, modules)
+        if hasattr(block.recipe, "area"):
+            modules += ("data.area_samples",)
         settings = {"block": block.model_dump(exclude={"saliency", "trained"}), "seed": int(seed)}
         settings |= self._training(dataset, data)
         settings["initial_digest"] = self._initial(dataset, block.initial)
@@ -44,7 +47,7 @@ class StageJobs(BoxJobs):
         inputs = self._with_classifier(dataset, seed, classifier)
         settings = {"dataset": dataset, "split": (*data.scored_evaluation(), data.use.masks)[0]}
         settings |= {"classifier": _network(block)}
-        return Job(inputs, settings, (f"methods.{block.method}", f"networks.{block.backbone.name}"))
+        return Job(inputs, settings, (f"methods.{block.method}", *network_modules(block)))
 
     def cams(self, dataset: str, seed: str, cam: str) -> Job:
         block = self.config.block(dataset, "cams", cam)
@@ -56,14 +59,12 @@ class StageJobs(BoxJobs):
         }
         settings["splits"] = self._cam_splits(dataset, seed, cam)
         inputs = self._with_classifier(dataset, seed, block.classifier)
-        modules = [f"methods.{classifier.method}", f"networks.{classifier.backbone.name}"]
+        modules = [f"methods.{classifier.method}", *network_modules(classifier)]
+        check_cam(f"config: cams.{cam}", block, classifier)
         if block.merge == "max":
-            if classifier.learns_background:
-                raise UserError(
-                    f"config: cams.{cam}.merge: max divides maps by their maxima, which breaks the background that "
-                    f"{classifier.method!r} learns; use mean"
-                )
             modules.append("methods.cam")
+        if block.attention and block.attention.modulation:
+            modules.append("methods.semantic_modulation")
         return Job(inputs, settings, tuple(dict.fromkeys(modules)))
 
     def thresholds(self, dataset: str, seed: str, cam: str) -> Job:
@@ -322,6 +323,12 @@ class StageJobs(BoxJobs):
 
     def _training(self, dataset: str, data: datasets.Dataset) -> dict:
         return {"dataset": dataset, "classes": list(data.classes), "threads": data.torch_threads}
+
+
+def network_modules(block) -> tuple[str, ...]:
+    """The backbone that a block names and, where its stem is a network, that one."""
+    stem = getattr(block.backbone, "stem", "linear")
+    return tuple(f"networks.{name}" for name in (block.backbone.name, stem) if name != "linear")
 
 
 def _network(block: blocks.Classifier) -> dict:

@@ -88,6 +88,15 @@ class Jitter(Block):
     hue: Annotated[float, Field(ge=0, le=0.5)]
 
 
+class Cosine(Block):
+    """Half a cosine from the initial rate to a final one, after the rise of `warm_up`."""
+
+    first_rate: PositiveFloat = Field(description="from which the warm-up rises; of the backbone's weights")
+    last_rate: PositiveFloat = Field(description="that the cosine ends at; of the backbone's weights")
+    every: PositiveInt = Field(description="steps between updates of the rate")
+    lag: NonNegativeInt = Field(description="steps that the rate is behind, in which it stays at its first")
+
+
 class Schedule(Block):
     iterations: PositiveInt = Field(description="optimiser steps")
     batch: PositiveInt = Field(description="images per step")
@@ -106,6 +115,7 @@ class Schedule(Block):
         (), description="steps from which on the rate is multiplied by drop_factor"
     )
     drop_factor: PositiveFloat | None = Field(None, description="of the rate at every step of drop_at")
+    cosine: Cosine | None = Field(None, description="decay by a cosine instead of the polynomial")
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         description="of the forward pass; weights stay float32; float16 on a GPU alone"
     )
@@ -116,6 +126,8 @@ class Schedule(Block):
     def _drops(self) -> "Schedule":
         if bool(self.drop_at) != (self.drop_factor is not None):
             raise ValueError("drop_at and drop_factor go together")
+        if self.cosine and self.poly_power:
+            raise ValueError("cosine and polynomial decay do not go together: set poly_power to 0 or cosine to null")
         return self
 
     @model_validator(mode="after")

@@ -139,7 +139,7 @@ class Config:
                                 f"config: {kind}.{name}.{field}: {target} has no block {reference!r}, "
                                 f"{nearest(reference, kinds[target])}"
                             )
-        for kind in ("segmenters", "affinities"):
+        for kind in ("classifiers", "segmenters", "affinities"):
             for name, block in kinds[kind].items():
                 if isinstance(block.initial, FromClassifier):
                     self._check_initial(f"config: {kind}.{name}.initial", block, kinds["classifiers"])
@@ -214,10 +214,11 @@ class Config:
         name = block.initial.classifier
         if name not in classifiers:
             raise UserError(f"{where}: classifiers has no block {name!r}, {nearest(name, classifiers)}")
-        if classifiers[name].backbone.name != block.backbone.name:
+        wanted = getattr(block.backbone, "stem", block.backbone.name)  # a transformer takes over its stem alone
+        if classifiers[name].backbone.name != wanted:
             raise UserError(
                 f"{where}: classifier {name!r} has backbone {classifiers[name].backbone.name!r}, "
-                f"this block {block.backbone.name!r}; name one with the same"
+                f"this block {wanted!r}; name one with the same"
             )
 
     def _check_dataset(self, name: str, dataset: datasets.Dataset) -> None:

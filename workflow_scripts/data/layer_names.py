@@ -51,7 +51,10 @@ def of_network(network: nn.Module, state: Mapping[str, Tensor], source: str) -> 
             head = PREFIX + renamed(short.removeprefix(PREFIX), network.backbone.renames)
         return head if head in known else name  # what fits nowhere keeps its name, for the message
 
-    return _joined(state, {name: own(name) for name in state}, source)
+    unused = getattr(network, "unused", ())  # layers of its authors' checkpoints that their network never applies
+    names = {name: own(name) for name in state if not name.removeprefix("module.").startswith(unused)}
+    _tell_left_out(source, [name for name in state if name not in names])
+    return _joined(state, names, source)
 
 
 def _joined(state: Mapping[str, Tensor], names: Mapping[str, str], source: str) -> dict[str, Tensor]:
@@ -67,4 +70,4 @@ def _joined(state: Mapping[str, Tensor], names: Mapping[str, str], source: str) 
 def _tell_left_out(source: str, names: Iterable[str]) -> None:
     names = list(names)
     if names:
-        print(f"{source}: left out, as the backbone has no such layers: {', '.join(names)}", flush=True)
+        print(f"{source}: left out, as the network has no such layers: {', '.join(names)}", flush=True)

@@ -37,7 +37,10 @@ def load_initial(network: nn.Module, initial, given: str | None = None) -> None:
         state = network.from_mxnet(read_params(source)) if mxnet else read_state(source)
     if any(name.removeprefix("module.").startswith("features.") for name in state):  # torchvision's
         optional = getattr(network, "unfilled", ())
-    load_strictly(network, of_backbone(network, _in_float32(state), source), source, optional)
+    state = of_backbone(network, _in_float32(state), source)
+    if hasattr(network, "adapted"):
+        state = network.adapted(state)
+    load_strictly(network, state, source, optional)
 
 
 def load_trained(network: nn.Module, path: str | Path) -> None:

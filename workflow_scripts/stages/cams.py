@@ -1,6 +1,6 @@
 """Class activation maps of a trained classifier, merged over test scales and mirrored copies, soft, labelled classes only."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +28,7 @@ class State:
     images: Images
     block: SimpleNamespace
     where: torch.device
+    options: dict = field(default_factory=dict)  # of the network's maps
 
 
 def make_state(job: Job) -> State:
@@ -36,7 +37,18 @@ def make_state(job: Job) -> State:
     load_weights(network, job.inputs.weights)
     where = device()
     network.to(where, memory_format=torch.channels_last).eval()
-    return State(network, Images(index, job.inputs.images), job.settings.block, where)
+    block = job.settings.block
+    return State(network, Images(index, job.inputs.images), block, where, map_options(block))
+
+
+def map_options(block: SimpleNamespace) -> dict:
+    """What the network's `maps` is told beyond images and labels: how its attention refines them."""
+    attention = getattr(block, "attention", None)
+    if attention is None:
+        return {}
+    modulation = attention.modulation
+    modulate = modulation and partial(plugin("methods", "semantic_modulation").modulate, **vars(modulation))
+    return {"attention": attention, "modulate": modulate}
 
 
 @torch.inference_mode()
@@ -52,7 +64,9 @@ def maps_of(state: State, identifier: str) -> dict[str, np.ndarray]:
     for tensor, mirrored in transforms.multi_scale(image, block.scales, block.flip, align_to, block.side):
         with autocast(state.where, block.precision):
             scores, background = state.network.maps(
-                tensor.to(state.where).contiguous(memory_format=torch.channels_last), labels.to(state.where)
+                tensor.to(state.where).contiguous(memory_format=torch.channels_last),
+                labels.to(state.where),
+                **state.options,
             )
         scores = scores[:, chosen.to(scores.device)]
         maps = scores if background is None else torch.cat([scores, background[:, None]], dim=1)
@@ -65,9 +79,11 @@ def maps_of(state: State, identifier: str) -> dict[str, np.ndarray]:
             passes += len(maps)
             maps = maps.sum(dim=0, keepdim=True)
             merged = maps if merged is None else merged + maps
-    stored = torch.nn.functional.interpolate(
-        merged / max(1, passes), size=transforms.stored_size(*size, block.resolution), mode="area"
-    )
+    merged = merged / max(1, passes)
+    if getattr(block, "normalise", None) == "min_max":
+        low, high = merged.amin(dim=(2, 3), keepdim=True), merged.amax(dim=(2, 3), keepdim=True)
+        merged = (merged - low) / (high - low + 1e-8)  # 1e-8 as in the published code
+    stored = torch.nn.functional.interpolate(merged, size=transforms.stored_size(*size, block.resolution), mode="area")
     stored = stored[0].cpu().numpy().astype(np.float16)
     arrays = {"classes": classes, "scores": stored[: len(classes)]}
     return arrays | ({"background": stored[-1]} if state.network.learns_background else {})

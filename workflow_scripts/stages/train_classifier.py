@@ -21,10 +21,13 @@ def main(job: Job) -> None:
     network = methods.build(block, index.classes)
     load_initial(network.backbone, block.initial, job.inputs.initial)
     images = Images(index, job.inputs.images)
+    drawn_from = index, images, settings.split, block.recipe, settings.seed
     if settings.boxes:
-        samples = plugin("data", "box_samples").BoxSamples(index, images, settings.split, block.recipe, settings.seed)
+        samples = plugin("data", "box_samples").BoxSamples(*drawn_from)
+    elif hasattr(block.recipe, "area"):
+        samples = plugin("data", "area_samples").Samples(*drawn_from)
     else:
-        samples = ClassificationSamples(index, images, settings.split, block.recipe, settings.seed, job.inputs.saliency)
+        samples = ClassificationSamples(*drawn_from, job.inputs.saliency)
     train(
         network, samples, block.recipe,
         seed=settings.seed, fingerprint=job.fingerprint, output=job.outputs.weights, curve=job.outputs.curve,

@@ -3,19 +3,24 @@
 import torch
 from torch import nn
 
-from workflow_scripts.training.schedules import drops, poly
+from workflow_scripts.training.schedules import cosine, drops, poly
 
 
 def parameter_groups(network: nn.Module, recipe) -> list[dict]:
     """Four groups as in the published AffinityNet and EPS code: pretrained weights and biases, new weights and biases.
 
     New layers learn at `head_multiplier` times the base rate, biases at `bias_multiplier` times the rate of their
-    weights and without decay. Frozen parameters are in no group.
+    weights and without decay. Frozen parameters are in no group. A network may have `undecayed_parameters()`, tokens of a
+    transformer, which are a group of their own.
     """
     new = {id(parameter) for parameter in network.new_parameters()}
+    undecayed = [p for p in getattr(network, "undecayed_parameters", list)() if p.requires_grad]
+    alone = {id(parameter) for parameter in undecayed}
     groups = []
     for is_new in (False, True):
-        chosen = [p for p in network.parameters() if p.requires_grad and (id(p) in new) == is_new]
+        chosen = [
+            p for p in network.parameters() if p.requires_grad and (id(p) in new) == is_new and id(p) not in alone
+        ]
         if not chosen:
             continue
         rate = recipe.learning_rate * (recipe.head_multiplier if is_new else 1)
@@ -23,6 +28,7 @@ def parameter_groups(network: nn.Module, recipe) -> list[dict]:
         biases = [p for p in chosen if p.ndim <= 1]
         groups.append({"params": weights, "lr": rate, "weight_decay": recipe.weight_decay})
         groups.append({"params": biases, "lr": rate * recipe.bias_multiplier, "weight_decay": 0.0})
+    groups.append({"params": undecayed, "lr": recipe.learning_rate, "weight_decay": 0.0})
     return [group for group in groups if group["params"]]
 
 
@@ -40,6 +46,10 @@ def build(network: nn.Module, recipe) -> tuple[torch.optim.Optimizer, torch.opti
         optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999), fused=fused)
 
     def factor(step: int) -> float:
+        if bend := recipe.cosine:
+            first, last = bend.first_rate / recipe.learning_rate, bend.last_rate / recipe.learning_rate
+            decay = cosine(step, recipe.iterations, recipe.warm_up, first, last, bend.every, bend.lag)
+            return decay * drops(step, recipe.drop_at, recipe.drop_factor or 1)
         rise = min(1.0, (step + 1) / (recipe.warm_up + 1))
         decay = poly(step, recipe.iterations, recipe.poly_power, recipe.poly_every)
         return rise * decay * drops(step, recipe.drop_at, recipe.drop_factor or 1)

@@ -1,5 +1,6 @@
 """Learning-rate schedules as pure functions of the iteration."""
 
+import math
 from collections.abc import Sequence
 
 
@@ -29,3 +30,20 @@ def poly(step: int, total: int, power: float = 0.9, every: int = 1) -> float:
 def drops(step: int, at: Sequence[int], factor: float) -> float:
     """Factor on the base rate that is multiplied by `factor` from each of the 0-based iterations `at` on."""
     return factor ** sum(step >= start for start in at)
+
+
+def cosine(step: int, total: int, warm_up: int, first: float, last: float, every: int = 1, lag: int = 0) -> float:
+    """Factor on the base rate: a linear rise from `first` over `warm_up` iterations, then half a cosine over `total` to `last`.
+
+    As in timm, which DeiT and MCTformer use: the cosine counts from iteration 0, so that the rise cuts off its begin.
+
+    Args:
+        step: 0-based iteration whose update is about to be made.
+        first, last: factors, the rate's there over the base rate.
+        every: the rate changes only at multiples of this many iterations (there, those of an epoch).
+        lag: iterations that it is behind (there, those of an epoch: schedulers are told the epoch that has ended).
+    """
+    step = max(0, min(step - step % every, total) - lag)
+    if step < warm_up:
+        return first + (1 - first) * step / warm_up
+    return last + (1 - last) * (1 + math.cos(math.pi * step / total)) / 2
