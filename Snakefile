@@ -1,7 +1,8 @@
 """Weakly supervised semantic segmentation: from image-level labels to a table of mIoU.
 
 Targets: results/{dataset}/miou.csv, and the pictures of a data set by results/{dataset}/pictures/done.txt. On request:
-results/{dataset}/tune/{tuning}.csv, results/{dataset}/saliency.csv, results/{dataset}/pictures/saliency/{cam}.png.
+results/{dataset}/tune/{tuning}.csv, results/{dataset}/saliency.csv, results/{dataset}/pictures/saliency/{cam}.png,
+results/{dataset}/cost.csv.
 """
 
 import shlex
@@ -28,6 +29,7 @@ include: "rules/segmentation.smk"
 include: "rules/scores.smk"
 include: "rules/pictures.smk"
 include: "rules/tune.smk"
+include: "rules/cost.smk"
 
 
 rule all:

@@ -2,6 +2,8 @@
 
 import json
 import platform
+import resource
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -31,7 +33,7 @@ def read_sidecar(artifact: str | Path) -> dict | None:
 def write_sidecar(
     artifact: str, stage: str, settings: str, code: str, parents: list[str], seconds: float, modules: list[str]
 ) -> None:
-    """Record settings, code digest, digests of the artifact and its parents, versions and duration."""
+    """Record settings, code digest, digests of the artifact and its parents, versions, duration and peak memory."""
     record = {
         "stage": stage,
         "settings": json.loads(settings),
@@ -40,10 +42,22 @@ def write_sidecar(
         "parents": {parent: _recorded_digest(parent) for parent in parents},
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
         "seconds": round(seconds, 1),
+        "memory_mib": peak_memory(),
         "modules": modules,
     }
     with replaced(sidecar_path(artifact)) as temporary:
         temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def peak_memory() -> dict[str, int]:
+    """Peak of this process and its largest child together, and of the GPU where it is used, MiB."""
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    users = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    peaks = {"process": sum(resource.getrusage(user).ru_maxrss for user in users) // unit}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        peaks["gpu"] = torch.cuda.max_memory_allocated() // 2**20
+    return peaks
 
 
 def _recorded_digest(parent: str) -> str:

@@ -1,4 +1,4 @@
-"""Print a results table for people: `python -m workflow_scripts.show results/demo/miou.csv`, or tune/eps_crf.csv or saliency.csv."""
+"""Print a table for people: `python -m workflow_scripts.show results/demo/miou.csv`, or tune/eps_crf.csv, saliency.csv, cost.csv."""
 
 import sys
 

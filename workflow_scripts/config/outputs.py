@@ -56,6 +56,7 @@ OUTPUTS: dict[str, dict[str, str]] = {
     "montage_saliency": {"montage": "results/{dataset}/pictures/saliency/{cam}.png"},
     "erasing": {"picture": "results/{dataset}/pictures/erasing/{classifier}.png"},
     "tune": {"table": "results/{dataset}/tune/{tuning}.csv", "picture": "results/{dataset}/tune/{tuning}.png"},
+    "cost": {"cost": "results/{dataset}/cost.csv"},
     "curves": {"curves": "results/{dataset}/pictures/curves.png", "sweep": "results/{dataset}/pictures/thresholds.png"},
 }
 

@@ -91,8 +91,9 @@ class Plan:
         return [*(path.format(dataset=dataset) for path in OUTPUTS["curves"].values()), *rates, *montages]
 
     def on_request(self, dataset: str) -> list[str]:
-        """What can be asked for beside the targets: tunings, and EPS's estimate of the saliency."""
+        """What can be asked for beside the targets: costs, tunings, and EPS's estimate of the saliency."""
         tunings = [output_path("tune", dataset=dataset, tuning=name) for name in self.config.names(dataset, "tunings")]
         estimates = self._stages.estimates(dataset)
         pictures = [output_path("montage_saliency", dataset=dataset, cam=cam) for cam in estimates]
-        return [*tunings, *([output_path("saliency_table", dataset=dataset)] if estimates else []), *pictures]
+        cost = output_path("cost", dataset=dataset)
+        return [cost, *tunings, *([output_path("saliency_table", dataset=dataset)] if estimates else []), *pictures]

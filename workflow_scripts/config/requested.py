@@ -1,12 +1,19 @@
-"""Jobs of what is made on request alone, beside the table and its pictures: tunings, and EPS's estimate of the saliency."""
+"""Jobs of what is made on request alone, beside the table and its pictures: tunings, costs, EPS's estimate of the saliency."""
 
 from workflow_scripts.config import sources, systems
-from workflow_scripts.config.jobs import Job, StageJobs
+from workflow_scripts.config.jobs import Job, StageJobs, network_modules
 from workflow_scripts.config.outputs import OUTPUTS, output_path
 from workflow_scripts.config.tunings import written
 from workflow_scripts.errors import UserError
 
 MOST = 500  # scores of a tuning: their paths are on one command line, which takes 128 KiB
+
+# Stages that train a network: its kind and section, the modules that its block names and by which key, the stage that uses it.
+NETWORKS = {
+    "train_classifier": ("classifier", "classifiers", "methods", "method", "cams"),
+    "train_affinity": ("affinity", "affinities", "refine", "network", "masks"),
+    "train_segmenter": ("segmenter", "segmenters", "segmentation", "network", "predictions"),
+}
 
 
 class AllJobs(StageJobs):
@@ -94,6 +101,28 @@ class AllJobs(StageJobs):
         inputs = {name: training.inputs[name] for name in ("index", "images", "initial")}
         settings = training.settings | {"classifier": classifier, "shown": data.use.masks}
         return Job(inputs, settings, training.modules)
+
+    def cost(self, dataset: str) -> Job:
+        """Of the systems' classifiers, affinities and segmenters, all of one seed."""
+        data, found = self._dataset(dataset), []
+        modules: dict[str, None] = {}
+        for system in data.systems:
+            stages, networks = systems.chain(self.config, dataset, system), []
+            paths = [output_path(stage, **names) for stage, names in stages]
+            for place, (stage, names) in enumerate(stages):
+                if stage not in NETWORKS:
+                    continue
+                kind, section, family, named, use = NETWORKS[stage]
+                block = self.config.block(dataset, section, names[kind])
+                used = [path for path, (later, _) in zip(paths, stages, strict=True) if later == use]
+                kept = block.model_dump(exclude={"recipe", "initial", "saliency", "cam", "labels"})
+                network = {"kind": kind, "name": names[kind], "block": kept, "side": block.recipe.crop}
+                networks.append(network | {"trained": paths[place], "used": used[0] if used else None})
+                modules |= dict.fromkeys([f"{family}.{getattr(block, named)}", *network_modules(block)])
+            found.append({"name": system, "networks": networks, "artifacts": paths})
+        artifacts = dict.fromkeys(path for system in found for path in system["artifacts"])
+        settings = {"dataset": dataset, "classes": list(data.classes), "systems": found}
+        return Job({"artifacts": list(artifacts)}, settings, tuple(modules))
 
     def estimates(self, dataset: str) -> list[str]:
         """Cams of the data set's systems whose classifier estimates saliency."""
