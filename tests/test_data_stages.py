@@ -30,7 +30,6 @@ from small_archives import (
 from workflow_scripts.artifacts import create
 from workflow_scripts.command import Job
 from workflow_scripts.config import sources
-from workflow_scripts.config.fetched import Fetched, fetched
 from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.resolve import Config, merge, read_yaml
 from workflow_scripts.data.index import read_index
@@ -252,21 +251,6 @@ def test_an_archive_comes_from_somewhere(raw):
     refused(lambda: Config(raw), "archives.voc2012_test: an archive has a url, or the path of a local copy")
     plan = Plan(Config(merge(raw, changes())))
     refused(lambda: plan.job("archives", {"archive": "voc2012_test"}), "voc2012_test.url: null")
-
-
-def test_what_is_fetched(raw):
-    initial = {"url": "https://a.example/net.pth", "sha256": "1" * 64}
-    put(raw, "classifiers.cam.initial", initial)
-    put(raw, "datasets.voc.systems", ["cam", "eps"])
-    put(raw, "archives.sbd.path", None)
-    files = {item.name: item for item in fetched(Config(raw), "voc")}
-    assert list(files) == ["voc2012", "sbd", "voc2012_test", "111111111111-net.pth"]
-    assert files["voc2012"].url is None and files["voc2012"].path == "voc.tar"
-    assert files["voc2012"].size == 1999639040 and files["sbd"].size is None
-    assert files["sbd"].path == "data/archives/sbd" and files["sbd"].checksum.startswith("md5:")
-    assert files["111111111111-net.pth"] == Fetched(
-        "111111111111-net.pth", initial["url"], "sha256:" + "1" * 64, None, None, "data/weights/111111111111-net.pth"
-    )
 
 
 def test_a_manifest_that_cannot_be_read_counts_as_none(raw):

@@ -177,7 +177,7 @@ def test_affinity_samples_keep_cells_and_pixels_together(tmp_path):
         artifact.put("x", label=label)
     index = SimpleNamespace(dataset="d", split=lambda name: ["x"])
     still = SimpleNamespace(brightness=0, contrast=0, saturation=0, hue=0)
-    recipe = SimpleNamespace(crop=64, jitter=still)
+    recipe = SimpleNamespace(crop=64, jitter=still, augment="worker")
     images = SimpleNamespace(read=lambda identifier: image)
     samples = affinity_net_samples.Samples(index, images, "s", recipe, 0, str(tmp_path / "labels.h5"), 8)
     for epoch in range(6):

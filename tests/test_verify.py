@@ -21,10 +21,13 @@ CHANGES = {
         {"classifiers": {"eps": {"options": {"foreground_weight": 0.6}}}},
         below("train_classifier eps"),
     ),
-    "cam": ({"cams": {"cam": {"flip": False}}}, below("cams cam", "cams eps")),
+    "cam": ({"cams": {"cam": {"flip": False}}}, below(*of("cams"))),
     "mask threshold": ({"masks": {"eps": {"threshold": 0.25}}}, below("masks eps", "masks eps_crf")),
     "mask crf": ({"masks": {"eps_crf": {"crf": {"iterations": 9}}}}, below("masks eps_crf")),
-    "segmenter": (demo(segmenters={"large_fov": {"dropout": 0.3}}), below(*of("train_segmenter"))),
+    "segmenter": (
+        demo(segmenters={"large_fov": {"dropout": 0.3}}),
+        below("train_segmenter eps/large_fov", "train_segmenter truth/large_fov"),
+    ),
     "prediction": ({"predictions": {"multi": {"flip": True}}}, below("predictions eps/large_fov/multi")),
     "split": ({"datasets": {"demo": {"splits": {"thresholds": {"first": 5}}}}}, below("index")),
 }
@@ -86,7 +89,7 @@ def test_verify_names_the_setting(bare, overlay):
 
 def test_verify_lists_what_edited_code_makes_stale(bare):
     edit(bare, "refine/dense_crf.py")
-    users = *of("affinity_labels"), "masks eps_crf", "predictions eps/large_fov/multi_crf"
+    users = *of("affinity_labels"), "masks eps_crf", "masks bana", "predictions eps/large_fov/multi_crf"
     assert verify(bare) == (1, {"stale": outputs(bare, below(*users))})
 
 

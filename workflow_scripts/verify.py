@@ -29,6 +29,7 @@ def check(plan: Plan, dataset: str) -> Iterator[tuple[str, str, str]]:
     """
     known: set[str] = set()
     bad: set[str] = set()
+    plan.config.dataset(dataset)  # told first if there is none
     requested = [path for path in plan.on_request(dataset) if Path(path).exists()]
     for stage, wildcards in plan.jobs(dataset, *requested):
         job = plan.job(stage, wildcards)
