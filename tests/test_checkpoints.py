@@ -144,6 +144,20 @@ WHOLE = {
         | layer("fc8_seg_conv1", 512, 4096, 3, 3, bias=True)
         | layer("fc8_seg_conv2", 21, 512, 3, 3, bias=True),
     ),
+    "BANA": (
+        lambda: classifier("bana_vgg16"),
+        {f"backbone.{name}": value for name, value in vgg16().items()} | layer("classifier", 21, 1024, 1, 1),
+    ),
+    "BANA, segmentation on VGG16": (
+        lambda: segmenter("bana_vgg16"),
+        {f"backbone.{name}": value for name, value in vgg16().items()} | layer("classifier", 21, 1024, 1, 1),
+    ),
+    "BANA, segmentation on ResNet-101": (
+        lambda: caffe("bana_resnet101"),
+        deeplab_resnet101("backbone.")
+        | {n: v for number in range(1, 5) for n, v in layer(f"c{number}", 256, 2048, 3, 3).items()}
+        | layer("classifier", 21, 256, 1, 1),
+    ),
     "deeplab-pytorch": (lambda: caffe("deeplab_v2_resnet101"), deeplab_resnet101("base.") | aspp("base.aspp.c")),
     "deeplab-pytorch, older": (
         lambda: caffe("deeplab_v2_resnet101"),

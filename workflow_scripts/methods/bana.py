@@ -185,6 +185,8 @@ class Classifier(nn.Module):
 
     learns_background = False
 
+    renames = ((r"classifier\.", "head."),)  # BANA code
+
     def __init__(self, backbone: nn.Module, classes: Sequence[str], options):
         super().__init__()
         self.backbone, self.options = backbone, options

@@ -20,6 +20,11 @@ class Segmenter(nn.Module):
             loss; `loss` with `rule` "cross_entropy", on one label map, or "noise_aware", "entropy" or "bootstrap", on two.
     """
 
+    renames = (
+        *((rf"c{number}\.", f"context.{number - 1}.") for number in range(1, 5)),  # BANA code
+        (r"classifier\.", "head."),
+    )
+
     def __init__(self, backbone: nn.Module, num_labels: int, options):
         super().__init__()
         self.backbone, self.options = backbone, options
