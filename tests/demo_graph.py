@@ -25,7 +25,7 @@ MADE_FROM = {
     "montage seenet": ["cams seenet", "masks seenet", "truth"],
     "train_classifier bana": SCENES,
     "classification bana": ["train_classifier bana"],
-    "train_classifier mctformer_v2": SCENES,
+    "train_classifier mctformer_v2": [*SCENES, "train_classifier cam"],
     "classification mctformer_v2": ["train_classifier mctformer_v2"],
     "cams semantic_modulation": ["train_classifier mctformer_v2"],
     "thresholds semantic_modulation": ["cams semantic_modulation", "truth"],

@@ -87,7 +87,7 @@ def one_step(network: nn.Module, recipe, kind: str) -> tuple[list[float], set[st
     after = network.state_dict()
     changed = {name for name in after if not torch.equal(after[name], before[name])}
     trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
-    kept = {id(part) for part in network.backbone.kept}
+    kept = {id(part) for part in getattr(network.backbone, "kept", ())}
     for path, part in network.named_modules():  # statistics of batch normalisation that is trained
         if isinstance(part, nn.BatchNorm2d) and id(part) not in kept:
             trained |= {f"{path}.{name}" for name, _ in part.named_buffers()}

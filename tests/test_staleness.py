@@ -132,7 +132,7 @@ CHANGES = {
     "cam seenet": ({"cams": {"seenet": {"upsampling": "bilinear"}}}, below("cams seenet")),
     "mask seenet": ({"masks": {"seenet": {"weight": 2}}}, below("masks seenet")),
     "classifier mctformer_v2": (
-        {"classifiers": {"mctformer_v2": {"recipe": {"rand_augment": {"probability": 0.4}}}}},
+        {"classifiers": {"mctformer_v2": {"recipe": {"rand_augment": {"operations": 1}}}}},
         below("train_classifier mctformer_v2"),
     ),
     "share of patches": (
@@ -255,7 +255,6 @@ def test_swapped_values(tree, overlay, block, one, other, expected):
 NETWORKS = ("train_classifier", "classification", "cams", "train_affinity", "train_segmenter")
 TRAINED = of("train_saliency", "train_classifier", "train_affinity", "train_segmenter")
 SOFT = [job for job in of("predictions") if not job.endswith("_crf")]
-TRANSFORMERS = below("train_classifier mctformer_v2")
 EDITS = {
     "refine/dense_crf.py": below(
         *of("affinity_labels"), "masks eps_crf", "masks bana", "predictions eps/large_fov/multi_crf"
@@ -305,7 +304,7 @@ EDITS = {
     "networks/vision_transformer.py": below("train_classifier mctformer_v2"),
     "data/area_samples.py": below("train_classifier mctformer_v2"),
     "data/rand_augment.py": below("train_classifier mctformer_v2"),
-    "networks/tiny.py": below(*(job for job in of(*NETWORKS) if job not in TRANSFORMERS)),
+    "networks/tiny.py": below(*of(*NETWORKS)),
     "segmentation/losses.py": below(*of("train_segmenter")),
     "evaluation/miou.py": below(*of("thresholds", "score_cams", "score_masks", "score_predictions", "miou")),
     "evaluation/saliency.py": below("score_saliency rendered"),

@@ -167,7 +167,15 @@ def test_a_fault_in_an_image_ends_in_one_line(rendered, tmp_path):
 
 def command(data: Path, folder: Path, **changes) -> list[str]:
     block = classifier_block() | {"recipe": RECIPE | {"iterations": 40, "save_every": 2} | changes}
-    settings = {"dataset": "demo", "classes": CLASSES, "threads": 1, "block": block, "seed": 0, "split": "train"}
+    settings = {
+        "dataset": "demo",
+        "classes": CLASSES,
+        "threads": 1,
+        "block": block,
+        "seed": 0,
+        "split": "train",
+        "boxes": False,
+    }
     return [
         sys.executable, "-m", "workflow_scripts.stages.train_classifier",
         "--settings", json.dumps(settings, sort_keys=True), "--code", "0",
