@@ -8,8 +8,8 @@ from torch.utils.data import Dataset
 from workflow_scripts.artifacts import Reader
 from workflow_scripts.data.batches import generator
 from workflow_scripts.data.index import Images, Index
+from workflow_scripts.data.label_maps import read_label_maps
 from workflow_scripts.data.scaled_crops import ScaledCrop
-from workflow_scripts.errors import UserError
 
 
 class CosineSamples(Dataset):
@@ -29,17 +29,8 @@ class CosineSamples(Dataset):
         epoch, position = key
         identifier = self.ids[position]
         rng = generator(self.seed, epoch, identifier)
-        image, labels = self.images.read(identifier), self.masks.read(identifier)
-        for name in self.maps:
-            if name not in labels:
-                raise UserError(
-                    f"{self.masks.path}: holds one label map, this loss compares two; "
-                    "name masks of rule 'box_unary' or another loss"
-                )
-            if labels[name].shape != image.shape[:2]:
-                raise UserError(
-                    f"{self.masks.path}: mask of {identifier!r} is not as large as its image; delete it and run again"
-                )
+        image = self.images.read(identifier)
+        labels = read_label_maps(self.masks, identifier, image.shape[:2], self.maps)
         crop = ScaledCrop.draw(*image.shape[:2], self.recipe, rng)
-        sample = {name: crop.map(labels[name], outside=255) for name in self.maps}
+        sample = {name: crop.map(label, outside=255) for name, label in labels.items()}
         return crop.image(image, self.recipe, rng) | sample

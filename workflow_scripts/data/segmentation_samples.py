@@ -11,7 +11,7 @@ from workflow_scripts.data import transforms
 from workflow_scripts.data.batches import generator
 from workflow_scripts.data.canvas import on_canvas
 from workflow_scripts.data.index import Images, Index
-from workflow_scripts.errors import UserError
+from workflow_scripts.data.label_maps import read_label_maps
 
 
 class SegmentationSamples(Dataset):
@@ -31,11 +31,8 @@ class SegmentationSamples(Dataset):
         epoch, position = key
         identifier = self.ids[position]
         rng = generator(self.seed, epoch, identifier)
-        image, label = self.images.read(identifier), self.masks.read(identifier)["label"]
-        if label.shape != image.shape[:2]:
-            raise UserError(
-                f"{self.masks.path}: mask of {identifier!r} is not as large as its image; delete it and run again"
-            )
+        image = self.images.read(identifier)
+        label = read_label_maps(self.masks, identifier, image.shape[:2])["label"]
         size = transforms.scaled_size(*label.shape, float(rng.choice(self.recipe.scales)))
         image, label = transforms.resized(image, *size), transforms.resized(label, *size, nearest=True)
         if rng.random() < 0.5:
