@@ -2,17 +2,16 @@
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
 from workflow_scripts.artifacts import Reader
 from workflow_scripts.data import transforms
-from workflow_scripts.data.batches import generator
 from workflow_scripts.data.canvas import on_canvas
+from workflow_scripts.data.image_samples import ImageSamples
 from workflow_scripts.data.index import Images, Index
 from workflow_scripts.data.jitter import draw_jitter, jitter_colours
 
 
-class Samples(Dataset):
+class Samples(ImageSamples):
     """Colours jittered, never rescaled, cropped and mirrored half of the time, as AffinityNet was trained.
 
     The crop starts at a multiple of the cell, so that cells of the crop are cells of the image. What a small image does
@@ -20,18 +19,12 @@ class Samples(Dataset):
     """
 
     def __init__(self, index: Index, images: Images, split: str, recipe, seed: int, labels: str, stride: int):
-        self.images, self.recipe, self.seed, self.cell = images, recipe, seed, stride
-        self.ids = index.split(split)
+        super().__init__(index, images, split, recipe, seed)
+        self.cell = stride
         self.labels = Reader(labels, "affinity_labels", index.dataset)
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, torch.Tensor]:
-        epoch, position = key
-        identifier = self.ids[position]
-        rng, cell = generator(self.seed, epoch, identifier), self.cell
-        image, recipe = self.images.read(identifier), self.recipe
+    def sample(self, identifier: str, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        image, recipe, cell = self.images.read(identifier), self.recipe, self.cell
         steps = draw_jitter(recipe.jitter, rng)
         if recipe.augment == "worker":
             image = jitter_colours(image, steps)

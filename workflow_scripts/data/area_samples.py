@@ -5,32 +5,20 @@ import math
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import Dataset
 
 from workflow_scripts.data import transforms
-from workflow_scripts.data.batches import generator
-from workflow_scripts.data.index import Images, Index
+from workflow_scripts.data.image_samples import ImageSamples
 from workflow_scripts.data.rand_augment import rand_augment
 
 ATTEMPTS = 10  # to find a rectangle inside the image; timm, torchvision
 ERASED_AREA, ERASED_ASPECT = (0.02, 1 / 3), (0.3, 1 / 0.3)  # of the crop; Zhong et al., AAAI 2020, as in timm
 
 
-class Samples(Dataset):
+class Samples(ImageSamples):
     """Image and image-level labels. A sample is a pure function of (seed, epoch, image)."""
 
-    def __init__(self, index: Index, images: Images, split: str, recipe, seed: int):
-        self.index, self.images, self.recipe, self.seed = index, images, recipe, seed
-        self.ids = index.split(split)
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, torch.Tensor]:
-        epoch, position = key
-        identifier, recipe = self.ids[position], self.recipe
-        rng = generator(self.seed, epoch, identifier)
-        image = self.images.read(identifier)
+    def sample(self, identifier: str, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        image, recipe = self.images.read(identifier), self.recipe
         left, top, width, height = random_rectangle(*image.shape[:2], recipe.area, recipe.aspect, rng)
         side, box = (recipe.crop, recipe.crop), (left, top, left + width, top + height)
         image = np.asarray(Image.fromarray(image).resize(side, Image.BICUBIC, box=box))

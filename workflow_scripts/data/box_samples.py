@@ -1,16 +1,16 @@
 """Training samples of classifiers that learn from boxes. A sample is a pure function of (seed, epoch, image)."""
 
+import numpy as np
 import torch
-from torch.utils.data import Dataset
 
-from workflow_scripts.data.batches import generator
 from workflow_scripts.data.boxes import background_mask, boxes_of
+from workflow_scripts.data.image_samples import ImageSamples
 from workflow_scripts.data.index import Images, Index
 from workflow_scripts.data.scaled_crops import ScaledCrop
 from workflow_scripts.errors import UserError
 
 
-class BoxSamples(Dataset):
+class BoxSamples(ImageSamples):
     """Image, boxes and the mask of sure background, augmented together (BANA).
 
     `boxes` has as many rows as the image with most of them needs; rows that are no box have class -1. What an image
@@ -18,19 +18,12 @@ class BoxSamples(Dataset):
     """
 
     def __init__(self, index: Index, images: Images, split: str, recipe, seed: int):
-        self.index, self.images, self.recipe, self.seed = index, images, recipe, seed
-        self.ids = index.split(split)
+        super().__init__(index, images, split, recipe, seed)
         self.rows = max(len(boxes_of(index, identifier)) for identifier in self.ids)
         if not self.rows:
             raise UserError(f"{index.path}: no image of split {split!r} has a box; give boxes, or name another method")
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, torch.Tensor]:
-        epoch, position = key
-        identifier = self.ids[position]
-        rng = generator(self.seed, epoch, identifier)
+    def sample(self, identifier: str, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         image, boxes = self.images.read(identifier), self.index.boxes_of(identifier)
         crop = ScaledCrop.draw(*image.shape[:2], self.recipe, rng)
         kept = torch.from_numpy(crop.boxes(boxes))

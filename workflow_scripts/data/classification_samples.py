@@ -2,18 +2,17 @@
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
 from workflow_scripts.artifacts import Reader
 from workflow_scripts.data import transforms
-from workflow_scripts.data.batches import generator
 from workflow_scripts.data.canvas import on_canvas
+from workflow_scripts.data.image_samples import ImageSamples
 from workflow_scripts.data.index import Images, Index
 from workflow_scripts.data.jitter import draw_jitter, jitter_colours
 from workflow_scripts.errors import UserError
 
 
-class ClassificationSamples(Dataset):
+class ClassificationSamples(ImageSamples):
     """Image, image-level labels and, where given, saliency, augmented together (PSA and EPS).
 
     The long (SeeNet: short) side is resized to a random length, the image mirrored half of the time, its colours jittered, and a random
@@ -21,17 +20,10 @@ class ClassificationSamples(Dataset):
     """
 
     def __init__(self, index: Index, images: Images, split: str, recipe, seed: int, saliency: str | None = None):
-        self.index, self.images, self.recipe, self.seed = index, images, recipe, seed
-        self.ids = index.split(split)
+        super().__init__(index, images, split, recipe, seed)
         self.saliency = Reader(saliency, "saliency", index.dataset) if saliency else None
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, torch.Tensor]:
-        epoch, position = key
-        identifier = self.ids[position]
-        rng = generator(self.seed, epoch, identifier)
+    def sample(self, identifier: str, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         image = self.images.read(identifier)
         height, width = image.shape[:2]
         low, high = self.recipe.long_side or self.recipe.short_side
