@@ -4,16 +4,15 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, Tag, model_validator
 
-from workflow_scripts.config.box_blocks import BOX_RULES, DERIVED_RULES, CosineLoss
-from workflow_scripts.config.initial import Initial, Named
+from workflow_scripts.config.affinity_blocks import AnyAffinity
+from workflow_scripts.config.box_blocks import CosineLoss
+from workflow_scripts.config.initial import Initial, Named, Network
+from workflow_scripts.config.mask_blocks import Mask
 from workflow_scripts.config.parts import (
-    AnyBackbone,
     Block,
     ClassifierRecipe,
     DenseCrf,
-    Jitter,
     Name,
-    Recipe,
     ScaledRecipe,
     SegmenterRecipe,
     Share,
@@ -63,16 +62,6 @@ class BanaOptions(Block):
     align_corners: bool = Field(description="of the sampling of the boxes")
     minimum_background: Share = Field(description="of a crop, above which the attention is used")
     initial_deviation: PositiveFloat = Field(description="of the classifier's normal initial weights")
-
-
-class Network(Block):
-    """What all blocks of trained networks have."""
-
-    backbone: AnyBackbone
-    trained: Named | None = Field(
-        None,
-        description="weights of a trained network, its authors' say, instead of training: a path, or {url, sha256}",
-    )
 
 
 class Classifier(Network):
@@ -164,140 +153,6 @@ class Cam(Block):
     attention: AttentionMaps | None = Field(None, description="how it refines the maps of method mctformer")
     precision: Literal["float32", "bfloat16"]
 
-
-# Affinities
-
-
-class AffinityLabels(Block):
-    """Alphas of the background (1 - max score)^alpha: a low one leaves sure objects, a high one sure background."""
-
-    low: PositiveFloat
-    high: PositiveFloat
-    crf: DenseCrf
-
-
-class AffinityRecipe(Recipe):
-    jitter: Jitter
-
-
-class IrnLabels(Block):
-    """Constant background scores: a high one leaves sure objects, a low one sure background."""
-
-    foreground: Share
-    background: Share
-    belief: Share = Field(description="probability of the hard label that the CRF starts from")
-    crf: DenseCrf
-
-
-class Affinity(Network):
-    cam: Name = Field(description="whose maps give the labels")
-    initial: Initial = Field(description="as of a classifier, or {classifier: name} for that one's trained backbone")
-    radius: PositiveInt = Field(description="of the training pairs, cells of the network's output")
-    border: Literal["published", "padded"] = Field(
-        description="cells near the border have no pairs, or those that exist"
-    )
-    precision: Literal["float32", "bfloat16"] = Field(description="of the network when the walk follows it")
-
-
-class AffinityNet(Affinity):
-    network: Literal["affinity_net"]
-    labels: AffinityLabels
-    head: Literal[448, 896] = Field(description="channels: of the published code, or of the papers")
-    group_norm: bool = Field(description="of the three reduced feature maps")
-    distance: Literal["mean", "sum"] = Field(description="of features, over channels: published code, or papers")
-    recipe: AffinityRecipe
-
-
-class Irn(Affinity):
-    network: Literal["irn"]
-    labels: IrnLabels
-    recipe: SegmenterRecipe
-
-
-AnyAffinity = Annotated[AffinityNet | Irn, Discriminator("network")]
-
-
-# Masks
-
-
-class HeldOutThreshold(Block):
-    """A threshold chosen on the data set's `thresholds` split, which has truth: the mask then depends on that truth."""
-
-    chosen_on: Literal["thresholds"]
-
-
-def _threshold_tag(data: Any) -> str:
-    return "chosen" if isinstance(data, dict | HeldOutThreshold) else "number"
-
-
-Threshold = Annotated[
-    Annotated[Share, Tag("number")] | Annotated[HeldOutThreshold, Tag("chosen")], Discriminator(_threshold_tag)
-]
-
-
-class ConstantMask(Block):
-    rule: Literal["constant"]
-    cam: Name
-    threshold: Threshold = Field(description="background score beside maps whose maximum is 1")
-    crf: DenseCrf | None = None
-
-
-class LearntMask(Block):
-    rule: Literal["learnt"]
-    cam: Name
-    crf: DenseCrf | None = None
-
-
-class ProxyMask(Block):
-    rule: Literal["proxy"]
-    cam: Name
-    saliency: Name
-    weight: PositiveFloat = Field(description="of the maps in their harmonic mean with saliency")
-    conflict: Share | None = Field(None, description="ignored: pixels where the maps of two classes exceed it")
-    unsalient: Share | None = Field(None, description="ignored: pixels whose saliency is below it")
-    crf: DenseCrf | None = None
-
-
-class RandomWalkMask(Block):
-    rule: Literal["random_walk"]
-    cam: Name
-    affinity: Name
-    alpha: PositiveFloat | None = Field(None, description="background (1 - max score)^alpha; or, instead,")
-    threshold: Threshold | None = Field(None, description="constant background score")
-    hard: bool = Field(description="the arg-max walks, not the soft maps")
-    beta: PositiveFloat = Field(description="power of the affinities")
-    log_steps: PositiveInt = Field(description="the walk has 2^log_steps steps")
-    border: Literal["published", "padded"] = Field(
-        description="cells near the border lose neighbours, or keep those that exist"
-    )
-    crf: DenseCrf | None = None
-
-    @model_validator(mode="after")
-    def _one_background(self) -> "RandomWalkMask":
-        if (self.alpha is None) == (self.threshold is None):
-            raise ValueError("a random walk has a background by alpha or by threshold, one of them")
-        return self
-
-
-class EdgeWalkMask(Block):
-    rule: Literal["edge_walk"]
-    cam: Name
-    affinity: Name
-    threshold: Share = Field(description="background score beside walked maps whose common maximum is 1")
-    radius: PositiveInt = Field(description="of the walk's steps, cells of 4 pixels")
-    beta: PositiveFloat = Field(description="power of the affinities")
-    log_steps: PositiveInt = Field(description="the walk has 2^log_steps steps")
-    crf: DenseCrf | None = None
-
-
-class TruthMask(Block):
-    rule: Literal["truth"]
-
-
-Mask = Annotated[
-    ConstantMask | LearntMask | ProxyMask | RandomWalkMask | EdgeWalkMask | BOX_RULES | DERIVED_RULES | TruthMask,
-    Discriminator("rule"),
-]
 
 # Segmentation
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from workflow_scripts.config import blocks, datasets, sources, systems
+from workflow_scripts.config import datasets, mask_blocks, sources, systems
 from workflow_scripts.config.initial import Download, FromClassifier
 from workflow_scripts.config.outputs import output_path
 from workflow_scripts.config.resolve import Config, order_splits
@@ -129,7 +129,7 @@ class DataJobs:
         return sorted({data.use.masks, *({data.use.train} if trains and self._segments(dataset, seed) else ())})
 
     def _is_truth(self, dataset: str, mask: str) -> bool:
-        return isinstance(self.config.block(dataset, "masks", mask), blocks.TruthMask)
+        return isinstance(self.config.block(dataset, "masks", mask), mask_blocks.TruthMask)
 
     def _segments(self, dataset: str, seed: str) -> bool:
         """Whether segmentation networks are trained with a seed."""

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Discriminator, Field, Tag
 
-from workflow_scripts.config.parts import Block, Name
+from workflow_scripts.config.parts import AnyBackbone, Block, Name
 
 
 class Download(Block):
@@ -37,3 +37,13 @@ Initial = Annotated[
     Annotated[str, Tag("named")] | Annotated[Download, Tag("download")] | Annotated[FromClassifier, Tag("classifier")],
     Discriminator(_initial_tag),
 ]
+
+
+class Network(Block):
+    """What all blocks of trained networks have."""
+
+    backbone: AnyBackbone
+    trained: Named | None = Field(
+        None,
+        description="weights of a trained network, its authors' say, instead of training: a path, or {url, sha256}",
+    )

@@ -4,7 +4,7 @@ One function a stage, called with the wildcards of the rule of the same name. No
 results is opened.
 """
 
-from workflow_scripts.config import blocks, box_blocks, datasets, sources, systems
+from workflow_scripts.config import affinity_blocks, blocks, box_blocks, datasets, mask_blocks, sources, systems
 from workflow_scripts.config.box_jobs import BoxJobs
 from workflow_scripts.config.data_jobs import Job
 from workflow_scripts.config.outputs import output_path
@@ -86,7 +86,7 @@ class StageJobs(BoxJobs):
             "network": block.network,
             "labels": block.labels.model_dump(),
         }
-        if isinstance(block, blocks.AffinityNet):
+        if isinstance(block, affinity_blocks.AffinityNet):
             settings["labels"]["cell"] = block.backbone.stride
         return Job(inputs, settings, (f"refine.{block.network}_label",))
 
@@ -121,7 +121,7 @@ class StageJobs(BoxJobs):
             "classifier": [],
             "masks": [],
         }
-        if isinstance(block, blocks.TruthMask):
+        if isinstance(block, mask_blocks.TruthMask):
             inputs["truth"] = output_path("truth", dataset=dataset)
             return Job(inputs, settings)
         if isinstance(block, box_blocks.DERIVED_RULES):
@@ -129,14 +129,14 @@ class StageJobs(BoxJobs):
         if isinstance(block, box_blocks.BOX_RULES):
             return self._box_masks(dataset, seed, block, Job(inputs, settings))
         inputs["cams"] = output_path("cams", dataset=dataset, seed=seed, cam=block.cam)
-        if isinstance(getattr(block, "threshold", None), blocks.HeldOutThreshold):
+        if isinstance(getattr(block, "threshold", None), mask_blocks.HeldOutThreshold):
             if data.use.thresholds is None:
                 raise UserError(
                     f"config: masks.{mask}.threshold: data set {dataset!r} has no split for it in use.thresholds"
                 )
             inputs["thresholds"] = output_path("thresholds", dataset=dataset, seed=seed, cam=block.cam)
         modules = [f"refine.{block.rule}_mask", *(["refine.dense_crf"] if block.crf else [])]
-        if isinstance(block, blocks.RandomWalkMask | blocks.EdgeWalkMask):
+        if isinstance(block, mask_blocks.RandomWalkMask | mask_blocks.EdgeWalkMask):
             affinity = self.config.block(dataset, "affinities", block.affinity)
             weights = output_path("train_affinity", dataset=dataset, seed=seed, affinity=block.affinity)
             inputs |= {"affinity": weights, "images": self._images(dataset)}

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel
 
-from workflow_scripts.config import blocks, datasets
+from workflow_scripts.config import affinity_blocks, blocks, datasets, mask_blocks
 from workflow_scripts.config.archives import Archive
 from workflow_scripts.config.blocks import KINDS, REFERENCES
 from workflow_scripts.config.initial import Download, FromClassifier
@@ -151,7 +151,7 @@ class Config:
                     f"config: predictions.{name}.prediction: {block.prediction!r} holds no soft scores, name one without crf"
                 )
         for name, block in kinds["masks"].items():
-            if isinstance(block, blocks.LearntMask):
+            if isinstance(block, mask_blocks.LearntMask):
                 classifier = kinds["classifiers"][kinds["cams"][block.cam].classifier]
                 if not classifier.learns_background:
                     raise UserError(
@@ -178,7 +178,7 @@ class Config:
             visit(name, ())
 
     @staticmethod
-    def _check_walks(affinities: Mapping[str, blocks.Affinity], masks: Mapping[str, BaseModel]) -> None:
+    def _check_walks(affinities: Mapping[str, affinity_blocks.Affinity], masks: Mapping[str, BaseModel]) -> None:
         for name, block in affinities.items():
             if block.network == "affinity_net" and block.backbone.stride != 8:
                 raise UserError(

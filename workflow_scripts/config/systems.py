@@ -1,6 +1,6 @@
 """Systems: named chains of blocks, the rows that they have in the table, and what they are given."""
 
-from workflow_scripts.config import blocks, box_blocks
+from workflow_scripts.config import blocks, box_blocks, mask_blocks
 from workflow_scripts.config.outputs import OUTPUTS
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.config.saliency_blocks import LearntSaliency
@@ -110,7 +110,7 @@ def rows(config: Config, dataset: str, system: str) -> list[dict]:
         add("cam", "score_cams", data.use.masks, {"cam": cam}, threshold_from=data.use.thresholds or "config")
     if mask is not None:
         threshold = getattr(mask, "threshold", None)
-        held_out = isinstance(threshold, blocks.HeldOutThreshold)
+        held_out = isinstance(threshold, mask_blocks.HeldOutThreshold)
         source = data.use.thresholds if held_out else "config" if threshold is not None else None
         more: dict = {"threshold_from": source, "threshold": None if held_out else threshold}
         if held_out:

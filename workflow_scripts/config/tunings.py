@@ -20,8 +20,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from workflow_scripts.config import datasets
-from workflow_scripts.config.blocks import KINDS, REFERENCES, HeldOutThreshold
+from workflow_scripts.config.blocks import KINDS, REFERENCES
 from workflow_scripts.config.initial import FromClassifier
+from workflow_scripts.config.mask_blocks import HeldOutThreshold
 from workflow_scripts.config.parts import NAME, nearest
 from workflow_scripts.config.sources import has_truth
 from workflow_scripts.config.typed import typed
