@@ -1,6 +1,5 @@
-"""MCTformer and semantic modulation: golden values, the transformer's tokens and positions, what attention makes of maps."""
+"""MCTformer and semantic modulation: golden values, what attention makes of maps, how it is trained."""
 
-import math
 from functools import partial
 from types import SimpleNamespace
 
@@ -8,49 +7,20 @@ import numpy as np
 import pytest
 import torch
 from conftest import SOURCES, put, refused
+from small_transformers import ATTENTION, TINY, classifier, images, maps
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from training_set import namespace
 
-from workflow_scripts import networks
 from workflow_scripts.command import Job
 from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.data.index import read_index
-from workflow_scripts.data.weights import load_initial, load_trained, save_weights
-from workflow_scripts.methods import cam, mctformer
+from workflow_scripts.data.weights import save_weights
+from workflow_scripts.methods import mctformer
 from workflow_scripts.methods.semantic_modulation import modulate
 from workflow_scripts.stages import cams
 from workflow_scripts.training.optimiser import build, parameter_groups
-
-CLASSES = ("a", "b", "c")
-TINY = {"patch": 8, "width": 24, "depth": 4, "heads": 3, "grid": 4}
-ATTENTION = {
-    "class_to_patch": True,
-    "patch_to_patch": True,
-    "class_layers": 3,
-    "patch_layers": 4,
-    "orientation": "query",
-}
-
-
-def transformer(**options) -> nn.Module:
-    torch.manual_seed(0)
-    return networks.build("vision_transformer", **TINY | options)
-
-
-def classifier(version: str = "v2", classes=CLASSES, **options) -> mctformer.Classifier:
-    return mctformer.Classifier(transformer(**options), classes, SimpleNamespace(version=version)).eval()
-
-
-def images(height: int = 32, width: int = 40, count: int = 2) -> torch.Tensor:
-    return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(1))
-
-
-def maps(network: nn.Module, picture: torch.Tensor, change=None, **attention) -> torch.Tensor:
-    with torch.inference_mode():
-        return network.maps(picture, None, SimpleNamespace(**ATTENTION | attention), change)[0]
-
 
 # Kernels
 
@@ -124,158 +94,6 @@ def test_modulation_never_holds_classes_times_patches_times_patches():
             modulate(torch.rand(1, classes, count), torch.rand(1, count, count))
         largest[classes] = seen.elements
     assert largest[4] == largest[80] <= count * count
-
-
-# Transformer
-
-
-def test_sizes_of_the_published_networks():
-    voc = tuple(map(str, range(20)))
-    block = Config.load(SOURCES / "config.yaml").block("voc", "classifiers", "mctformer_v2")
-    options = block.backbone.model_dump()
-    for version, classes, millions in [
-        ("v2", voc, 21.749),
-        ("v1", voc, 21.688),
-        ("v2", tuple(map(str, range(80))), 22.0),
-    ]:
-        with torch.device("meta"):
-            network = mctformer.Classifier(networks.build(**options), classes, SimpleNamespace(version=version))
-        # The published networks also hold layers that they never use: a normalisation, and in V1 a linear head.
-        unused = 2 * 384 + (385 * 20 if version == "v1" else 0)
-        total = sum(parameter.numel() for parameter in network.parameters()) + unused
-        assert total / 1e6 == pytest.approx(millions, abs=0.0051 if millions == 22 else 0.0011)
-    with torch.device("meta"):
-        network = mctformer.Classifier(networks.build(**options), voc, SimpleNamespace(version="v2")).eval()
-        tokens = network.backbone(torch.zeros(1, 3, 366, 500), attention=True)
-    assert tokens.attention.shape == (12, 1, 702, 702) and tokens.patches.shape == (1, 384, 22, 31)
-    assert mctformer.patch_to_patch(tokens.attention, 20).shape == (1, 682, 682)
-
-
-@pytest.mark.parametrize(("height", "width"), [(32, 32), (33, 47), (150, 200), (8, 15)])
-def test_tokens_and_maps_of_any_size(height, width):
-    network, picture = classifier(), images(height, width)
-    tokens = network.backbone(picture, attention=True)
-    rows, columns = height // 8, width // 8
-    assert tokens.classes.shape == (2, 3, 24) and tokens.patches.shape == (2, 24, rows, columns)
-    assert tokens.attention.shape == (4, 2, 3 + rows * columns, 3 + rows * columns)
-    torch.testing.assert_close(tokens.attention.sum(dim=-1), torch.ones(4, 2, 3 + rows * columns))
-    found = maps(network, picture)
-    assert found.shape == (2, 3, rows, columns) and (found >= 0).all() and found.isfinite().all()
-    seen = picture[..., : rows * 8, : columns * 8]
-    assert torch.equal(found, maps(network, seen))  # what is left over of a side is not seen
-    assert network.class_logits(picture).shape == (2, 3)
-
-
-def test_an_image_smaller_than_a_patch_is_refused():
-    refused(lambda: transformer()(images(7, 40)), "7 x 40", "patch of 8")
-
-
-def test_attention_is_returned_only_when_asked_for():
-    network = classifier()
-    assert network.backbone(images()).attention is None
-    with torch.inference_mode():
-        asked, plain = network.backbone(images(), attention=True), network.backbone(images())
-    assert torch.equal(asked.classes, plain.classes) and torch.equal(asked.patches, plain.patches)
-
-
-def test_positions_are_interpolated_by_scale_factors():
-    network = transformer(grid=14, width=6)
-    assert network.positions(14, 14) is network.pos_embed_pat
-    found = network.positions(9, 12).transpose(1, 2).unflatten(2, (9, 12))
-    grid = network.pos_embed_pat.transpose(1, 2).unflatten(2, (14, 14))
-    # The factor, not the ratio of the sizes, says where is sampled: cell i at (i + 0.5) / factor - 0.5.
-    factor = 9.1 / 14
-    by_size = nn.functional.interpolate(grid, size=(9, 12), mode="bicubic")
-    assert (found - by_size).abs().max() > 1e-3
-    point = 4.5 / factor - 0.5
-    first, part = math.floor(point), point - math.floor(point)
-    a = -0.75  # of torch's bicubic kernel
-    near = lambda x: ((a + 2) * x - (a + 3)) * x * x + 1  # noqa: E731
-    far = lambda x: ((a * x - 5 * a) * x + 8 * a) * x - 4 * a  # noqa: E731
-    weights = torch.tensor([far(part + 1), near(part), near(1 - part), far(2 - part)])
-    middle = network.positions(9, 14).transpose(1, 2).unflatten(2, (9, 14))  # columns as they are but for 14.1 / 14
-    rows = torch.einsum("bdkw,k->bdw", grid[:, :, first - 1 : first + 3], weights)
-    columns = nn.functional.interpolate(rows[:, :, None], scale_factor=(1.0, 14.1 / 14), mode="bicubic")[:, :, 0]
-    torch.testing.assert_close(middle[:, :, 4], columns, rtol=1e-4, atol=1e-6)
-
-
-def deit_state(patches: int, width: int = 24, depth: int = 4) -> dict[str, torch.Tensor]:
-    source = transformer(grid=patches, width=width, depth=depth).state_dict()
-    state = {name: torch.rand(value.shape) for name, value in source.items() if not name.startswith("pos_embed")}
-    state["pos_embed"] = torch.rand(1, 1 + patches**2, width)
-    return state | {
-        "norm.weight": torch.rand(width),
-        "norm.bias": torch.rand(width),
-        "head.weight": torch.rand(9, width),
-    }
-
-
-@pytest.mark.parametrize("wrapped", [False, True])
-def test_weights_of_deit_fill_every_class_token(tmp_path, wrapped):
-    state, network = deit_state(4), classifier()
-    path = tmp_path / "deit.pth"
-    torch.save({"model": state} if wrapped else state, path)
-    load_initial(network.backbone, str(path))
-    for number in range(3):
-        assert torch.equal(network.backbone.cls_token[:, number], state["cls_token"][:, 0])
-        assert torch.equal(network.backbone.pos_embed_cls[:, number], state["pos_embed"][:, 0])
-    assert torch.equal(network.backbone.pos_embed_pat, state["pos_embed"][:, 1:])
-    assert torch.equal(network.backbone.blocks[2].attn.qkv.weight, state["blocks.2.attn.qkv.weight"])
-    own = {name: value.clone() for name, value in network.backbone.state_dict().items()}
-    torch.save(own, tmp_path / "own.pth")  # of this project: as many tokens as classes
-    other = classifier()
-    load_initial(other.backbone, str(tmp_path / "own.pth"))
-    assert all(torch.equal(value, own[name]) for name, value in other.backbone.state_dict().items())
-
-
-def test_weights_for_another_grid_are_resized_and_those_of_another_width_refused(tmp_path):
-    path, network = tmp_path / "deit.pth", classifier()
-    state = deit_state(6)
-    torch.save(state, path)
-    load_initial(network.backbone, str(path))
-    grid = state["pos_embed"][:, 1:].transpose(1, 2).unflatten(2, (6, 6))
-    expected = nn.functional.interpolate(grid, size=(4, 4), mode="bicubic").flatten(2).transpose(1, 2)
-    torch.testing.assert_close(network.backbone.pos_embed_pat.data, expected)
-    torch.save(deit_state(4, width=12), path)
-    refused(lambda: load_initial(network.backbone, str(path)), path, "another shape")
-    torch.save(deit_state(4, depth=5), path)
-    refused(lambda: load_initial(network.backbone, str(path)), path, "blocks.4")
-
-
-@pytest.mark.parametrize("version", ["v1", "v2"])
-def test_checkpoints_of_its_authors_fit(tmp_path, version):
-    """They hold a normalisation that is never applied and, in V1, a linear head."""
-    source, target = classifier(version), classifier(version)
-    for tensor in source.state_dict().values():
-        tensor.copy_(torch.rand(tensor.shape))
-    published = {name.removeprefix("backbone."): value for name, value in source.state_dict().items()}
-    published |= {"norm.weight": torch.rand(24), "norm.bias": torch.rand(24)}
-    published |= {"head.weight": torch.rand(3, 24), "head.bias": torch.rand(3)} if version == "v1" else {}
-    torch.save({"model": published}, tmp_path / "published.pth")
-    load_trained(target, tmp_path / "published.pth")
-    assert all(torch.equal(value, source.state_dict()[name]) for name, value in target.state_dict().items())
-
-
-def test_a_hybrid_takes_the_cells_of_a_network_and_may_start_from_a_classifier_s(tmp_path):
-    network = transformer(stem="tiny")
-    assert network.eval()(images(32, 47)).patches.shape == (2, 24, 4, 5)
-    source = cam.Classifier(networks.build("tiny", stride=8), CLASSES, SimpleNamespace(dropout=0.0))
-    save_weights(source, tmp_path / "cam.safetensors")
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    load_initial(network, SimpleNamespace(classifier="cam"), str(tmp_path / "cam.safetensors"))
-    for name, value in network.state_dict().items():
-        kept = name.removeprefix("patch_embed.features.")
-        assert torch.equal(value, before[name] if kept == name else source.backbone.state_dict()[kept])
-
-
-def test_branches_are_dropped_for_whole_images_in_training_alone():
-    network = transformer(drop_path=0.5)
-    assert [block.drop_path for block in network.blocks] == pytest.approx([0, 1 / 6, 1 / 3, 0.5])
-    block = network.blocks[-1].train()
-    branch = block._dropped(torch.ones(400, 2, 3))
-    assert set(branch.unique().tolist()) == {0.0, 2.0} and (branch.amin(dim=(1, 2)) == branch.amax(dim=(1, 2))).all()
-    assert 120 < (branch[:, 0, 0] == 0).sum() < 280
-    assert torch.equal(block.eval()._dropped(torch.ones(3, 2, 3)), torch.ones(3, 2, 3))
 
 
 # Classifier
