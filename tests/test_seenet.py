@@ -5,7 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from conftest import put, refused
 
+from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.resolve import Config
 from workflow_scripts.methods import seenet
 from workflow_scripts.networks import tiny
 from workflow_scripts.refine import proxy, proxy_mask
@@ -203,3 +206,13 @@ def test_an_image_without_labels_is_background():
     )
     rule = proxy_mask.load(SimpleNamespace(weight=1, conflict=0.7), None, None)
     assert (rule.labels(empty, rule.probabilities(empty))["label"] == 0).all()
+
+
+# Start
+
+
+def test_it_may_start_from_another_classifier_s_backbone_but_never_from_itself(raw):
+    job = Plan(Config(raw)).job("train_classifier", {"dataset": "demo", "seed": "0", "classifier": "seenet"})
+    assert job.inputs["initial"].endswith("demo/seed-0/classifiers/cam.safetensors")
+    put(raw, "datasets.demo.overrides.classifiers.cam.initial", {"classifier": "seenet"})
+    refused(lambda: Config(raw), "classifiers.cam.initial", "start from each other", "seenet -> cam -> seenet")

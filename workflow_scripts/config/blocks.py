@@ -6,7 +6,7 @@ from pydantic import Discriminator, Field, NonNegativeFloat, PositiveFloat, Posi
 
 from workflow_scripts.config.affinity_blocks import AnyAffinity
 from workflow_scripts.config.box_blocks import CosineLoss
-from workflow_scripts.config.initial import Initial, Named, Network
+from workflow_scripts.config.initial import Initial, Network
 from workflow_scripts.config.mask_blocks import Mask
 from workflow_scripts.config.parts import (
     Block,
@@ -65,8 +65,9 @@ class BanaOptions(Block):
 
 
 class Classifier(Network):
-    initial: Named = Field(
-        description="initial backbone weights: random, imagenet (torchvision), a path, or {url, sha256}"
+    initial: Initial = Field(
+        description="initial backbone weights: random, imagenet (torchvision), a path, {url, sha256}, or {classifier: name}: "
+        "that one's trained backbone, which a hybrid transformer takes for its stem"
     )
     recipe: ClassifierRecipe
     learns_background: ClassVar[bool] = False
@@ -119,7 +120,6 @@ def _recipe_tag(data: Any) -> str:
 class MctformerClassifier(Classifier):
     method: Literal["mctformer"]
     backbone: VisionTransformer
-    initial: Initial = Field(description="as of any classifier; a hybrid's stem may take {classifier: name}")
     options: MctformerOptions
     recipe: Annotated[
         Annotated[AreaRecipe, Tag("area")] | Annotated[ClassifierRecipe, Tag("side")], Discriminator(_recipe_tag)

@@ -220,6 +220,15 @@ class Config:
                 f"{where}: classifier {name!r} has backbone {classifiers[name].backbone.name!r}, "
                 f"this block {wanted!r}; name one with the same"
             )
+        chain = [name]
+        while (
+            isinstance(initial := classifiers[chain[-1]].initial, FromClassifier) and initial.classifier in classifiers
+        ):
+            if initial.classifier in chain:
+                raise UserError(
+                    f"{where}: classifiers start from each other: {' -> '.join([*chain, initial.classifier])}"
+                )
+            chain.append(initial.classifier)
 
     def _check_dataset(self, name: str, dataset: datasets.Dataset) -> None:
         where = f"config: datasets.{name}"
