@@ -2,7 +2,7 @@
 
 Targets: results/{dataset}/miou.csv, and the pictures of a data set by results/{dataset}/pictures/done.txt. On request:
 results/{dataset}/tune/{tuning}.csv, results/{dataset}/saliency.csv, results/{dataset}/pictures/saliency/{cam}.png,
-results/{dataset}/cost.csv.
+results/{dataset}/cost.csv, results/{dataset}/mask_ap.csv (instance segmentation).
 """
 
 import shlex
@@ -30,6 +30,7 @@ include: "rules/scores.smk"
 include: "rules/pictures.smk"
 include: "rules/tune.smk"
 include: "rules/cost.smk"
+include: "rules/instances.smk"
 
 
 rule all:

@@ -25,5 +25,7 @@ wildcard_constraints:
     mask=BLOCK,
     segmenter=BLOCK,
     prediction=BLOCK,
+    instances=r"[A-Za-z0-9]\w*",
+    network=r"[A-Za-z0-9]\w*",
     system=r"(?!(?:curves|thresholds|filling_rates)\.png)[A-Za-z0-9]\w*",  # other rules make these pictures
     tuning=r"[A-Za-z0-9]\w*",

@@ -42,6 +42,12 @@ def voc_label(number: int) -> np.ndarray:
     return label
 
 
+def voc_object(number: int) -> np.ndarray:
+    """The same object as the only one of its image."""
+    label = voc_label(number)
+    return np.where(np.isin(label, (0, 255)), label, 1).astype(np.uint8)
+
+
 def sbd_label(number: int) -> np.ndarray:
     """An object without a border, a little larger."""
     label = np.zeros((HEIGHT, WIDTH), np.uint8)
@@ -63,6 +69,14 @@ def mat(label: np.ndarray) -> bytes:
     return content.getvalue()
 
 
+def inst(label: np.ndarray) -> bytes:
+    """As SBD's files of instances: a struct GTinst, one object in each."""
+    content = io.BytesIO()
+    fields = {"Segmentation": (label > 0).astype(np.uint8), "Categories": np.array([[label.max()]])}
+    savemat(content, {"GTinst": fields}, do_compression=True)
+    return content.getvalue()
+
+
 def annotation(number: int) -> bytes:
     box = "<xmin>6</xmin><ymin>6</ymin><xmax>19</xmax><ymax>13</ymax>"
     name = ("cat", "dog")[number % 2]
@@ -80,6 +94,7 @@ def voc_files() -> dict[str, bytes]:
         files[f"{VOC}/Annotations/{identifier}.xml"] = annotation(number)
         if identifier not in OTHERS:
             files[f"{VOC}/SegmentationClass/{identifier}.png"] = png(voc_label(number))
+            files[f"{VOC}/SegmentationObject/{identifier}.png"] = png(voc_object(number))
     return files
 
 
@@ -88,6 +103,7 @@ def sbd_files() -> dict[str, bytes]:
     for number, identifier in enumerate([*TRAIN, *VAL, *OTHERS]):
         if identifier in ("t1", "v1", *OTHERS):
             files[f"{SBD}/cls/{identifier}.mat"] = mat(sbd_label(number))
+            files[f"{SBD}/inst/{identifier}.mat"] = inst(sbd_label(number))
     return files
 
 

@@ -18,6 +18,11 @@ What each schema holds (K = labelled classes of the image, L = classes + backgro
     prediction  scores      float16 (L, h, w)  softmax probabilities, background first; or
                 label       uint8   (H, W)     where a CRF made the decision
     images      image       uint8   (H, W, 3)  rendered images, RGB
+    instances   boxes       float32 (M, 5)     x0, y0, x1, y1 in pixels, 0-based class
+                windows     int32   (M, 4)     the part of the image that a mask is stored for: rows and columns
+                pixels      uint8   (P,)       these parts one after another: 0, 1 object, 255 unreliable
+                scores      float32 (M,)       where a network found them
+                crowd       uint8   (M,)       and areas float32 (M,), of truth, where the data set has them
 
 h, w is a fraction of the image's size (`resolution` of the block that made it).
 """

@@ -21,7 +21,9 @@ from workflow_scripts import pictures
 from workflow_scripts.artifacts import Reader, open_hdf5, replaced
 from workflow_scripts.data.index import Images, Index, read_index
 from workflow_scripts.data.index_entries import nearest
+from workflow_scripts.data.instances import Instances
 from workflow_scripts.errors import UserError
+from workflow_scripts.instance_pictures import instance_cell
 from workflow_scripts.plots import loss_curves, read_curve
 
 SCHEMAS = {
@@ -32,6 +34,7 @@ SCHEMAS = {
     "mask": "pseudo masks",
     "truth": "truth masks",
     "prediction": "predictions",
+    "instances": "instances",
 }
 
 
@@ -90,7 +93,11 @@ def draw_artifact(reader: Reader, ids: Sequence[str], data: DataSet) -> pictures
             found.append(pictures.cells("truth", {"label": label}, image, classes)[0])
         elif beside:
             found.append(None)
-        found += pictures.cells(reader.schema, reader.read(identifier), image, classes)
+        arrays = reader.read(identifier)
+        if reader.schema == "instances":
+            found.append(instance_cell(image, Instances.from_arrays(arrays), classes))
+        else:
+            found += pictures.cells(reader.schema, arrays, image, classes)
         rows.append(pictures.Row([identifier, *names], found))
     columns = (["image"] if reader.schema != "images" else []) + (["truth"] if beside else [])
     return pictures.Block("", [*columns, SCHEMAS[reader.schema]], rows)

@@ -7,6 +7,7 @@ from pydantic import Discriminator, Field, NonNegativeFloat, PositiveFloat, Posi
 from workflow_scripts.config.affinity_blocks import AnyAffinity
 from workflow_scripts.config.box_blocks import CosineLoss
 from workflow_scripts.config.initial import Initial, Network
+from workflow_scripts.config.instance_blocks import AnyInstanceNetwork, AnyInstances, InstanceSystem
 from workflow_scripts.config.mask_blocks import Mask
 from workflow_scripts.config.parts import (
     Block,
@@ -302,6 +303,9 @@ KINDS: dict[str, Any] = {
     "predictions": Prediction,
     "systems": System,
     "tunings": Tuning,
+    "instances": AnyInstances,
+    "instance_networks": AnyInstanceNetwork,
+    "instance_systems": InstanceSystem,
 }
 
 # Fields that name a block of another kind.
@@ -320,4 +324,6 @@ REFERENCES = {
     "predictions": {"prediction": "predictions"},
     "systems": {"cam": "cams", "mask": "masks", "segmenter": "segmenters", "predictions": "predictions"},
     "tunings": {"mask": "masks", "segmenter": "segmenters", "prediction": "predictions"},
+    "instances": {"mask": "masks"},
+    "instance_systems": {"instances": "instances", "network": "instance_networks"},
 }

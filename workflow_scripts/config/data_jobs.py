@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from workflow_scripts.config import datasets, mask_blocks, sources, systems
+from workflow_scripts.config import datasets, instance_systems, mask_blocks, sources, systems
 from workflow_scripts.config.initial import Download, FromClassifier
 from workflow_scripts.config.outputs import output_path
 from workflow_scripts.config.resolve import Config, order_splits
@@ -108,7 +108,8 @@ class DataJobs:
         }
         tuned = {self.config.block(dataset, "tunings", name).split for name in self.config.names(dataset, "tunings")}
         scored = {data.use.masks, *data.scored_evaluation(), data.use.thresholds, *(tuned & data.splits.keys())}
-        return sorted((scored | learnt | systems.true_splits(self.config, dataset)) - {None})
+        taken = systems.true_splits(self.config, dataset) | instance_systems.true_splits(self.config, dataset)
+        return sorted((scored | learnt | taken) - {None})
 
     def _mask_splits(self, dataset: str, seed: str, mask: str) -> list[str]:
         """Splits that masks are made for: what is scored, and the training split where a segmenter learns from it.
@@ -126,7 +127,8 @@ class DataJobs:
         segmenters = [self.config.block(dataset, "segmenters", user.segmenter) for user in users if user.segmenter]
         trains = any(not segmenter.trained for segmenter in segmenters)
         trains = trains or not (users or self._is_truth(dataset, mask))
-        return sorted({data.use.masks, *({data.use.train} if trains and self._segments(dataset, seed) else ())})
+        boxed = instance_systems.mask_splits(self.config, dataset, seed, mask)
+        return sorted({data.use.masks, *({data.use.train} if trains and self._segments(dataset, seed) else ()), *boxed})
 
     def _is_truth(self, dataset: str, mask: str) -> bool:
         return isinstance(self.config.block(dataset, "masks", mask), mask_blocks.TruthMask)

@@ -42,6 +42,9 @@ class Use(Block):
     masks: Name = Field(description="maps and masks are scored on it")
     affinity: Name | None = Field(None, description="affinity networks train on it; the training split if null")
     thresholds: Name | None = Field(None, description="thresholds are chosen on it")
+    instances: Name | None = Field(
+        None, description="instances made from boxes are scored on it; the split of masks if null"
+    )
     evaluation: tuple[Name, ...] = Field(description="predictions are made for and scored on these")
 
 
@@ -63,6 +66,7 @@ class Dataset(Block):
     )
     threshold: Share = Field(description="at which maps are scored where no split chooses one")
     systems: tuple[Name, ...]
+    instance_systems: tuple[Name, ...] = Field((), description="of the table of instance segmentation, on request")
     overrides: dict[str, dict[Name, dict]] = Field(
         default_factory=dict, description="changes to blocks, for this data set alone"
     )
@@ -96,8 +100,11 @@ class VocDataset(Dataset):
     images: str
     annotations: str
     masks: str | None = Field(None, description="folder of truth masks; null where there are none")
+    objects: str | None = Field(None, description="folder of masks of single objects; null where there are none")
     sbd: str | None = Field(
-        None, description="folder of SBD, with cls/{id}.mat: truth of the images that have none in masks"
+        None,
+        description="folder of SBD, with cls/{id}.mat, and inst/{id}.mat for single objects: truth of the images that have "
+        "none in masks",
     )
 
 

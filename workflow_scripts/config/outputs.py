@@ -57,6 +57,11 @@ OUTPUTS: dict[str, dict[str, str]] = {
     "erasing": {"picture": "results/{dataset}/pictures/erasing/{classifier}.png"},
     "tune": {"table": "results/{dataset}/tune/{tuning}.csv", "picture": "results/{dataset}/tune/{tuning}.png"},
     "cost": {"cost": "results/{dataset}/cost.csv"},
+    "instance_truth": {"truth": "results/{dataset}/instance_truth.h5"},
+    "instances": {"instances": "results/{dataset}/seed-{seed}/instances/{instances}.h5"},
+    "coco_json": {"annotations": "results/{dataset}/seed-{seed}/coco/{instances}.json"},
+    "precision_instances": {"scores": "results/{dataset}/seed-{seed}/scores/instances/{instances}.json"},
+    "mask_ap": {"mask_ap": "results/{dataset}/mask_ap.csv"},
     "curves": {"curves": "results/{dataset}/pictures/curves.png", "sweep": "results/{dataset}/pictures/thresholds.png"},
 }
 

@@ -12,7 +12,7 @@ from workflow_scripts.config.resolve import Config
 from workflow_scripts.config.sources import has_truth
 
 # Stages with a rule for each kind of artifact, by the first word of the rules.
-SHARED = {"score": "scores", "montage": "montage"}
+SHARED = {"score": "scores", "montage": "montage", "precision": "precision"}
 
 
 class Plan:
@@ -91,9 +91,12 @@ class Plan:
         return [*(path.format(dataset=dataset) for path in OUTPUTS["curves"].values()), *rates, *montages]
 
     def on_request(self, dataset: str) -> list[str]:
-        """What can be asked for beside the targets: costs, tunings, and EPS's estimate of the saliency."""
+        """What can be asked for beside the targets: costs, tunings, EPS's estimate of the saliency, instances."""
         tunings = [output_path("tune", dataset=dataset, tuning=name) for name in self.config.names(dataset, "tunings")]
         estimates = self._stages.estimates(dataset)
         pictures = [output_path("montage_saliency", dataset=dataset, cam=cam) for cam in estimates]
         cost = output_path("cost", dataset=dataset)
-        return [cost, *tunings, *([output_path("saliency_table", dataset=dataset)] if estimates else []), *pictures]
+        table = [output_path("saliency_table", dataset=dataset)] if estimates else []
+        if self.config.dataset(dataset).instance_systems:
+            table.append(output_path("mask_ap", dataset=dataset))
+        return [cost, *tunings, *table, *pictures]

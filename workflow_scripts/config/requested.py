@@ -1,7 +1,8 @@
 """Jobs of what is made on request alone, beside the table and its pictures: tunings, costs, EPS's estimate of the saliency."""
 
 from workflow_scripts.config import sources, systems
-from workflow_scripts.config.jobs import Job, StageJobs, network_modules
+from workflow_scripts.config.instance_jobs import InstanceJobs
+from workflow_scripts.config.jobs import Job, network_modules
 from workflow_scripts.config.outputs import OUTPUTS, output_path
 from workflow_scripts.config.tunings import written
 from workflow_scripts.errors import UserError
@@ -16,7 +17,7 @@ NETWORKS = {
 }
 
 
-class AllJobs(StageJobs):
+class AllJobs(InstanceJobs):
     """The jobs of the table and those on request; `plan.Plan` asks for them by the names of stages."""
 
     def tune(self, dataset: str, tuning: str) -> Job:

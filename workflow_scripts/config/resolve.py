@@ -239,6 +239,7 @@ class Config:
             ("masks", use.masks),
             ("affinity", use.affinity),
             ("thresholds", use.thresholds),
+            ("instances", use.instances),
             *(("evaluation", s) for s in use.evaluation),
         ]:
             if split is not None and split not in known:
@@ -263,6 +264,10 @@ class Config:
                 raise UserError(
                     f"{where}.systems: {system!r} is the name of another picture, call the system otherwise"
                 )
+        for system in dataset.instance_systems:
+            if system not in self._blocks[name, "instance_systems"]:
+                known_systems = self._blocks[name, "instance_systems"]
+                raise UserError(f"{where}.instance_systems: no system {system!r}, {nearest(system, known_systems)}")
         if not dataset.seeds:
             raise UserError(f"{where}.seeds: empty, name at least one")
         if not set(dataset.segmentation_seeds or ()) <= set(dataset.seeds):
@@ -289,7 +294,7 @@ class Config:
             if not split.labelled and dataset.kind != "voc":
                 raise UserError(f"{where}.splits.{key}.labelled: only for kind 'voc'; take it away")
         use = dataset.use
-        for field in ("train", "masks", "affinity", "thresholds"):
+        for field in ("train", "masks", "affinity", "thresholds", "instances"):
             split = getattr(use, field)
             if split is not None and not dataset.labelled(split):
                 raise UserError(f"{where}.use.{field}: split {split!r} has no labels; name it under evaluation alone")

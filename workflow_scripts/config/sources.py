@@ -23,7 +23,7 @@ BLOCK = 500  # files that a thread takes at once: one by one, handing them over 
 
 
 def digest(name: str, dataset: datasets.Dataset, what: str, folder: str | None = None) -> str:
-    """Digest of the files behind `what`: images (with labels and lists), truth, or saliency (in `folder`)."""
+    """Digest of the files behind `what`: images (with labels and lists), truth, instances, or saliency (in `folder`)."""
     if isinstance(dataset, datasets.SyntheticDataset) and what != "saliency":
         return ""
     paths = sorted({str(path) for path in _files(dataset, what, folder)})
@@ -86,15 +86,17 @@ def _files(dataset: datasets.Dataset, what: str, folder: str | None) -> Iterator
 
 def _voc_files(dataset: datasets.VocDataset, what: str) -> Iterator[Path]:
     for split in dataset.splits.values():
-        if split.ids is None or what == "truth" and not split.labelled:
+        if split.ids is None or what != "images" and not split.labelled:
             continue
         root = Path(split.root or dataset.root)
         lists = [root / split.ids, *(Path(dataset.sbd or "") / name for name in split.sbd)]
         ids = dict.fromkeys(identifier for path in lists for identifier in _ids(path))
-        if what == "truth":
-            yield from (root / dataset.masks / f"{identifier}.png" for identifier in ids)
+        if what != "images":
+            folders = [dataset.masks] if what == "truth" else [dataset.masks, dataset.objects]
+            yield from (root / folder / f"{identifier}.png" for folder in folders for identifier in ids)
             if dataset.sbd:
-                yield from (Path(dataset.sbd) / "cls" / f"{identifier}.mat" for identifier in ids)
+                kind = "cls" if what == "truth" else "inst"
+                yield from (Path(dataset.sbd) / kind / f"{identifier}.mat" for identifier in ids)
             continue
         yield from lists
         for identifier in ids:
@@ -107,7 +109,8 @@ def _coco_files(dataset: datasets.CocoDataset, what: str) -> Iterator[Path | str
     """Whole folders: which of their images have a label is known to the instances alone, which take long to read."""
     root = Path(dataset.root)
     splits = [split for split in dataset.splits.values() if split.ids]
-    folders = [root / name for name in dataset.maps] if what == "truth" else [root / split.folder for split in splits]
+    folders = {"truth": [root / name for name in dataset.maps], "instances": []}.get(what)
+    folders = [root / split.folder for split in splits] if folders is None else folders
     yield from (root / split.ids for split in splits)
     for folder in folders:
         yield from _pictures(folder)

@@ -1,0 +1,130 @@
+"""Instance segmentation, on request: masks of boxes, networks that learn from them, mask AP."""
+
+
+rule instance_truth:
+    input:
+        unpack(stages.inputs("instance_truth")),
+    output:
+        truth=stages.output("instance_truth", "truth"),
+    log:
+        "logs/{dataset}/instance_truth.log",
+    benchmark:
+        "logs/{dataset}/instance_truth.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        settings=stages.settings("instance_truth"),
+        code=stages.code("instance_truth"),
+    message:
+        "Reading the true instances of {wildcards.dataset}"
+    shell:
+        "python -m workflow_scripts.stages.instance_truth --settings {params.settings:q} --code {params.code}"
+        " --index {input.index:q} --rendered {input.rendered:q} --archives {input.archives:q}"
+        " --truth-to {output.truth:q} > {log:q} 2>&1"
+
+
+rule instances:
+    input:
+        unpack(stages.inputs("instances")),
+    output:
+        instances=stages.output("instances", "instances"),
+    log:
+        "logs/{dataset}/seed-{seed}/instances/{instances}.log",
+    benchmark:
+        "logs/{dataset}/seed-{seed}/instances/{instances}.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        settings=stages.settings("instances"),
+        code=stages.code("instances"),
+    message:
+        "Instances {wildcards.instances} of {wildcards.dataset}, seed {wildcards.seed}"
+    shell:
+        "python -m workflow_scripts.stages.instances --settings {params.settings:q} --code {params.code}"
+        " --index {input.index:q} --masks {input.masks:q} --truth {input.truth:q}"
+        " --instances-to {output.instances:q} > {log:q} 2>&1"
+
+
+rule coco_json:
+    input:
+        unpack(stages.inputs("coco_json")),
+    output:
+        annotations=stages.output("coco_json", "annotations"),
+    log:
+        "logs/{dataset}/seed-{seed}/coco_json/{instances}.log",
+    benchmark:
+        "logs/{dataset}/seed-{seed}/coco_json/{instances}.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        settings=stages.settings("coco_json"),
+        code=stages.code("coco_json"),
+    message:
+        "Instances {wildcards.instances} of {wildcards.dataset} as COCO has them, seed {wildcards.seed}"
+    shell:
+        "python -m workflow_scripts.stages.coco_json --settings {params.settings:q} --code {params.code}"
+        " --index {input.index:q} --instances {input.instances:q}"
+        " --annotations-to {output.annotations:q} > {log:q} 2>&1"
+
+
+rule precision_instances:
+    input:
+        unpack(stages.inputs("precision_instances")),
+    output:
+        scores=stages.output("precision_instances", "scores"),
+    log:
+        "logs/{dataset}/seed-{seed}/precision_instances/{instances}.log",
+    benchmark:
+        "logs/{dataset}/seed-{seed}/precision_instances/{instances}.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    params:
+        settings=stages.settings("precision_instances"),
+        code=stages.code("precision_instances"),
+    message:
+        "Mask AP of instances {wildcards.instances} of {wildcards.dataset}, seed {wildcards.seed}"
+    shell:
+        "python -m workflow_scripts.stages.precision --settings {params.settings:q} --code {params.code}"
+        " --index {input.index:q} --artifact {input.artifact:q} --truth {input.truth:q}"
+        " --scores-to {output.scores:q} > {log:q} 2>&1"
+
+
+rule mask_ap:
+    input:
+        unpack(stages.inputs("mask_ap")),
+    output:
+        mask_ap=stages.output("mask_ap", "mask_ap"),
+    log:
+        "logs/{dataset}/mask_ap.log",
+    benchmark:
+        "logs/{dataset}/mask_ap.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        settings=stages.settings("mask_ap"),
+        code=stages.code("mask_ap"),
+    message:
+        "The table of instance segmentation of {wildcards.dataset}"
+    shell:
+        "python -m workflow_scripts.stages.mask_ap --settings {params.settings:q} --code {params.code}"
+        " --scores {input.scores:q} --mask_ap-to {output.mask_ap:q} > {log:q} 2>&1"
