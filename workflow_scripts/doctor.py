@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from workflow_scripts import networks
-from workflow_scripts.config import blocks, datasets, saliency_blocks, systems
+from workflow_scripts.config import blocks, datasets, mask_blocks, saliency_blocks, systems
 from workflow_scripts.config.initial import Download
 from workflow_scripts.config.outputs import output_path
 from workflow_scripts.config.resolve import Config
@@ -117,6 +117,9 @@ def system_needs(config: Config, dataset: str, system: str) -> Iterator[Need]:
             yield from weights_needs(config.block(dataset, systems.NETWORKS[what], names[what]))
         elif stage in {"masks", "predictions"}:
             block = config.block(dataset, stage, names[stage.removesuffix("s")])
+            if isinstance(block, mask_blocks.FolderMask):
+                state = "present" if Path(block.path).exists() else "missing"
+                yield Need("corrected masks", block.path, state, source="made by hand")
         if stage == "affinity_labels" or getattr(block, "crf", None):
             state = "present" if version(CRF_PACKAGE) else "missing"
             yield Need("package", CRF_PACKAGE, state, source="pip install -r requirements.txt, with g++ and make")

@@ -320,6 +320,7 @@ REFERENCES = {
         "affinity": "affinities",
         "classifier": "classifiers",
         "mask": "masks",
+        "otherwise": "masks",
     },
     "predictions": {"prediction": "predictions"},
     "systems": {"cam": "cams", "mask": "masks", "segmenter": "segmenters", "predictions": "predictions"},

@@ -124,6 +124,12 @@ class StageJobs(BoxJobs):
         if isinstance(block, mask_blocks.TruthMask):
             inputs["truth"] = output_path("truth", dataset=dataset)
             return Job(inputs, settings)
+        if isinstance(block, mask_blocks.FolderMask):
+            settings["block"] = block.model_dump(exclude={"otherwise"})
+            settings["sources"] = self._masks_digest(dataset, block.path)
+            if block.otherwise:
+                inputs["masks"] = output_path("masks", dataset=dataset, seed=seed, mask=block.otherwise)
+            return Job(inputs, settings, ("data.mask_folder",))
         if isinstance(block, box_blocks.DERIVED_RULES):
             return self._derived_masks(dataset, seed, mask, Job(inputs, settings))
         if isinstance(block, box_blocks.BOX_RULES):
@@ -312,6 +318,12 @@ class StageJobs(BoxJobs):
         """Splits that predictions are made for."""
         variant = self.config.variant(dataset, "predictions", prediction)
         return list(variant.splits if variant else self._dataset(dataset).use.evaluation)
+
+    def _masks_digest(self, dataset: str, path: str) -> str:
+        key = (dataset, "masks", path)
+        if key not in self._sources:
+            self._sources[key] = sources.digest_of(dataset, sources.mask_files(path))
+        return self._sources[key]
 
     def _saliency_path(self, dataset: str, block) -> str | list[str]:
         saliency = getattr(block, "saliency", None)

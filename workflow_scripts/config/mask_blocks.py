@@ -78,11 +78,29 @@ class EdgeWalkMask(Block):
     crf: DenseCrf | None = None
 
 
+class FolderMask(Block):
+    """Masks that people made or corrected."""
+
+    rule: Literal["folder"]
+    path: str = Field(description="folder of {id}.png, or in the layout of PASCAL VOC, or a zip as CVAT exports it")
+    otherwise: Name | None = Field(
+        None, description="the mask of images that have none there; if null, every image must have one"
+    )
+
+
 class TruthMask(Block):
     rule: Literal["truth"]
 
 
 Mask = Annotated[
-    ConstantMask | LearntMask | ProxyMask | RandomWalkMask | EdgeWalkMask | BOX_RULES | DERIVED_RULES | TruthMask,
+    ConstantMask
+    | LearntMask
+    | ProxyMask
+    | RandomWalkMask
+    | EdgeWalkMask
+    | BOX_RULES
+    | DERIVED_RULES
+    | FolderMask
+    | TruthMask,
     Discriminator("rule"),
 ]

@@ -160,6 +160,7 @@ class Config:
         self._check_walks(kinds["affinities"], kinds["masks"])
         self._check_boxes(kinds["masks"], kinds["classifiers"])
         self._check_rounds(kinds["saliency"])
+        self._check_corrected(kinds["masks"])
 
     @staticmethod
     def _check_rounds(detectors: Mapping[str, BaseModel]) -> None:
@@ -176,6 +177,19 @@ class Config:
 
         for name in detectors:
             visit(name, ())
+
+    @staticmethod
+    def _check_corrected(masks: Mapping[str, BaseModel]) -> None:
+        """No mask takes the place of its own missing ones, however far back; other rules name no such mask."""
+        for name in masks:
+            path = [name]
+            while other := getattr(masks[path[-1]], "otherwise", None):
+                if other in path:
+                    raise UserError(
+                        f"config: masks.{name}.otherwise: goes in a circle: {' -> '.join([*path, other])}; "
+                        "end with a mask of another rule"
+                    )
+                path.append(other)
 
     @staticmethod
     def _check_walks(affinities: Mapping[str, affinity_blocks.Affinity], masks: Mapping[str, BaseModel]) -> None:

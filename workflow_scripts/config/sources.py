@@ -63,6 +63,15 @@ def _as_unpacked(path: str, value: str, unpacked: dict[str, dict[str, list]]) ->
     return False
 
 
+def mask_files(path: str) -> list[str]:
+    """The files that count of a folder or an archive of masks."""
+    root = Path(path)
+    if root.is_file():
+        return [path]
+    masks = [*root.glob("*"), *(root / "SegmentationClass").rglob("*")]
+    return [str(root / "labelmap.txt"), *sorted(str(file) for file in masks if file.name.lower().endswith(".png"))]
+
+
 def has_truth(dataset: datasets.Dataset) -> bool:
     """Whether there are truth masks: rendered, drawn from instances, in the folder `masks`, or in the column `mask`."""
     if isinstance(dataset, datasets.CsvDataset):

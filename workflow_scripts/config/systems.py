@@ -14,12 +14,13 @@ def chain(config: Config, dataset: str, system: str, seed: int | None = None) ->
     data, block = config.dataset(dataset), config.block(dataset, "systems", system)
     first = {"dataset": dataset, "seed": str((data.segmentation_seeds or data.seeds)[0] if seed is None else seed)}
     stages: list[tuple[str, dict[str, str]]] = []
-    cam = block.cam or getattr(config.block(dataset, "masks", block.mask), "cam", None)
+    first_mask = origin(config, dataset, block.mask) if block.mask else None
+    cam = block.cam or getattr(first_mask, "cam", None)
     if cam:
         classifier = config.block(dataset, "cams", cam).classifier
         learner = config.block(dataset, "classifiers", classifier)
         asking = [] if learner.trained else [learner]
-        asking += [config.block(dataset, "masks", block.mask)] if block.mask else []
+        asking += [first_mask] if first_mask else []
         for saliency in filter(None, (getattr(item, "saliency", None) for item in asking)):
             stages += [stage for stage in detection(config, dataset, saliency) if stage not in stages]
         stages += [("train_classifier", {**first, "classifier": classifier}), ("cams", {**first, "cam": cam})]
@@ -29,7 +30,7 @@ def chain(config: Config, dataset: str, system: str, seed: int | None = None) ->
         stages += [*labels, ("train_affinity", names)]
     if block.mask:
         masks = made_from(config, dataset, block.mask)
-        if classifier := getattr(config.block(dataset, "masks", masks[-1]), "classifier", None):
+        if classifier := getattr(first_mask, "classifier", None):
             stages.append(("train_classifier", {**first, "classifier": classifier}))
         stages += [("masks", {**first, "mask": name}) for name in reversed(masks)]
     if block.segmenter:
@@ -52,9 +53,17 @@ def detection(config: Config, dataset: str, saliency: str) -> list[tuple[str, di
 def made_from(config: Config, dataset: str, mask: str) -> list[str]:
     """A mask and the masks that it is made from, the first of them last."""
     found = [mask]
-    while source := getattr(config.block(dataset, "masks", found[-1]), "mask", None):
+    while True:
+        block = config.block(dataset, "masks", found[-1])
+        source = getattr(block, "mask", None) or getattr(block, "otherwise", None)
+        if source is None:
+            return found
         found.append(source)
-    return found
+
+
+def origin(config: Config, dataset: str, mask: str):
+    """The block of the mask that a mask is made from, however far back."""
+    return config.block(dataset, "masks", made_from(config, dataset, mask)[-1])
 
 
 def boxed(config: Config, dataset: str) -> list[str]:
@@ -63,7 +72,7 @@ def boxed(config: Config, dataset: str) -> list[str]:
     return [
         mask
         for mask in dict.fromkeys(filter(None, named))
-        if isinstance(config.block(dataset, "masks", made_from(config, dataset, mask)[-1]), box_blocks.BOX_RULES)
+        if isinstance(origin(config, dataset, mask), box_blocks.BOX_RULES)
     ]
 
 
@@ -77,7 +86,7 @@ def true_splits(config: Config, dataset: str) -> set[str]:
 def affinity(config: Config, dataset: str, system: str) -> str | None:
     """The affinity network that a system's masks come from, if they do."""
     mask = config.block(dataset, "systems", system).mask
-    return getattr(config.block(dataset, "masks", mask), "affinity", None) if mask else None
+    return getattr(origin(config, dataset, mask), "affinity", None) if mask else None
 
 
 def is_imported(config: Config, stage: str, names: dict[str, str]) -> bool:
@@ -105,7 +114,9 @@ def rows(config: Config, dataset: str, system: str) -> list[dict]:
         rows.append({"system": system, "stage": stage, "split": split, "scores": paths, "published": published} | more)
 
     mask = config.block(dataset, "masks", block.mask) if block.mask else None
-    cam = block.cam or getattr(mask, "cam", None)
+    cam = block.cam
+    if mask is not None:
+        cam = getattr(origin(config, dataset, block.mask), "cam", None)
     if cam:
         add("cam", "score_cams", data.use.masks, {"cam": cam}, threshold_from=data.use.thresholds or "config")
     if mask is not None:

@@ -1,4 +1,4 @@
-"""Pseudo masks by the rule of a block, a dense CRF after it where the block has one; or made from other masks, or the truth."""
+"""Pseudo masks by the rule of a block, a dense CRF after it where the block has one; or from other masks, a folder, or the truth."""
 
 import json
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ import numpy as np
 from workflow_scripts.artifacts import Reader, create
 from workflow_scripts.command import Job, run
 from workflow_scripts.data.index import Images, read_index
+from workflow_scripts.data.index_entries import Faults
+from workflow_scripts.errors import UserError
 from workflow_scripts.parallel import ordered_map
 from workflow_scripts.plugins import plugin
 from workflow_scripts.progress import progress
@@ -30,6 +32,7 @@ class State:
     rule: Any = None
     crf: SimpleNamespace | None = None
     saliency: Reader | None = None
+    folder: Any = None
 
 
 def make_state(job: Job) -> State:
@@ -37,6 +40,8 @@ def make_state(job: Job) -> State:
     index = read_index(inputs.index, settings.dataset)
     images = Images(index, inputs.images)
     truth = Reader(inputs.truth, "truth", settings.dataset) if inputs.truth else None
+    if block.rule == "folder":
+        return _folder_state(job, images)
     if inputs.masks:
         masks = Reader(inputs.masks, "mask", settings.dataset)
         true_ids = frozenset(index.split(block.split)) if truth else frozenset()
@@ -53,8 +58,26 @@ def make_state(job: Job) -> State:
     return State(images, cams=cams, rule=rule, crf=getattr(block, "crf", None), saliency=saliency)
 
 
-def masks_of(state: State, identifier: str) -> dict[str, np.ndarray]:
-    """Arrays of one image, among them `label`, uint8 (H, W)."""
+def _folder_state(job: Job, images: Images) -> State:
+    """The masks of a folder, names checked, and those of the images that have none there."""
+    block, index = job.settings.block, images.index
+    folder = plugin("data", "mask_folder").MaskFolder(block.path, index.classes)
+    ids = index.split(*job.settings.splits)
+    masks = Reader(job.inputs.masks, "mask", job.settings.dataset) if job.inputs.masks else None
+    folder.check_names(index.ids, () if masks else ids)
+    used = sum(identifier in folder for identifier in ids)
+    print(f"{block.path}: {used} of {len(ids)} masks, {len(folder) - used} of other images not used", flush=True)
+    return State(images, masks=masks, folder=folder)
+
+
+def masks_of(state: State, identifier: str) -> dict[str, np.ndarray] | str:
+    """Arrays of one image, among them `label`, uint8 (H, W); or the line that says what is wrong with a mask of a folder."""
+    if state.folder and identifier in state.folder:
+        try:
+            label = state.folder.read(identifier, state.images.index.size_of(identifier))
+        except UserError as error:
+            return str(error)
+        return {name: label for name in (state.masks.read(identifier) if state.masks else ("label",))}
     if state.masks and identifier not in state.true_ids:
         return _chosen(state.masks.read(identifier), state.chosen)
     if state.truth:
@@ -104,12 +127,17 @@ def main(job: Job) -> None:
     on_gpu = network and plugin("training", "device").device().type == "cuda"
     busy = network or getattr(settings.block, "crf", None) or settings.block.rule == "grabcut"
     workers = job.workers if busy and not on_gpu else 1
+    faults = Faults()
     with create(
         job.outputs.masks, "mask", dataset=settings.dataset, split="+".join(settings.splits), classes=index.classes
     ) as artifact:
         results = ordered_map(partial(make_state, job), masks_of, ids, workers)
         for identifier, arrays in progress(zip(ids, results, strict=True), len(ids), "masks"):
-            artifact.put(identifier, **arrays)
+            if isinstance(arrays, str):
+                faults.add(arrays)
+            else:
+                artifact.put(identifier, **arrays)
+        faults.raise_if_any(f"masks of {settings.dataset}")
 
 
 if __name__ == "__main__":
