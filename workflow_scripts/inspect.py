@@ -11,7 +11,6 @@ import argparse
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 
 from workflow_scripts import pictures
 from workflow_scripts.artifacts import Reader, open_hdf5, replaced
-from workflow_scripts.data.index import Images, Index, read_index
-from workflow_scripts.data.index_entries import nearest
+from workflow_scripts.data.beside import DataSet, asked_for, evenly_spread, find_data_set
+from workflow_scripts.data.index import Index, read_index
 from workflow_scripts.data.instances import Instances
 from workflow_scripts.errors import UserError
 from workflow_scripts.instance_pictures import instance_cell
@@ -36,44 +35,6 @@ SCHEMAS = {
     "prediction": "predictions",
     "instances": "instances",
 }
-
-
-@dataclass
-class DataSet:
-    """What stands beside an artifact: the images of its data set and, where there is one, the truth."""
-
-    index: Index
-    images: Images
-    truth: Reader | None
-
-
-def find_data_set(artifact: Path, dataset: str, results: Path | None) -> DataSet:
-    """Open `{results}/{dataset}`, or the nearest folder above the artifact that holds an index."""
-    if results is None:
-        folder = next((parent for parent in artifact.resolve().parents if (parent / "index.h5").exists()), None)
-        if folder is None:
-            raise UserError(
-                f"{artifact}: no index.h5 in the folders above it, so its images are unknown; name their folder with --results"
-            )
-    else:
-        folder = results / dataset
-    index = read_index(str(folder / "index.h5"), dataset)
-    rendered, truth = folder / "rendered" / "images.h5", folder / "truth.h5"
-    images = Images(index, str(rendered) if rendered.exists() else None)
-    return DataSet(index, images, Reader(truth, "truth", dataset) if truth.exists() else None)
-
-
-def chosen(known: Sequence[str], ids: Sequence[str] | None, number: int, path: Path) -> list[str]:
-    """The ids that are asked for, or so many, evenly spread."""
-    if ids:
-        held = set(known)
-        for identifier in ids:
-            if identifier not in held:
-                near = f"the nearest known id is {nearest(identifier, known)!r}" if known else "it holds no image"
-                raise UserError(f"{path}: has no image {identifier!r}; {near}")
-        return list(dict.fromkeys(ids))
-    places = np.linspace(0, len(known) - 1, min(number, len(known))).round().astype(int)
-    return [known[place] for place in places]
 
 
 def draw_artifact(reader: Reader, ids: Sequence[str], data: DataSet) -> pictures.Block:
@@ -206,7 +167,7 @@ def inspect(path: Path, ids: Sequence[str] | None, number: int, out: Path | None
         schema, dataset = file.attrs.get("schema"), str(file.attrs.get("dataset"))
     if schema == "index":
         index = read_index(str(path))
-        shown = chosen(index.ids, ids, number, path)
+        shown = asked_for(index.ids, ids, path) if ids else evenly_spread(index.ids, number)
         if out is None:
             print("\n".join(describe_index(index, shown)))
             return
@@ -214,7 +175,7 @@ def inspect(path: Path, ids: Sequence[str] | None, number: int, out: Path | None
         block, classes = draw_index(shown, data), index.classes
     elif schema in SCHEMAS:
         reader = Reader(path, schema)
-        shown = chosen(reader.ids, ids, number, path)
+        shown = asked_for(reader.ids, ids, path) if ids else evenly_spread(reader.ids, number)
         if out is None:
             print("\n".join(describe_artifact(reader, shown)))
             return

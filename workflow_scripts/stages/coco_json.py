@@ -1,16 +1,15 @@
 """Instances in one JSON file as COCO has them, for other tools: polygons are none, masks are run-length encoded."""
 
 import json
-import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from pycocotools import mask as rle
 
 from workflow_scripts.artifacts import Reader, replaced
 from workflow_scripts.command import Job, run
+from workflow_scripts.data.coco_regions import as_text, image_entry, image_numbers
 from workflow_scripts.data.coco_truth import CATEGORY_IDS
-from workflow_scripts.data.index import Index, read_index
+from workflow_scripts.data.index import read_index
 from workflow_scripts.data.instances import UNRELIABLE, Instances
 from workflow_scripts.progress import progress
 
@@ -23,11 +22,11 @@ def main(job: Job) -> None:
     ids = sorted(reader.ids, key=index.row.__getitem__)
     ours = settings.kind != "coco" or len(index.classes) != len(CATEGORY_IDS)
     categories = list(range(1, len(index.classes) + 1)) if ours else list(CATEGORY_IDS)
-    numbers = _numbers(ids)
+    numbers = dict(zip(ids, image_numbers(ids), strict=True))
     named = [{"id": number, "name": name} for number, name in zip(categories, index.classes, strict=True)]
     with replaced(job.outputs.annotations) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.write(f'{{"categories": {json.dumps(named)},\n"images": [')
-        file.write(",\n".join(json.dumps(_image(index, identifier, numbers[identifier])) for identifier in ids))
+        file.write(",\n".join(json.dumps(image_entry(index, identifier, numbers[identifier])) for identifier in ids))
         file.write('],\n"annotations": [')
         count = 0
         for identifier in progress(ids, len(ids), "COCO JSON"):
@@ -49,31 +48,12 @@ def annotations(instances: Instances, size: tuple[int, int]) -> Iterator[dict]:
     masks, doubtful = instances.encoded(*size), instances.encoded(*size, value=UNRELIABLE)
     for row, (mask, unknown) in enumerate(zip(masks, doubtful, strict=True)):
         x0, y0, x1, y1, label = (float(value) for value in instances.boxes[row])
-        item = {"class": int(label), "bbox": [x0, y0, x1 - x0, y1 - y0], "segmentation": _text(mask)}
+        item = {"class": int(label), "bbox": [x0, y0, x1 - x0, y1 - y0], "segmentation": as_text(mask)}
         item["area"] = float(rle.area(mask)) if instances.areas is None else float(instances.areas[row])
         item["iscrowd"] = int(instances.crowd is not None and instances.crowd[row])
         if instances.scores is not None:
             item["score"] = float(instances.scores[row])
-        yield item | ({"unreliable": _text(unknown)} if rle.area(unknown) else {})
-
-
-def _text(encoded: dict) -> dict:
-    return {"size": list(encoded["size"]), "counts": encoded["counts"].decode("ascii")}
-
-
-def _numbers(ids: list[str]) -> dict[str, int]:
-    """The numbers at the end of the ids, which COCO's images go by, where they tell them apart; else 1, 2, 3..."""
-    found = [re.search(r"\d+$", identifier) for identifier in ids]
-    if all(found) and len({int(match[0]) for match in found}) == len(ids):
-        return {identifier: int(match[0]) for identifier, match in zip(ids, found, strict=True)}
-    return {identifier: number for number, identifier in enumerate(ids, start=1)}
-
-
-def _image(index: Index, identifier: str, number: int) -> dict:
-    """A rendered image has no file; its name is then that of its id."""
-    height, width = index.size_of(identifier)
-    name = Path(index.images[index.row[identifier]]).name or f"{identifier}.png"
-    return {"id": number, "file_name": name, "height": height, "width": width}
+        yield item | ({"unreliable": as_text(unknown)} if rle.area(unknown) else {})
 
 
 if __name__ == "__main__":
