@@ -20,9 +20,10 @@ lint: .venv/.dev
 	lint-imports
 	snakemake --lint
 
-# The editor's schema of config.yaml, from the types.
+# The editor's schema of config.yaml and its reference, from the types.
 schema: .venv/.workflow
 	python -m workflow_scripts.config.schema > docs/config.schema.json
+	python -m workflow_scripts.config.reference > docs/config.md
 
 .venv/.workflow: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12 ...")'

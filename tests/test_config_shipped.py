@@ -9,6 +9,7 @@ from conftest import SOURCES, put
 
 from workflow_scripts.config import systems
 from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.reference import SECTIONS, reference
 from workflow_scripts.config.resolve import Config, read_yaml
 from workflow_scripts.config.schema import schema
 
@@ -123,6 +124,16 @@ def test_the_networks_of_the_published_figures(raw):
     assert recipe.learning_rate == 0.01
     wide = config.block("voc", "affinities", config.block("voc", "masks", "eps_affinity_wide_resnet38").affinity)
     assert (wide.head, wide.distance, wide.labels.high) == (896, "sum", 24)
+
+
+def test_the_reference_is_that_of_the_types():
+    page = (SOURCES / "docs" / "config.md").read_text(encoding="utf-8")
+    assert page == reference(), "make schema writes it anew"
+    assert set(SECTIONS) == set(schema()["properties"])
+    headings = [line.lstrip("# ") for line in page.splitlines() if line.startswith("#")]
+    parts = [heading for heading in headings if not heading.startswith("`")]
+    assert len(parts) == len(set(parts))
+    assert set(re.findall(r"\(#([^)]*)\)", page)) <= {part.lower() for part in parts}
 
 
 def test_the_schema_for_editors_is_that_of_the_types(shipped):
