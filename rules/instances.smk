@@ -105,6 +105,79 @@ rule precision_instances:
         " --scores-to {output.scores:q} > {log:q} 2>&1"
 
 
+use rule precision_instances as precision_detections with:
+    input:
+        unpack(stages.inputs("precision_detections")),
+    output:
+        scores=stages.output("precision_detections", "scores"),
+    log:
+        "logs/{dataset}/seed-{seed}/precision_detections/{instances}/{network}.log",
+    benchmark:
+        "logs/{dataset}/seed-{seed}/precision_detections/{instances}/{network}.tsv"
+    params:
+        settings=stages.settings("precision_detections"),
+        code=stages.code("precision_detections"),
+    message:
+        "Mask AP of detections {wildcards.instances}/{wildcards.network} of {wildcards.dataset}, seed {wildcards.seed}"
+
+
+rule train_instances:
+    input:
+        unpack(stages.inputs("train_instances")),
+    output:
+        weights=stages.output("train_instances", "weights"),
+        curve=stages.output("train_instances", "curve"),
+    log:
+        "logs/{dataset}/seed-{seed}/train_instances/{instances}/{network}.log",
+    benchmark:
+        "logs/{dataset}/seed-{seed}/train_instances/{instances}/{network}.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: stages.training_threads("train_instances")
+    resources:
+        mem_mb=16000,
+        runtime=2880,
+        gpu=stages.gpus("train_instances"),
+    params:
+        settings=stages.settings("train_instances"),
+        code=stages.code("train_instances"),
+    message:
+        "Training {wildcards.network} on instances {wildcards.instances} of {wildcards.dataset}, seed {wildcards.seed}"
+    shell:
+        "python -m workflow_scripts.stages.train_instances --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        " --workers {threads}"
+        " --index {input.index:q} --images {input.images:q} --instances {input.instances:q} --initial {input.initial:q}"
+        " --weights-to {output.weights:q} --curve-to {output.curve:q} > {log:q} 2>&1"
+
+
+rule detections:
+    input:
+        unpack(stages.inputs("detections")),
+    output:
+        detections=stages.output("detections", "detections"),
+    log:
+        "logs/{dataset}/seed-{seed}/detections/{instances}/{network}.log",
+    benchmark:
+        "logs/{dataset}/seed-{seed}/detections/{instances}/{network}.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: stages.workers
+    resources:
+        mem_mb=8000,
+        runtime=240,
+        gpu=stages.gpus("detections"),
+    params:
+        settings=stages.settings("detections"),
+        code=stages.code("detections"),
+    message:
+        "Detections of {wildcards.instances}/{wildcards.network} on {wildcards.dataset}, seed {wildcards.seed}"
+    shell:
+        "python -m workflow_scripts.stages.detections --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        " --workers {threads}"
+        " --index {input.index:q} --images {input.images:q} --weights {input.weights:q}"
+        " --detections-to {output.detections:q} > {log:q} 2>&1"
+
+
 rule mask_ap:
     input:
         unpack(stages.inputs("mask_ap")),

@@ -130,3 +130,31 @@ rule erasing:
         "python -m workflow_scripts.stages.erasing --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
         " --workers {threads} --index {input.index:q} --images {input.images:q} --initial {input.initial:q}"
         " --picture-to {output.picture:q} > {log:q} 2>&1"
+
+
+rule confidence:
+    input:
+        unpack(stages.inputs("confidence")),
+    output:
+        picture=stages.output("confidence", "picture"),
+    log:
+        "logs/{dataset}/confidence/{system}.log",
+    benchmark:
+        "logs/{dataset}/confidence/{system}.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: stages.training_threads("confidence")
+    resources:
+        mem_mb=16000,
+        runtime=1440,
+        gpu=stages.gpus("confidence"),
+    params:
+        settings=stages.settings("confidence"),
+        code=stages.code("confidence"),
+    message:
+        "How sure the segmenter of {wildcards.system} becomes of its labels on {wildcards.dataset}"
+    shell:
+        "python -m workflow_scripts.stages.confidence --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        " --workers {threads} --index {input.index:q} --images {input.images:q} --masks {input.masks:q}"
+        " --truth {input.truth:q} --initial {input.initial:q}"
+        " --picture-to {output.picture:q} > {log:q} 2>&1"

@@ -47,6 +47,24 @@ class BoxUnaryMask(Block):
     crf: DenseCrf | None = None
 
 
+class BoxAttentionMask(Block):
+    """As `box_unary` without class maps, for classes that the classifier does not know: 1 - u_0 is the object."""
+
+    rule: Literal["box_attention"]
+    classifier: Name = Field(description="whose features are used; of method bana")
+    dataset: Name | None = Field(None, description="that the classifier was trained on; this one if null")
+    grid_size: PositiveInt = Field(description="cells of the background's queries in either direction")
+    threshold: Share = Field(description="attention below it does not count")
+    threshold_of: Literal["maximum", "one"] = Field(
+        description="the threshold is a share of the image's maximum, or of 1"
+    )
+    softmax: bool = Field(description="over the two scores, inside the boxes, before the CRF")
+    retrieval_in_boxes: bool = Field(description="the second label map has background for sure outside all boxes")
+    align_corners: bool = Field(description="of the up-sampling of the features")
+    precision: Literal["float32", "bfloat16"]
+    crf: DenseCrf | None = None
+
+
 class ChosenMask(Block):
     """One label map made of the two of other masks."""
 
@@ -65,7 +83,7 @@ class PartlyTrueMask(Block):
     split: Name = Field(description="whose images have true masks")
 
 
-BOX_RULES = FilledBoxMask | GrabCutMask | BoxCrfMask | BoxUnaryMask
+BOX_RULES = FilledBoxMask | GrabCutMask | BoxCrfMask | BoxUnaryMask | BoxAttentionMask
 DERIVED_RULES = ChosenMask | PartlyTrueMask
 
 # Losses of network `cosine`

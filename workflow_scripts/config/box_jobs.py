@@ -15,12 +15,13 @@ class BoxJobs(SaliencyJobs):
         """Masks from boxes, which are in the index: by a classifier's features, or by the image alone."""
         modules = [f"refine.{block.rule}_mask", "refine.background", "data.boxes"]
         job.inputs["images"] = self._images(dataset)
-        if isinstance(block, box_blocks.BoxUnaryMask):
+        if isinstance(block, box_blocks.BoxUnaryMask | box_blocks.BoxAttentionMask):
+            source = getattr(block, "dataset", None) or dataset
             job.inputs["classifier"] = output_path(
-                "train_classifier", dataset=dataset, seed=seed, classifier=block.classifier
+                "train_classifier", dataset=source, seed=seed, classifier=block.classifier
             )
-            classifier = self.config.block(dataset, "classifiers", block.classifier)
-            job.settings["block"] = block.model_dump(exclude={"classifier"}, exclude_none=True)
+            classifier = self.config.block(source, "classifiers", block.classifier)
+            job.settings["block"] = block.model_dump(exclude={"classifier", "dataset"}, exclude_none=True)
             job.settings["classifier"] = {"backbone": classifier.backbone.model_dump()}
             modules.append(f"networks.{classifier.backbone.name}")
         return Job(job.inputs, job.settings, (*modules, *(["refine.dense_crf"] if getattr(block, "crf", None) else [])))

@@ -34,7 +34,14 @@ AnyInstances = Annotated[MaskInstances | TrueInstances, Discriminator("rule")]
 class InstanceRecipe(Recipe):
     crop: PositiveInt = Field(description="side of the square canvas that images are resized into, pixels")
     short_side: tuple[PositiveInt, PositiveInt] = Field(description="range of the resized image's short side, pixels")
+    most: PositiveInt = Field(description="instances of an image; of more, so many are drawn")
     jitter: Jitter
+
+    @model_validator(mode="after")
+    def _inside(self) -> "InstanceRecipe":
+        if max(self.short_side) > self.crop:
+            raise ValueError(f"short_side {list(self.short_side)} is larger than the canvas, crop {self.crop}")
+        return self
 
 
 class Sampling(Block):

@@ -3,7 +3,7 @@
 from workflow_scripts.config import datasets, instance_systems
 from workflow_scripts.config.data_jobs import Job
 from workflow_scripts.config.instance_blocks import TrueInstances
-from workflow_scripts.config.jobs import StageJobs
+from workflow_scripts.config.jobs import StageJobs, network_modules
 from workflow_scripts.config.outputs import output_path
 from workflow_scripts.errors import UserError
 
@@ -68,6 +68,45 @@ class InstanceJobs(StageJobs):
     def precision_instances(self, dataset: str, seed: str, instances: str) -> Job:
         path = output_path("instances", dataset=dataset, seed=seed, instances=instances)
         return self._precision(dataset, path, [instance_systems.scored_split(self.config, dataset)])
+
+    def train_instances(self, dataset: str, seed: str, instances: str, network: str) -> Job:
+        data, block = self._dataset(dataset), self.config.block(dataset, "instance_networks", network)
+        modules = (f"instance_segmentation.{block.network}", *network_modules(block))
+        if block.trained:
+            job = self._imported(dataset, block, {"instances": []}, modules)
+            job.settings["block"].pop("finding")
+            return job
+        made = self.instances(dataset, seed, instances)
+        if data.use.train not in made.settings["splits"]:
+            raise UserError(
+                f"config: datasets.{dataset}: no instance system trains a network on instances {instances!r} with seed {seed}; "
+                "list one that does"
+            )
+        inputs = {
+            "index": self._index_path(dataset),
+            "images": self._images(dataset),
+            "instances": output_path("instances", dataset=dataset, seed=seed, instances=instances),
+            "initial": self._initial_path(dataset, seed, block.initial),
+        }
+        settings = {"block": block.model_dump(exclude={"trained", "finding"}), "seed": int(seed)}
+        settings |= self._training(dataset, data) | {"split": data.use.train}
+        settings["initial_digest"] = self._initial(dataset, block.initial)
+        return Job(inputs, settings, modules)
+
+    def detections(self, dataset: str, seed: str, instances: str, network: str) -> Job:
+        data, block = self._dataset(dataset), self.config.block(dataset, "instance_networks", network)
+        names = {"dataset": dataset, "seed": seed, "instances": instances, "network": network}
+        inputs = {"index": self._index_path(dataset), "images": self._images(dataset)}
+        inputs["weights"] = output_path("train_instances", **names)
+        settings = {"dataset": dataset, "splits": list(data.use.evaluation)}
+        settings["block"] = block.model_dump(exclude={"initial", "trained", "recipe", "frame"})
+        return Job(inputs, settings, (f"instance_segmentation.{block.network}", *network_modules(block)))
+
+    def precision_detections(self, dataset: str, seed: str, instances: str, network: str) -> Job:
+        names = {"dataset": dataset, "seed": seed, "instances": instances, "network": network}
+        return self._precision(
+            dataset, output_path("detections", **names), list(self._dataset(dataset).scored_evaluation())
+        )
 
     def _precision(self, dataset: str, artifact: str, splits: list[str]) -> Job:
         inputs = {"index": self._index_path(dataset), "artifact": artifact}

@@ -57,10 +57,17 @@ OUTPUTS: dict[str, dict[str, str]] = {
     "erasing": {"picture": "results/{dataset}/pictures/erasing/{classifier}.png"},
     "tune": {"table": "results/{dataset}/tune/{tuning}.csv", "picture": "results/{dataset}/tune/{tuning}.png"},
     "cost": {"cost": "results/{dataset}/cost.csv"},
+    "confidence": {"picture": "results/{dataset}/pictures/confidence/{system}.png"},
     "instance_truth": {"truth": "results/{dataset}/instance_truth.h5"},
     "instances": {"instances": "results/{dataset}/seed-{seed}/instances/{instances}.h5"},
     "coco_json": {"annotations": "results/{dataset}/seed-{seed}/coco/{instances}.json"},
     "precision_instances": {"scores": "results/{dataset}/seed-{seed}/scores/instances/{instances}.json"},
+    "train_instances": {
+        "weights": "results/{dataset}/seed-{seed}/instance_networks/{instances}/{network}.safetensors",
+        "curve": "results/{dataset}/seed-{seed}/instance_networks/{instances}/{network}.curve.csv",
+    },
+    "detections": {"detections": "results/{dataset}/seed-{seed}/detections/{instances}/{network}.h5"},
+    "precision_detections": {"scores": "results/{dataset}/seed-{seed}/scores/detections/{instances}/{network}.json"},
     "mask_ap": {"mask_ap": "results/{dataset}/mask_ap.csv"},
     "curves": {"curves": "results/{dataset}/pictures/curves.png", "sweep": "results/{dataset}/pictures/thresholds.png"},
 }

@@ -103,6 +103,24 @@ class AllJobs(InstanceJobs):
         settings = training.settings | {"classifier": classifier, "shown": data.use.masks}
         return Job(inputs, settings, training.modules)
 
+    def confidence(self, dataset: str, system: str) -> Job:
+        data, block = self._dataset(dataset), self.config.block(dataset, "systems", system)
+        segmenter = self.config.block(dataset, "segmenters", block.segmenter) if block.segmenter else None
+        if (
+            segmenter is None
+            or segmenter.trained
+            or getattr(getattr(segmenter, "loss", None), "rule", "") != "noise_aware"
+        ):
+            raise UserError(
+                f"config: systems.{system}: trains no segmenter with loss.rule 'noise_aware', which confidence is of; "
+                "name a system that does"
+            )
+        seed = str((data.segmentation_seeds or data.seeds)[0])
+        training = self.train_segmenter(dataset, seed, block.mask, block.segmenter)
+        inputs = training.inputs | {"truth": output_path("truth", dataset=dataset) if sources.has_truth(data) else []}
+        settings = training.settings | {"system": system, "shown": data.use.masks}
+        return Job(inputs, settings, training.modules)
+
     def cost(self, dataset: str) -> Job:
         """Of the systems' classifiers, affinities and segmenters, all of one seed."""
         data, found = self._dataset(dataset), []

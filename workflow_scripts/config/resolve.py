@@ -139,7 +139,7 @@ class Config:
                                 f"config: {kind}.{name}.{field}: {target} has no block {reference!r}, "
                                 f"{nearest(reference, kinds[target])}"
                             )
-        for kind in ("classifiers", "segmenters", "affinities"):
+        for kind in ("classifiers", "segmenters", "affinities", "instance_networks"):
             for name, block in kinds[kind].items():
                 if isinstance(block.initial, FromClassifier):
                     self._check_initial(f"config: {kind}.{name}.initial", block, kinds["classifiers"])
@@ -159,6 +159,11 @@ class Config:
                     )
         self._check_walks(kinds["affinities"], kinds["masks"])
         self._check_boxes(kinds["masks"], kinds["classifiers"])
+        for name, block in kinds["masks"].items():
+            if (source := getattr(block, "dataset", None)) and source not in self.datasets:
+                raise UserError(
+                    f"config: masks.{name}.dataset: no data set {source!r}, {nearest(source, self.datasets)}"
+                )
         self._check_rounds(kinds["saliency"])
         self._check_corrected(kinds["masks"])
 
@@ -210,13 +215,14 @@ class Config:
     @staticmethod
     def _check_boxes(masks: Mapping[str, BaseModel], classifiers: Mapping[str, blocks.Classifier]) -> None:
         for name, block in masks.items():
-            if block.rule == "box_unary" and not classifiers[block.classifier].learns_from_boxes:
+            if block.rule in {"box_unary", "box_attention"} and not classifiers[block.classifier].learns_from_boxes:
                 raise UserError(
-                    f"config: masks.{name}.classifier: rule 'box_unary' needs a classifier of method 'bana', "
+                    f"config: masks.{name}.classifier: rule {block.rule!r} needs a classifier of method 'bana', "
                     f"{block.classifier!r} has {classifiers[block.classifier].method!r}"
                 )
             # What is made from is no such mask itself, so there is no circle.
-            allowed = {"chosen": ("box_unary", "partly_true"), "partly_true": ("box_unary",)}.get(block.rule)
+            boxed = ("box_unary", "box_attention")
+            allowed = {"chosen": (*boxed, "partly_true"), "partly_true": boxed}.get(block.rule)
             if allowed and masks[block.mask].rule not in allowed:
                 raise UserError(
                     f"config: masks.{name}.mask: rule {block.rule!r} needs two label maps, as of rule "

@@ -31,7 +31,8 @@ def chain(config: Config, dataset: str, system: str, seed: int | None = None) ->
     if block.mask:
         masks = made_from(config, dataset, block.mask)
         if classifier := getattr(first_mask, "classifier", None):
-            stages.append(("train_classifier", {**first, "classifier": classifier}))
+            source = getattr(first_mask, "dataset", None) or dataset
+            stages.append(("train_classifier", {**first, "dataset": source, "classifier": classifier}))
         stages += [("masks", {**first, "mask": name}) for name in reversed(masks)]
     if block.segmenter:
         names = {**first, "mask": block.mask, "segmenter": block.segmenter}

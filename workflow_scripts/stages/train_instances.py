@@ -1,0 +1,35 @@
+"""Train a network of instance segmentation on the masks of boxes (or, as the reference, on the truth), or take one over."""
+
+from workflow_scripts import instance_segmentation
+from workflow_scripts.command import Job, run
+from workflow_scripts.data.index import Images, read_index
+from workflow_scripts.data.instance_samples import InstanceSamples
+from workflow_scripts.data.weights import load_initial
+from workflow_scripts.training.device import deterministic
+from workflow_scripts.training.imported import take_over
+from workflow_scripts.training.loop import train
+
+
+def main(job: Job) -> None:
+    settings, block = job.settings, job.settings.block
+    if hasattr(block, "trained"):
+        network = instance_segmentation.build(block, len(settings.classes) + 1)
+        take_over(network, job.inputs.initial or block.trained, job.outputs)
+        return
+    deterministic(settings.seed, settings.threads)
+    index = read_index(job.inputs.index, settings.dataset)
+    network = instance_segmentation.build(block, len(index.classes) + 1)
+    load_initial(network.backbone, block.initial, job.inputs.initial)
+    images = Images(index, job.inputs.images)
+    samples = InstanceSamples(
+        index, images, settings.split, block.recipe, settings.seed, job.inputs.instances, block.frame
+    )
+    train(
+        network, samples, block.recipe,
+        seed=settings.seed, fingerprint=job.fingerprint, output=job.outputs.weights, curve=job.outputs.curve,
+        workers=job.workers,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    run(main, inputs=("index", "images", "instances", "initial"), outputs=("weights", "curve"))
