@@ -2,7 +2,8 @@
 
 Targets: results/{dataset}/miou.csv, and the pictures of a data set by results/{dataset}/pictures/done.txt. On request:
 results/{dataset}/tune/{tuning}.csv, results/{dataset}/saliency.csv, results/{dataset}/pictures/saliency/{cam}.png,
-results/{dataset}/cost.csv, results/{dataset}/mask_ap.csv (instance segmentation).
+results/{dataset}/cost.csv, results/{dataset}/mask_ap.csv (instance segmentation), results/{dataset}/tables/{table}.csv,
+results/{dataset}/tables/all.md, results/{dataset}/boundaries.csv, results/{dataset}/confusion_ratios.csv.
 """
 
 import shlex
@@ -20,6 +21,9 @@ shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(workflow.basedi
 configfile: f"{workflow.basedir}/config.yaml"
 
 
+report: "report/workflow.rst"
+
+
 include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/saliency.smk"
@@ -31,6 +35,7 @@ include: "rules/pictures.smk"
 include: "rules/tune.smk"
 include: "rules/cost.smk"
 include: "rules/instances.smk"
+include: "rules/tables.smk"
 
 
 rule all:

@@ -27,5 +27,6 @@ wildcard_constraints:
     prediction=BLOCK,
     instances=r"[A-Za-z0-9]\w*",
     network=r"[A-Za-z0-9]\w*",
-    system=r"(?!(?:curves|thresholds|filling_rates)\.png)[A-Za-z0-9]\w*",  # other rules make these pictures
+    system=r"(?!(?:classes|curves|filling_rates|stages|thresholds)\.png)[A-Za-z0-9]\w*",  # other rules make these pictures
     tuning=r"[A-Za-z0-9]\w*",
+    table=r"(?!all\.)[A-Za-z0-9]\w*",  # all.md is made by another rule

@@ -5,7 +5,13 @@ rule cost:
     input:
         unpack(stages.inputs("cost")),
     output:
-        cost=stages.output("cost", "cost"),
+        cost=report(
+            stages.output("cost", "cost"),
+            caption="../report/cost.rst",
+            category="Tables",
+            subcategory="{dataset}",
+            labels={"table": "cost"},
+        ),
     log:
         "logs/{dataset}/cost.log",
     benchmark:
@@ -25,3 +31,19 @@ rule cost:
         "python -m workflow_scripts.stages.cost --settings {params.settings:q} --code {params.code}"
         " --artifacts {input.artifacts:q}"
         " --cost-to {output.cost:q} > {log:q} 2>&1"
+
+
+use rule cost as cost_system with:
+    input:
+        unpack(stages.inputs("cost_system")),
+    output:
+        cost=stages.output("cost_system", "cost"),
+    log:
+        "logs/{dataset}/cost/{system}.log",
+    benchmark:
+        "logs/{dataset}/cost/{system}.tsv"
+    params:
+        settings=stages.settings("cost_system"),
+        code=stages.code("cost_system"),
+    message:
+        "What system {wildcards.system} of {wildcards.dataset} costs"

@@ -182,7 +182,13 @@ rule mask_ap:
     input:
         unpack(stages.inputs("mask_ap")),
     output:
-        mask_ap=stages.output("mask_ap", "mask_ap"),
+        mask_ap=report(
+            stages.output("mask_ap", "mask_ap"),
+            caption="../report/mask_ap.rst",
+            category="Tables",
+            subcategory="{dataset}",
+            labels={"table": "average precision of instances"},
+        ),
     log:
         "logs/{dataset}/mask_ap.log",
     benchmark:

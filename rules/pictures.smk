@@ -5,7 +5,13 @@ rule montage:
     input:
         unpack(stages.inputs("montage")),
     output:
-        montage=stages.output("montage", "montage"),
+        montage=report(
+            stages.output("montage", "montage"),
+            caption="../report/montage.rst",
+            category="Images",
+            subcategory="{dataset}",
+            labels={"system": "{system}"},
+        ),
     log:
         "logs/{dataset}/montage/{system}.log",
     benchmark:
@@ -31,7 +37,13 @@ use rule montage as montage_saliency with:
     input:
         unpack(stages.inputs("montage_saliency")),
     output:
-        montage=stages.output("montage_saliency", "montage"),
+        montage=report(
+            stages.output("montage_saliency", "montage"),
+            caption="../report/saliency.rst",
+            category="Images",
+            subcategory="{dataset}",
+            labels={"system": "saliency of {cam}"},
+        ),
     log:
         "logs/{dataset}/montage_saliency/{cam}.log",
     benchmark:
@@ -47,8 +59,20 @@ rule curves:
     input:
         unpack(stages.inputs("curves")),
     output:
-        curves=stages.output("curves", "curves"),
-        sweep=stages.output("curves", "sweep"),
+        curves=report(
+            stages.output("curves", "curves"),
+            caption="../report/curves.rst",
+            category="Pictures",
+            subcategory="{dataset}",
+            labels={"picture": "training curves"},
+        ),
+        sweep=report(
+            stages.output("curves", "sweep"),
+            caption="../report/thresholds.rst",
+            category="Pictures",
+            subcategory="{dataset}",
+            labels={"picture": "thresholds"},
+        ),
     log:
         "logs/{dataset}/curves.log",
     benchmark:
@@ -70,12 +94,62 @@ rule curves:
         " --curves-to {output.curves:q} --sweep-to {output.sweep:q} > {log:q} 2>&1"
 
 
+rule charts:
+    input:
+        unpack(stages.inputs("charts")),
+    output:
+        classes=report(
+            stages.output("charts", "classes"),
+            caption="../report/classes.rst",
+            category="Pictures",
+            subcategory="{dataset}",
+            labels={"picture": "every class of the masks"},
+        ),
+        stages=report(
+            stages.output("charts", "stages"),
+            caption="../report/stages.rst",
+            category="Pictures",
+            subcategory="{dataset}",
+            labels={"picture": "from stage to stage"},
+        ),
+    log:
+        "logs/{dataset}/charts.log",
+    benchmark:
+        "logs/{dataset}/charts.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        settings=stages.settings("charts"),
+        code=stages.code("charts"),
+    message:
+        "Charts of the table of {wildcards.dataset}"
+    shell:
+        "python -m workflow_scripts.stages.charts --settings {params.settings:q} --code {params.code}"
+        " --miou {input.miou:q} --classes-to {output.classes:q} --stages-to {output.stages:q} > {log:q} 2>&1"
+
+
 rule filling_rates:
     input:
         unpack(stages.inputs("filling_rates")),
     output:
-        violins=stages.output("filling_rates", "violins"),
-        rates=stages.output("filling_rates", "rates"),
+        violins=report(
+            stages.output("filling_rates", "violins"),
+            caption="../report/filling_rates.rst",
+            category="Pictures",
+            subcategory="{dataset}",
+            labels={"picture": "filling rates of boxes"},
+        ),
+        rates=report(
+            stages.output("filling_rates", "rates"),
+            caption="../report/filling_rates.rst",
+            category="Tables",
+            subcategory="{dataset}",
+            labels={"table": "filling rates of boxes"},
+        ),
     log:
         "logs/{dataset}/filling_rates.log",
     benchmark:
@@ -109,7 +183,13 @@ rule erasing:
     input:
         unpack(stages.inputs("erasing")),
     output:
-        picture=stages.output("erasing", "picture"),
+        picture=report(
+            stages.output("erasing", "picture"),
+            caption="../report/erasing.rst",
+            category="Pictures",
+            subcategory="{dataset}",
+            labels={"picture": "erasing by {classifier}"},
+        ),
     log:
         "logs/{dataset}/erasing/{classifier}.log",
     benchmark:
@@ -136,7 +216,13 @@ rule confidence:
     input:
         unpack(stages.inputs("confidence")),
     output:
-        picture=stages.output("confidence", "picture"),
+        picture=report(
+            stages.output("confidence", "picture"),
+            caption="../report/confidence.rst",
+            category="Pictures",
+            subcategory="{dataset}",
+            labels={"picture": "confidence of {system}"},
+        ),
     log:
         "logs/{dataset}/confidence/{system}.log",
     benchmark:

@@ -86,7 +86,13 @@ rule saliency_table:
     input:
         unpack(stages.inputs("saliency_table")),
     output:
-        saliency=stages.output("saliency_table", "saliency"),
+        saliency=report(
+            stages.output("saliency_table", "saliency"),
+            caption="../report/saliency.rst",
+            category="Tables",
+            subcategory="{dataset}",
+            labels={"table": "saliency"},
+        ),
     log:
         "logs/{dataset}/saliency_table.log",
     benchmark:

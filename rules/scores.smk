@@ -95,9 +95,27 @@ rule miou:
     input:
         unpack(stages.inputs("miou")),
     output:
-        miou=stages.output("miou", "miou"),
-        groups=stages.output("miou", "groups"),
-        inputs=stages.output("miou", "inputs"),
+        miou=report(
+            stages.output("miou", "miou"),
+            caption="../report/miou.rst",
+            category="Tables",
+            subcategory="{dataset}",
+            labels={"table": "mIoU"},
+        ),
+        groups=report(
+            stages.output("miou", "groups"),
+            caption="../report/miou_by_group.rst",
+            category="Tables",
+            subcategory="{dataset}",
+            labels={"table": "mIoU by labels and size"},
+        ),
+        inputs=report(
+            stages.output("miou", "inputs"),
+            caption="../report/inputs.rst",
+            category="Tables",
+            subcategory="{dataset}",
+            labels={"table": "what systems are given"},
+        ),
     log:
         "logs/{dataset}/miou.log",
     benchmark:

@@ -5,8 +5,20 @@ rule tune:
     input:
         unpack(stages.inputs("tune")),
     output:
-        table=stages.output("tune", "table"),
-        picture=stages.output("tune", "picture"),
+        table=report(
+            stages.output("tune", "table"),
+            caption="../report/tuning.rst",
+            category="Tunings",
+            subcategory="{dataset}",
+            labels={"tuning": "{tuning}", "as": "table"},
+        ),
+        picture=report(
+            stages.output("tune", "picture"),
+            caption="../report/tuning.rst",
+            category="Tunings",
+            subcategory="{dataset}",
+            labels={"tuning": "{tuning}", "as": "picture"},
+        ),
     log:
         "logs/{dataset}/tune/{tuning}.log",
     benchmark:

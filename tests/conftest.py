@@ -17,7 +17,17 @@ from workflow_scripts.config.resolve import read_yaml
 from workflow_scripts.errors import UserError
 
 SOURCES = Path(__file__).resolve().parent.parent
-PARTS = ("Snakefile", "config.yaml", "configs", "envs", "profiles", "rules", "workflow_scripts", "tests/small.yaml")
+PARTS = (
+    "Snakefile",
+    "config.yaml",
+    "configs",
+    "envs",
+    "profiles",
+    "report",
+    "rules",
+    "workflow_scripts",
+    "tests/small.yaml",
+)
 SMALL = ("config.yaml", "tests/small.yaml")
 TARGETS = ("results/demo/miou.csv", "results/demo/pictures/done.txt")
 

@@ -90,7 +90,8 @@ MADE_FROM = {
 }  # fmt: skip
 MADE_FROM["curves"] = [job for job in MADE_FROM if job.startswith(("train_", "thresholds "))]
 MADE_FROM["miou"] = [job for job in MADE_FROM if job.startswith(("score_", "classification "))]
-MADE_FROM["pictures"] = ["curves", "filling_rates", *(job for job in MADE_FROM if job.startswith("montage "))]
+MADE_FROM["charts"] = ["miou"]
+MADE_FROM["pictures"] = ["charts", "curves", "filling_rates", *(job for job in MADE_FROM if job.startswith("montage "))]
 
 
 def below(*jobs: str) -> set[str]:

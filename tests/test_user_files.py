@@ -30,7 +30,7 @@ ALL = {
         "thresholds eps",
     ),
     *("masks eps", "masks truth", "score_saliency supplied", "score_cams eps", "score_masks eps", "score_masks truth"),
-    *("montage eps_masks", "montage truth_masks", "curves", "miou", "pictures"),
+    *("montage eps_masks", "montage truth_masks", "charts", "curves", "miou", "pictures"),
 }
 
 
@@ -136,7 +136,7 @@ def test_a_corrected_truth_mask_retrains_nothing(photographs, identifier):
     redraw(photographs / "data" / "devkit" / "SegmentationClassAug" / f"{identifier}.png")
     assert stale_photographs(photographs) == {
         *("truth", "thresholds eps", "masks truth", "score_saliency supplied", "score_cams eps", "score_masks eps"),
-        *("score_masks truth", "montage eps_masks", "montage truth_masks", "curves", "miou", "pictures"),
+        *("score_masks truth", "montage eps_masks", "montage truth_masks", "charts", "curves", "miou", "pictures"),
     }
 
 

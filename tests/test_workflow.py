@@ -121,7 +121,17 @@ def test_masks_made_from_the_truth_are_perfect(table):
 
 
 def test_nothing_temporary_is_left(tree):
-    expected = {"Snakefile", "config.yaml", "configs", "envs", "profiles", "rules", "workflow_scripts", "tests"}
+    expected = {
+        "Snakefile",
+        "config.yaml",
+        "configs",
+        "envs",
+        "profiles",
+        "report",
+        "rules",
+        "workflow_scripts",
+        "tests",
+    }
     assert {path.name for path in tree.iterdir()} == {*expected, "results", "logs", ".snakemake"}
     left = [path.name for folder in ("results", "logs") for path in (tree / folder).rglob("*") if path.is_file()]
     assert not [name for name in left if name.startswith(".") or name.endswith((".tmp", ".state"))]
@@ -227,6 +237,7 @@ def test_only_truth_scores_tables_and_what_asks_for_truth_is_made_from_it(plan):
         ("thresholds", "seenet"),
         ("thresholds", "semantic_modulation"),
         ("filling_rates",),
+        ("charts",),
         ("masks", "eps_chosen"),
         ("masks", "truth"),
         ("train_segmenter", "large_fov", "truth"),

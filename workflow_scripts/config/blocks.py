@@ -19,6 +19,7 @@ from workflow_scripts.config.parts import (
     Share,
 )
 from workflow_scripts.config.saliency_blocks import Saliency
+from workflow_scripts.config.table_blocks import Table
 from workflow_scripts.config.transformers import AreaRecipe, AttentionMaps, MctformerOptions, VisionTransformer
 
 # Classifiers
@@ -306,6 +307,7 @@ KINDS: dict[str, Any] = {
     "instances": AnyInstances,
     "instance_networks": AnyInstanceNetwork,
     "instance_systems": InstanceSystem,
+    "tables": Table,
 }
 
 # Fields that name a block of another kind.

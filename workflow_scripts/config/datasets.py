@@ -106,6 +106,10 @@ class VocDataset(Dataset):
         description="folder of SBD, with cls/{id}.mat, and inst/{id}.mat for single objects: truth of the images that have "
         "none in masks",
     )
+    context: str | None = Field(
+        None,
+        description="folder of PASCAL-Context, with {id}.mat and labels.txt: backgrounds that are taken for a class",
+    )
 
 
 class CocoDataset(Dataset):

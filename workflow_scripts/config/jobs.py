@@ -287,6 +287,9 @@ class StageJobs(BoxJobs):
             {"curves": [*curves.values()], "sweeps": [*sweeps.values()]},
         )
 
+    def charts(self, dataset: str) -> Job:
+        return Job({"miou": output_path("miou", dataset=dataset)}, {"classes": list(self._dataset(dataset).classes)})
+
     # Shared parts
 
     def _imported(self, dataset: str, block: blocks.Network, inputs: dict, modules: tuple[str, ...]) -> Job:

@@ -69,6 +69,14 @@ OUTPUTS: dict[str, dict[str, str]] = {
     "detections": {"detections": "results/{dataset}/seed-{seed}/detections/{instances}/{network}.h5"},
     "precision_detections": {"scores": "results/{dataset}/seed-{seed}/scores/detections/{instances}/{network}.json"},
     "mask_ap": {"mask_ap": "results/{dataset}/mask_ap.csv"},
+    "cost_system": {"cost": "results/{dataset}/cost/{system}.csv"},
+    "boundaries": {"scores": "results/{dataset}/seed-{seed}/scores/boundaries/{mask}.json"},
+    "boundary_table": {"table": "results/{dataset}/boundaries.csv"},
+    "confusion_ratios": {"scores": "results/{dataset}/seed-{seed}/scores/confusion_ratios/{mask}.json"},
+    "confusion_table": {"table": "results/{dataset}/confusion_ratios.csv"},
+    "table": {"table": "results/{dataset}/tables/{table}.csv", "text": "results/{dataset}/tables/{table}.md"},
+    "tables": {"text": "results/{dataset}/tables/all.md"},
+    "charts": {"classes": "results/{dataset}/pictures/classes.png", "stages": "results/{dataset}/pictures/stages.png"},
     "curves": {"curves": "results/{dataset}/pictures/curves.png", "sweep": "results/{dataset}/pictures/thresholds.png"},
 }
 

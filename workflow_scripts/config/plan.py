@@ -7,18 +7,18 @@ from workflow_scripts.config import systems
 from workflow_scripts.config.data_jobs import Job
 from workflow_scripts.config.fingerprint import canonical, code_digest, fingerprint
 from workflow_scripts.config.outputs import OUTPUTS, maker, output_path
-from workflow_scripts.config.requested import AllJobs
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.config.sources import has_truth
+from workflow_scripts.config.table_jobs import TableJobs
 
 # Stages with a rule for each kind of artifact, by the first word of the rules.
-SHARED = {"score": "scores", "montage": "montage", "precision": "precision"}
+SHARED = {"score": "scores", "montage": "montage", "precision": "precision", "cost": "cost"}
 
 
 class Plan:
     def __init__(self, config: Config):
         self.config = config
-        self._stages = AllJobs(config)
+        self._stages = TableJobs(config)
         self._jobs: dict[tuple, Job] = {}
 
     def job(self, stage: str, wildcards: Mapping[str, str]) -> Job:
@@ -88,15 +88,22 @@ class Plan:
         boxes = systems.boxed(self.config, dataset) and has_truth(self.config.dataset(dataset))
         rates = [output_path("filling_rates", dataset=dataset)] if boxes else []
         montages = [output_path("montage", dataset=dataset, system=name) for name in names]
-        return [*(path.format(dataset=dataset) for path in OUTPUTS["curves"].values()), *rates, *montages]
+        stages = ["curves", *(["charts"] if has_truth(self.config.dataset(dataset)) else [])]
+        common = [path.format(dataset=dataset) for stage in stages for path in OUTPUTS[stage].values()]
+        return [*common, *rates, *montages]
 
     def on_request(self, dataset: str) -> list[str]:
-        """What can be asked for beside the targets: costs, tunings, EPS's estimate of the saliency, instances."""
+        """What can be asked for beside the targets: costs, tunings, tables, EPS's estimate of the saliency, instances."""
         tunings = [output_path("tune", dataset=dataset, tuning=name) for name in self.config.names(dataset, "tunings")]
         estimates = self._stages.estimates(dataset)
         pictures = [output_path("montage_saliency", dataset=dataset, cam=cam) for cam in estimates]
-        cost = output_path("cost", dataset=dataset)
-        table = [output_path("saliency_table", dataset=dataset)] if estimates else []
-        if self.config.dataset(dataset).instance_systems:
-            table.append(output_path("mask_ap", dataset=dataset))
-        return [cost, *tunings, *table, *pictures]
+        tables = [output_path("table", dataset=dataset, table=name) for name in self.config.names(dataset, "tables")]
+        some = {
+            "saliency_table": bool(estimates),
+            "mask_ap": bool(self.config.dataset(dataset).instance_systems),
+            "tables": bool(self._stages.tables_of(dataset)),
+            "boundary_table": bool(self._stages.tolerances(dataset)),
+            "confusion_table": self._stages.knows_backgrounds(dataset),
+        }
+        whole = [output_path(stage, dataset=dataset) for stage in ("cost", *(name for name in some if some[name]))]
+        return [*whole, *tunings, *tables, *pictures]

@@ -19,6 +19,7 @@ SECTIONS = {
     "instances": "Masks of single objects: one for each box.",
     "instance_networks": "Networks that learn instances from such masks.",
     "instance_systems": "Named chains of these, the rows of the table of mask AP.",
+    "tables": "Tables of the papers: their rows as printed, and the systems that stand beside them.",
     "datasets": "Where images are, what each split is for, which systems are run.",
     "archives": "What is downloaded and unpacked before a data set is read.",
 }

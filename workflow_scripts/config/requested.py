@@ -1,5 +1,7 @@
 """Jobs of what is made on request alone, beside the table and its pictures: tunings, costs, EPS's estimate of the saliency."""
 
+from collections.abc import Iterable
+
 from workflow_scripts.config import sources, systems
 from workflow_scripts.config.instance_jobs import InstanceJobs
 from workflow_scripts.config.jobs import Job, network_modules
@@ -122,10 +124,13 @@ class AllJobs(InstanceJobs):
         return Job(inputs, settings, training.modules)
 
     def cost(self, dataset: str) -> Job:
+        return self._cost(dataset, self._dataset(dataset).systems)
+
+    def _cost(self, dataset: str, names: Iterable[str]) -> Job:
         """Of the systems' classifiers, affinities and segmenters, all of one seed."""
         data, found = self._dataset(dataset), []
         modules: dict[str, None] = {}
-        for system in data.systems:
+        for system in names:
             stages, networks = systems.chain(self.config, dataset, system), []
             paths = [output_path(stage, **names) for stage, names in stages]
             for place, (stage, names) in enumerate(stages):

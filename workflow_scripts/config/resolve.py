@@ -13,7 +13,7 @@ from workflow_scripts.config.archives import Archive
 from workflow_scripts.config.blocks import KINDS, REFERENCES
 from workflow_scripts.config.initial import Download, FromClassifier
 from workflow_scripts.config.parts import NAME, nearest
-from workflow_scripts.config.tunings import Grid, Variant, expand
+from workflow_scripts.config.tunings import Grid, Variant, expand, of_splits
 from workflow_scripts.config.typed import typed
 from workflow_scripts.errors import UserError
 
@@ -45,6 +45,7 @@ class Config:
             for (dataset, kind), named in self._plain.items()
         }
         self._grids: dict[tuple[str, str], Grid | UserError] = {}
+        self._of_splits: dict[tuple[str, str, str], Variant | None] = {}
         for name, dataset in self.datasets.items():
             self._check_dataset(name, dataset)
             self._check_references(name)
@@ -89,9 +90,13 @@ class Config:
         return found
 
     def variant(self, dataset: str, kind: str, name: str) -> Variant | None:
-        """A block of a tuning with other numbers or for other splits, by its name; None for one of the configuration."""
+        """A block with other numbers, of a tuning, or for other splits, by its name; None for one of the configuration."""
         if "@" not in name:
             return None
+        if (key := (dataset, kind, name)) not in self._of_splits:
+            self._of_splits[key] = of_splits(self, dataset, kind, name)
+        if found := self._of_splits[key]:
+            return found
         for tuning in self.names(dataset, "tunings"):
             try:
                 found = self.grid(dataset, tuning).variants.get((kind, name))
@@ -100,6 +105,13 @@ class Config:
             if found:
                 return found
         return None
+
+    def lineage(self, dataset: str) -> list[str]:
+        """A data set, the one that it is based on, and so on."""
+        names = [dataset]
+        while base := self._raw["datasets"][names[-1]].get("base"):
+            names.append(base)
+        return names
 
     def downloads(self) -> list[Download]:
         """Initial, trained and published weights that blocks name by URL, of all data sets."""
@@ -157,6 +169,7 @@ class Config:
                     raise UserError(
                         f"config: masks.{name}: method {classifier.method!r} learns no background map, use rule 'constant'"
                     )
+        self._check_tables(dataset, kinds)
         self._check_walks(kinds["affinities"], kinds["masks"])
         self._check_boxes(kinds["masks"], kinds["classifiers"])
         for name, block in kinds["masks"].items():
@@ -166,6 +179,19 @@ class Config:
                 )
         self._check_rounds(kinds["saliency"])
         self._check_corrected(kinds["masks"])
+
+    def _check_tables(self, dataset: str, kinds: Mapping[str, Mapping[str, BaseModel]]) -> None:
+        for name, table in kinds["tables"].items():
+            systems = kinds[table.kind]
+            for key in (*table.systems, *table.splits):
+                if key not in self.datasets:
+                    raise UserError(f"config: tables.{name}: no data set {key!r}, {nearest(key, self.datasets)}")
+            for method, items in table.systems.get(dataset, {}).items():
+                for system in (s for item in items for s in (item.values() if isinstance(item, dict) else [item])):
+                    if system not in systems:
+                        raise UserError(
+                            f"config: tables.{name}.systems.{dataset}.{method}: no system {system!r}, {nearest(system, systems)}"
+                        )
 
     @staticmethod
     def _check_rounds(detectors: Mapping[str, BaseModel]) -> None:
@@ -280,7 +306,7 @@ class Config:
             systems = self._blocks[name, "systems"]
             if system not in systems:
                 raise UserError(f"{where}.systems: no system {system!r}, {nearest(system, systems)}")
-            if system in {"curves", "thresholds", "filling_rates"}:
+            if system in {"classes", "curves", "filling_rates", "stages", "thresholds"}:
                 raise UserError(
                     f"{where}.systems: {system!r} is the name of another picture, call the system otherwise"
                 )

@@ -78,8 +78,8 @@ def expand(config, dataset: str, name: str) -> Grid:
     ends = [("masks", tuning.mask)]
     if tuning.prediction:
         ends += [("segmenters", tuning.segmenter), ("predictions", tuning.prediction)]
-    behind = {f"{kind}.{block}" for end in ends for kind, block in _behind(config, dataset, *end)}
-    targets = {key: _target(key, behind, where) for key in tuning.vary}
+    allowed = {f"{kind}.{block}" for end in ends for kind, block in behind(config, dataset, *end)}
+    targets = {key: _target(key, allowed, where) for key in tuning.vary}
     seeds = data.segmentation_seeds or data.seeds if tuning.prediction else data.seeds
     points: dict[tuple, Point] = {}
     variants: dict[tuple[str, str], Variant] = {}
@@ -99,6 +99,17 @@ def expand(config, dataset: str, name: str) -> Grid:
             raise UserError(f"{where}.vary: {_shown(tuning.vary, values)} is listed twice")
         points[tuple(names.values())] = point
     return Grid(split, seeds, tuple(points.values()), variants)
+
+
+def of_splits(config, dataset: str, kind: str, name: str) -> Variant | None:
+    """The variant that is a block as configured, for the splits in its name: `bana@val`; None if it names no such splits."""
+    block, _, named = name.partition("@")
+    splits, data = set(named.split("+")), config.dataset(dataset)
+    if kind not in OF_SPLITS or block not in config.names(dataset, kind) or not splits <= data.splits.keys():
+        return None
+    variants: dict[tuple[str, str], Variant] = {}
+    _Chain(config, dataset, f"config: {kind}.{name}", variants, data.seeds, {}).name(kind, block, splits)
+    return variants.get((kind, name))
 
 
 def _split(data: datasets.Dataset, dataset: str, tuning, where: str) -> str:
@@ -134,26 +145,29 @@ def _within(data: datasets.Dataset, split: str | None) -> list[str]:
 def _references(kind: str, block: BaseModel) -> Iterator[tuple[tuple[str, ...], str, str]]:
     """Where a block names another one: the keys down to it, its kind and its name."""
     for field, target in REFERENCES.get(kind, {}).items():
-        if named := getattr(block, field, None):
+        named = getattr(block, field, None)
+        if isinstance(named, tuple):
+            yield from (((field, str(number)), target, item) for number, item in enumerate(named))
+        elif named:
             yield (field,), target, named
     if isinstance(initial := getattr(block, "initial", None), FromClassifier):
         yield ("initial", "classifier"), "classifiers", initial.classifier
 
 
-def _behind(config, dataset: str, kind: str, name: str) -> Iterator[tuple[str, str]]:
+def behind(config, dataset: str, kind: str, name: str) -> Iterator[tuple[str, str]]:
     """The block and all that it is made from."""
     yield kind, name
     for _, target, other in _references(kind, config.block(dataset, kind, name)):
-        yield from _behind(config, dataset, target, other)
+        yield from behind(config, dataset, target, other)
 
 
-def _target(key: str, behind: set[str], where: str) -> tuple[str, str, tuple[str, ...]]:
+def _target(key: str, allowed: set[str], where: str) -> tuple[str, str, tuple[str, ...]]:
     """Kind, block and path of a varied key."""
     kind, _, rest = key.partition(".")
     name, _, path = rest.partition(".")
-    if f"{kind}.{name}" not in behind:
+    if f"{kind}.{name}" not in allowed:
         raise UserError(
-            f"{where}.vary: {key!r}: what is scored is not made from it, {nearest(f'{kind}.{name}', behind)}"
+            f"{where}.vary: {key!r}: what is scored is not made from it, {nearest(f'{kind}.{name}', allowed)}"
         )
     if not path:
         raise UserError(f"{where}.vary: {key!r}: names a block, add the key of a number of it")
@@ -231,6 +245,8 @@ def _checked(kind: str, name: str, plain: dict, where: str) -> BaseModel:
 def _naming(block: BaseModel, path: tuple[str, ...], name: str) -> BaseModel:
     """The block with a variant named in the place of a block, which the types allow no user."""
     first, *rest = path
+    if isinstance(block, tuple):
+        return tuple(name if number == int(first) else item for number, item in enumerate(block))
     return block.model_copy(update={first: _naming(getattr(block, first), rest, name) if rest else name})
 
 
