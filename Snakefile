@@ -3,7 +3,8 @@
 Targets: results/{dataset}/miou.csv, and the pictures of a data set by results/{dataset}/pictures/done.txt. On request:
 results/{dataset}/tune/{tuning}.csv, results/{dataset}/saliency.csv, results/{dataset}/pictures/saliency/{cam}.png,
 results/{dataset}/cost.csv, results/{dataset}/mask_ap.csv (instance segmentation), results/{dataset}/tables/{table}.csv,
-results/{dataset}/tables/all.md, results/{dataset}/boundaries.csv, results/{dataset}/confusion_ratios.csv.
+results/{dataset}/tables/all.md, results/{dataset}/boundaries.csv, results/{dataset}/confusion_ratios.csv,
+results/{dataset}/gallery/index.html.
 """
 
 import shlex
@@ -32,6 +33,7 @@ include: "rules/masks.smk"
 include: "rules/segmentation.smk"
 include: "rules/scores.smk"
 include: "rules/pictures.smk"
+include: "rules/gallery.smk"
 include: "rules/tune.smk"
 include: "rules/cost.smk"
 include: "rules/instances.smk"

@@ -14,10 +14,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from workflow_scripts.config.outputs import FOLDERS
 from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.digests import file_sha256
 from workflow_scripts.errors import UserError
+from workflow_scripts.folders import listed
 from workflow_scripts.provenance import read_sidecar, sidecar_path
 
 
@@ -40,6 +42,14 @@ def check(plan: Plan, dataset: str) -> Iterator[tuple[str, str, str]]:
             if found:
                 bad.add(path)
                 yield found[0], path, found[1]
+        if stage in FOLDERS:
+            made = plan.outputs(stage, wildcards)
+            if bad & {*made.values()}:  # told already; its files are not told one by one
+                known |= {str(path) for path in Path(FOLDERS[stage].format(**wildcards)).rglob("*")}
+            else:
+                files = listed(made["listing"])
+                known |= files.keys()
+                yield from _files(files)
     for path in sorted(Path("results", dataset).rglob("*")):
         if not path.is_file() or str(path) in known or path.name.startswith(".") or path.name == "done.txt":
             continue
@@ -47,6 +57,15 @@ def check(plan: Plan, dataset: str) -> Iterator[tuple[str, str, str]]:
             yield "unfinished", str(path), "a training was stopped; it goes on from here when it is run again"
         else:
             yield "foreign", str(path), "no artifact of this configuration; another one made it, or it was put there"
+
+
+def _files(files: dict[str, str]) -> Iterator[tuple[str, str, str]]:
+    """What of a listed folder's files is missing or has other bytes."""
+    for path, digest in files.items():
+        if not Path(path).exists():
+            yield "missing", path, "its folder is incomplete; delete it and run again"
+        elif file_sha256(path) != digest:
+            yield "corrupt", path, "its bytes are not those that its stage wrote; delete its folder and run again"
 
 
 def _state(path: str, settings: str, code: str, parents: list[str], bad: set[str]) -> tuple[str, str] | None:

@@ -48,6 +48,18 @@ class Use(Block):
     evaluation: tuple[Name, ...] = Field(description="predictions are made for and scored on these")
 
 
+class Gallery(Block):
+    systems: tuple[Name, ...] | None = Field(
+        None, description="whose stages are its columns; those of the table if null"
+    )
+    splits: tuple[Name, ...] | None = Field(
+        None,
+        description="whose images are its rows; those that maps are scored on and predictions are made for if null",
+    )
+    images: PositiveInt | None = Field(None, description="of each split, evenly spread; all of them if null")
+    side: PositiveInt = Field(description="longest side of a picture, pixels; larger images are scaled down")
+
+
 class Dataset(Block):
     classes: tuple[str, ...] = Field(description="object classes in order; background is not listed")
     splits: dict[Name, Split]
@@ -71,6 +83,7 @@ class Dataset(Block):
         default_factory=dict, description="changes to blocks, for this data set alone"
     )
     montage: PositiveInt = Field(description="images in each montage")
+    gallery: Gallery | None = Field(None, description="what results/{dataset}/gallery/index.html shows")
     archives: tuple[Name, ...] = Field(
         (), description="unpacked before anything is read; none where the files are there"
     )

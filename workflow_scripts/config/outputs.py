@@ -56,6 +56,10 @@ OUTPUTS: dict[str, dict[str, str]] = {
     "montage_saliency": {"montage": "results/{dataset}/pictures/saliency/{cam}.png"},
     "erasing": {"picture": "results/{dataset}/pictures/erasing/{classifier}.png"},
     "tune": {"table": "results/{dataset}/tune/{tuning}.csv", "picture": "results/{dataset}/tune/{tuning}.png"},
+    "gallery": {
+        "page": "results/{dataset}/gallery/index.html",
+        "listing": "results/{dataset}/gallery/files.sha256",  # of FOLDERS
+    },
     "cost": {"cost": "results/{dataset}/cost.csv"},
     "confidence": {"picture": "results/{dataset}/pictures/confidence/{system}.png"},
     "instance_truth": {"truth": "results/{dataset}/instance_truth.h5"},
@@ -79,6 +83,9 @@ OUTPUTS: dict[str, dict[str, str]] = {
     "charts": {"classes": "results/{dataset}/pictures/classes.png", "stages": "results/{dataset}/pictures/stages.png"},
     "curves": {"curves": "results/{dataset}/pictures/curves.png", "sweep": "results/{dataset}/pictures/thresholds.png"},
 }
+
+# A folder that a stage fills beside its files, one of which lists what is in it.
+FOLDERS = {"gallery": "results/{dataset}/gallery/files"}
 
 
 def output_path(stage: str, /, output: str | None = None, **names: str) -> str:

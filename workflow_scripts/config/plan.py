@@ -93,12 +93,13 @@ class Plan:
         return [*common, *rates, *montages]
 
     def on_request(self, dataset: str) -> list[str]:
-        """What can be asked for beside the targets: costs, tunings, tables, EPS's estimate of the saliency, instances."""
+        """What can be asked for beside the targets: costs, the gallery, tunings, tables, EPS's estimate of the saliency, instances."""
         tunings = [output_path("tune", dataset=dataset, tuning=name) for name in self.config.names(dataset, "tunings")]
         estimates = self._stages.estimates(dataset)
         pictures = [output_path("montage_saliency", dataset=dataset, cam=cam) for cam in estimates]
         tables = [output_path("table", dataset=dataset, table=name) for name in self.config.names(dataset, "tables")]
         some = {
+            "gallery": self.config.dataset(dataset).gallery is not None,
             "saliency_table": bool(estimates),
             "mask_ap": bool(self.config.dataset(dataset).instance_systems),
             "tables": bool(self._stages.tables_of(dataset)),

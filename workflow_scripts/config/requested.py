@@ -1,8 +1,10 @@
-"""Jobs of what is made on request alone, beside the table and its pictures: tunings, costs, EPS's estimate of the saliency."""
+"""Jobs of what is made on request alone, beside the table and its pictures: tunings, costs, EPS's estimate of the
+saliency; that of the gallery is in `gallery_jobs`."""
 
 from collections.abc import Iterable
 
 from workflow_scripts.config import sources, systems
+from workflow_scripts.config.gallery_jobs import GalleryJobs
 from workflow_scripts.config.instance_jobs import InstanceJobs
 from workflow_scripts.config.jobs import Job, network_modules
 from workflow_scripts.config.outputs import OUTPUTS, output_path
@@ -19,7 +21,7 @@ NETWORKS = {
 }
 
 
-class AllJobs(InstanceJobs):
+class AllJobs(GalleryJobs, InstanceJobs):
     """The jobs of the table and those on request; `plan.Plan` asks for them by the names of stages."""
 
     def tune(self, dataset: str, tuning: str) -> Job:

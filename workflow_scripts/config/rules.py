@@ -7,7 +7,7 @@ are one string each.
 from collections.abc import Callable
 
 from workflow_scripts.config.fingerprint import closure
-from workflow_scripts.config.outputs import OUTPUTS
+from workflow_scripts.config.outputs import FOLDERS, OUTPUTS
 from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.resolve import Config
 
@@ -30,6 +30,9 @@ class Rules:
 
     def output(self, stage: str, name: str) -> str:
         return OUTPUTS[stage][name]
+
+    def folder(self, stage: str) -> str:
+        return FOLDERS[stage]
 
     def torch_threads(self, wildcards) -> int:
         """Threads of a training job, from the data set's configuration, as they decide the bytes."""

@@ -38,13 +38,13 @@ def main(job: Job) -> None:
         if settings.schema == "saliency":
             result["splits"][split] = {"images": len(ids)} | _saliency(pairs)
         else:
-            labels = ((_label(arrays, target.shape, result.get("threshold")), target) for arrays, target in pairs)
+            labels = ((label_map(arrays, target.shape, result.get("threshold")), target) for arrays, target in pairs)
             result["splits"][split] = {"images": len(ids)} | _segmentation(labels, len(index.classes) + 1)
     with replaced(job.outputs.scores) as temporary:
         temporary.write_text(json.dumps(result) + "\n")
 
 
-def _label(arrays: dict[str, np.ndarray], size: tuple[int, int], threshold: float | None) -> np.ndarray:
+def label_map(arrays: dict[str, np.ndarray], size: tuple[int, int], threshold: float | None) -> np.ndarray:
     """The label map that an artifact's arrays stand for: as stored, by threshold (cam) or by arg-max (prediction)."""
     if "label" in arrays:
         return arrays["label"]

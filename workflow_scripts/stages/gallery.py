@@ -1,0 +1,191 @@
+"""Write the gallery: a page that shows what every stage makes of many images, to be opened from disk or over HTTP.
+
+`files/` holds the page's own code (`workflow_scripts/gallery/page`), `data.js`, which names the columns and rows and
+how each scores, and `rows/{number}.js` with the maps of one image, which the page loads when it comes into view. All of
+it are scripts, as a page that is opened from disk may read nothing else.
+"""
+
+import hashlib
+import html
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+from workflow_scripts import gallery, pictures
+from workflow_scripts.artifacts import Reader, replaced
+from workflow_scripts.command import Job, run
+from workflow_scripts.data.index import Images, Index, read_index
+from workflow_scripts.evaluation.miou import confusion_matrix, intersection_over_union, mean_intersection_over_union
+from workflow_scripts.evaluation.saliency import foreground_iou
+from workflow_scripts.folders import listing, replaced_folder
+from workflow_scripts.gallery import tiles
+from workflow_scripts.parallel import ordered_map
+from workflow_scripts.progress import progress
+from workflow_scripts.stages.scores import label_map
+
+PAGE = Path(gallery.__file__).parent / "page"
+
+
+@dataclass
+class State:
+    """What a worker holds: images, and the artifacts with the ids that they hold and the thresholds of their maps."""
+
+    images: Images
+    side: int
+    columns: list[tuple[Reader, frozenset[str], float | None]]
+    truth: tuple[Reader, frozenset[str]] | None
+
+
+def make_state(job: Job, ids: Sequence[str]) -> State:
+    settings, inputs = job.settings, job.inputs
+    thresholds = [json.loads(Path(path).read_text())["threshold"] for path in inputs.thresholds]
+    columns, wanted = [], frozenset(ids)
+    for column, path in zip(settings.columns, inputs.artifacts, strict=True):
+        threshold = None
+        if column.schema == "cam":
+            threshold = thresholds.pop(0) if inputs.thresholds else settings.threshold
+        reader = Reader(path, column.schema, settings.dataset)
+        columns.append((reader, wanted & frozenset(reader.ids), threshold))
+    truth = None
+    if inputs.truth:
+        reader = Reader(inputs.truth, "truth", settings.dataset)
+        truth = reader, wanted & frozenset(reader.ids)
+    images = Images(read_index(inputs.index, settings.dataset), inputs.images)
+    return State(images, settings.side, columns, truth)
+
+
+def cell_of(
+    schema: str,
+    arrays: dict[str, np.ndarray],
+    truth: np.ndarray | None,
+    threshold: float | None,
+    size: tuple,
+    labels: int,
+) -> tiles.Cell:
+    """What an artifact holds of one image, scored where the truth is known.
+
+    Args:
+        schema: saliency, cam, mask or prediction.
+        arrays: as `artifacts.Reader.read` gives them.
+        truth: uint8 (H, W), or None.
+        threshold: background score of a cam's label map.
+        size: height and width of the image, and of the picture.
+        labels: number of classes and background.
+    """
+    image, picture = size
+    if schema == "saliency":
+        saliency = arrays["saliency"]
+        iou = foreground_iou(saliency, truth) if truth is not None else None
+        return tiles.Cell(soft=[(None, 1.0, tiles.resized(saliency, picture))], iou=iou)
+    soft = []
+    if schema == "cam":
+        named = [*zip((arrays["classes"] + 1).tolist(), arrays["scores"], strict=True)]
+        named += [(0, arrays["background"])] if "background" in arrays else []
+        soft = [(label, *tiles.quantised(scores)) for label, scores in named]
+    label = label_map(arrays, image, threshold)
+    cell = tiles.Cell(tiles.resized(label, picture), soft)
+    if truth is not None:
+        confusion = confusion_matrix(label, truth, labels, missed_column=True)
+        cell.iou = mean_intersection_over_union(confusion)
+        each = intersection_over_union(confusion)
+        cell.class_iou = {int(value): float(each[value]) for value in np.flatnonzero(~np.isnan(each))}
+    return cell
+
+
+def row(state: State, identifier: str) -> tuple[str, list[float | None], list[bool]]:
+    """The script of an image's row; the IoU of every column, and which columns have it. The truth is the last column."""
+    index = state.images.index
+    image = index.size_of(identifier)
+    size = image, tiles.fitted(*image, state.side)
+    known = state.truth is not None and identifier in state.truth[1]
+    truth = state.truth[0].read(identifier)["label"] if known else None
+    cells: list[tiles.Cell | None] = []
+    for reader, held, threshold in state.columns:
+        arrays = reader.read(identifier) if identifier in held else None
+        labels = len(index.classes) + 1
+        cells.append(cell_of(reader.schema, arrays, truth, threshold, size, labels) if arrays else None)
+    cells.append(tiles.Cell(tiles.resized(truth, size[1])) if truth is not None else None)
+    photograph = tiles.jpeg(state.images.read(identifier), size[1])
+    text = json.dumps(tiles.record(photograph, size[1], cells), separators=(",", ":"))
+    return text, [tiles.rounded(cell.iou) if cell else None for cell in cells], [cell is not None for cell in cells]
+
+
+def evenly(ids: Sequence[str], count: int | None) -> list[str]:
+    """So many ids, evenly spread; all of them where there are no more, or with None."""
+    if count is None or count >= len(ids):
+        return list(ids)
+    return [ids[place] for place in np.linspace(0, len(ids) - 1, count).round().astype(int)]
+
+
+def about(job: Job, index: Index, ids: Sequence[str], rows: list, filled: np.ndarray) -> dict:
+    """What `data.js` says: classes, colours, columns and, of every row, id, splits, labels and IoU."""
+    settings = job.settings
+    columns = [vars(column) for column in settings.columns]
+    if job.inputs.truth:
+        columns.append({"stage": "truth", "schema": "truth", "name": "", "systems": [], "refined": False})
+    members = [set(index.split(split)) for split in settings.splits]
+    shape = index.sizes[[index.row[identifier] for identifier in ids]] if ids else np.ones((1, 2))
+    inferno = np.rint(255 * matplotlib.colormaps["inferno"](np.arange(256))[:, :3]).astype(int)
+    return {
+        "dataset": settings.dataset,
+        "classes": list(index.classes),
+        "splits": settings.splits,
+        "aspect": round(float(np.clip(np.median(shape[:, 0] / shape[:, 1]), 0.5, 1.5)), 3),
+        "palette": pictures.PALETTE[[*range(len(index.classes) + 1), pictures.VOID]].tolist(),
+        "heat": inferno.tolist(),
+        "columns": columns,
+        "rows": [
+            {
+                "id": identifier,
+                "splits": [place for place, ids in enumerate(members) if identifier in ids],
+                "labels": (index.classes_of(identifier) + 1).tolist(),
+                "iou": iou,
+                "has": "".join("01"[there] for there in present),
+            }
+            for identifier, iou, present in zip(ids, rows, filled.tolist(), strict=True)
+        ],
+    }
+
+
+def main(job: Job) -> None:
+    settings, page = job.settings, Path(job.outputs.page)
+    index = read_index(job.inputs.index, settings.dataset)
+    chosen = (identifier for split in settings.splits for identifier in evenly(index.split(split), settings.images))
+    ids, scores, filled = list(dict.fromkeys(chosen)), [], []
+    with replaced_folder(page.parent / "files") as folder:
+        (folder / "rows").mkdir()
+        found = ordered_map(partial(make_state, job, ids), row, ids, job.workers)
+        for number, (text, iou, there) in enumerate(progress(found, len(ids), "gallery")):
+            (folder / "rows" / f"{number}.js").write_text(f"gallery.row({number},{text});\n", encoding="utf-8")
+            scores.append(iou)
+            filled.append(there)
+        columns = len(settings.columns) + 1
+        told = about(job, index, ids, scores, np.array(filled, bool).reshape(-1, columns))
+        (folder / "data.js").write_text(f"gallery.data({json.dumps(told, separators=(',', ':'))});\n", encoding="utf-8")
+        for source in PAGE.iterdir():
+            if source.name != "index.html":
+                shutil.copyfile(source, folder / source.name)
+        files = listing(folder, "files")
+        page.unlink(missing_ok=True)  # a page never stands beside the files of another
+    with replaced(job.outputs.listing) as temporary:
+        temporary.write_text(files, encoding="utf-8")
+    version = hashlib.sha256(files.encode()).hexdigest()[:12]  # so that a browser keeps no file of another gallery
+    text = (PAGE / "index.html").read_text(encoding="utf-8")
+    text = text.replace("{dataset}", html.escape(settings.dataset)).replace("{version}", version)
+    with replaced(page) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(
+        main,
+        inputs=("index", "images", "truth"),
+        lists=("artifacts", "thresholds"),
+        outputs=("page", "listing"),
+    )
