@@ -169,7 +169,9 @@ function chooseHeat(number, column, label) {
   state.heat.set(`${number} ${column.key}`, label);
   for (const entry of drawn.values()) if (entry.number === number) entry.stamps.fill(0);
   plan();
-  if (zoom.open) drawZoom();
+  if (!zoom.open) return;
+  drawZoom();
+  zoomTiles.focus();
 }
 
 /** The next heat map of the active cell: all together, then each class. */

@@ -58,6 +58,7 @@ function drawTile(tile, column, record, number, width, height) {
   frame.style.height = `${Math.round(rows * scale)}px`;
   const photo = make("img");
   photo.alt = "";
+  photo.draggable = false; // the pointer moves the picture in its frame instead
   photo.decoding = "async";
   photo.src = `data:image/jpeg;base64,${record.photo}`;
   frame.append(photo);
@@ -119,10 +120,7 @@ function captionOf(column, content, number, record, choose) {
     chip.tabIndex = -1;
     chip.title = `heat map of ${name}, up to ${map.peak.toFixed(2)}`;
     chip.setAttribute("aria-pressed", content.map === map);
-    chip.addEventListener("click", (event) => {
-      event.stopPropagation();
-      choose(content.map === map ? null : map.label);
-    });
+    chip.addEventListener("click", () => choose(content.map === map ? null : map.label));
     caption.append(chip);
   }
   return caption;
