@@ -6,9 +6,10 @@ export PATH := $(BIN):$(PATH)
 .PHONY: demo test lint schema clean
 
 demo: .venv/.workflow
-	snakemake --cores all --quiet host reason -- results/demo/miou.csv results/demo/pictures/done.txt
+	snakemake --cores all --quiet host reason -- results/demo/miou.csv results/demo/pictures/done.txt results/demo/gallery/index.html
 	@python -m workflow_scripts.show results/demo/miou.csv
 	@echo "Table: results/demo/miou.csv   Pictures: results/demo/pictures/*.png   Logs: logs/demo/"
+	@echo "Every stage in a browser: results/demo/gallery/index.html"
 
 test: .venv/.dev lint
 	python -m pytest -n 2 --dist loadscope -q tests

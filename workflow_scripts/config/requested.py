@@ -1,5 +1,6 @@
 """Jobs of what is made on request alone, beside the table and its pictures: tunings, costs, EPS's estimate of the
-saliency; that of the gallery is in `gallery_jobs`."""
+saliency; those of the gallery and of instances are in `gallery_jobs` and `instance_jobs`.
+"""
 
 from collections.abc import Iterable
 

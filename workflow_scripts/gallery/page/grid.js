@@ -98,14 +98,30 @@ function newRow(place) {
   });
   const after = [...drawn.keys()].filter((other) => other > place);
   rowsBox.insertBefore(element, after.length ? drawn.get(Math.min(...after)).element : null); // in the order that is seen
-  const entry = { element, number, cells, record: null, stamps: cells.map(() => 0) };
+  const entry = { element, number, cells, record: null, stamps: cells.map(() => 0), words: [] };
   drawn.set(place, entry);
-  load(number).then((record) => {
-    entry.record = record;
-    if (!record) for (const cell of cells) cell.firstChild.replaceWith(make("div", "tile broken", "cannot be read"));
-    if (drawn.get(place) === entry) plan();
-  });
-  return entry;
+}
+
+const AT_ONCE = 4; // files of rows that are read side by side
+let reading = 0;
+
+/** Read the files of the rows that are there, those in the middle of the window first; rows that have gone by are not read. */
+function read() {
+  const middle = (scroller.scrollTop + scroller.clientHeight / 2) / rowHeight() - 0.5;
+  const waiting = [...drawn.entries()].filter(([, entry]) => !entry.asked);
+  waiting.sort(([a], [b]) => Math.abs(a - middle) - Math.abs(b - middle));
+  for (const [place, entry] of waiting) {
+    if (reading >= AT_ONCE) return;
+    entry.asked = true;
+    reading++;
+    load(entry.number).then((record) => {
+      reading--;
+      entry.record = record;
+      if (!record) for (const cell of entry.cells) cell.firstChild.replaceWith(make("div", "tile broken", "cannot be read"));
+      if (drawn.get(place) === entry) plan();
+      read();
+    });
+  }
 }
 
 /** Make the rows in view and near it, remove the others, and draw what is in view. */
@@ -119,10 +135,9 @@ function show() {
       drawn.delete(place);
     }
   }
-  const middle = (first + last) / 2, missing = [];
-  for (let place = first; place <= last; place++) if (!drawn.has(place)) missing.push(place);
-  missing.sort((a, b) => Math.abs(a - middle) - Math.abs(b - middle)).forEach(newRow);
+  for (let place = first; place <= last; place++) if (!drawn.has(place)) newRow(place);
   mark();
+  read();
   plan();
 }
 
@@ -155,12 +170,31 @@ function drawSome() {
     drawCell(drawn.get(place), at);
     if (performance.now() > until) return plan();
   }
+  later();
+}
+
+/** Say in words what pictures show, for those who listen: it takes longer than drawing and waits until there is time. */
+let speaking = false;
+function later() {
+  if (speaking) return;
+  speaking = true;
+  const idle = window.requestIdleCallback || ((call) => setTimeout(() => call({ timeRemaining: () => 8 }), 50));
+  idle((deadline) => {
+    speaking = false;
+    for (const { words } of drawn.values()) {
+      for (const at of Object.keys(words)) {
+        if (deadline.timeRemaining() < 2) return later();
+        words[at]();
+        delete words[at];
+      }
+    }
+  });
 }
 
 function drawCell(entry, at) {
   const { record, number, cells } = entry, column = state.columns[at], cell = cells[at];
   const content = drawTile(cell.firstChild, column, record, number, state.size, tileHeight());
-  cell.setAttribute("aria-label", describe(column, content, number));
+  entry.words[at] = () => cell.setAttribute("aria-label", describe(column, content, number));
   cell.lastChild.replaceWith(captionOf(column, content, number, record, (label) => chooseHeat(number, column, label)));
   entry.stamps[at] = stamp;
 }

@@ -38,7 +38,7 @@ function bytesOf(text) {
   return bytes;
 }
 
-/** Inflate a row's stream and cut it into the maps of its cells, `label` and `soft[].values`, in place. */
+/** Inflate a row's stream and cut it into the maps of its cells, `label` and `soft[].values`; decode its photograph. */
 async function decode(record) {
   const stream = new Blob([bytesOf(record.maps)]).stream().pipeThrough(new DecompressionStream("deflate"));
   const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
@@ -53,8 +53,11 @@ async function decode(record) {
       for (let i = 1; i < map.values.length; i++) map.values[i] += map.values[i - 1]; // modulo 256, as a byte is
     }
   }
-  record.maps = null;
-  record.bytes = bytes.length + record.photo.length;
+  const photo = new Blob([bytesOf(record.photo)], { type: "image/jpeg" });
+  record.url = URL.createObjectURL(photo);
+  record.bitmap = await createImageBitmap(photo);
+  record.maps = record.photo = null;
+  record.bytes = bytes.length + photo.size + 4 * height * width;
   return record;
 }
 
@@ -95,7 +98,7 @@ function places(length, source) {
 /** Draw a label map, white lines between its labels; background is clear. */
 function drawLabels(canvas, label, size, data, safe) {
   const { plain, dark, pattern } = tableOf(data, safe);
-  paint(canvas, label, size, (value, x, y, edge) => {
+  paint(canvas, (i) => label[i], size, (value, x, y, edge) => {
     if (edge) return 0xffffffff;
     return pattern[value] && PATTERNS[pattern[value]](x, y) ? dark[value] : plain[value];
   });
@@ -112,26 +115,30 @@ function errorOf(label, truth) {
 
 /** Draw where a label map differs from the truth. */
 function drawErrors(canvas, label, truth, size) {
-  const kinds = new Uint8Array(label.length);
-  for (let i = 0; i < label.length; i++) kinds[i] = errorOf(label[i], truth[i]) + 1;
-  paint(canvas, kinds, size, (kind, x, y) => {
+  const kindOf = (i) => errorOf(label[i], truth[i]) + 1;
+  paint(canvas, kindOf, size, (kind, x, y) => {
     if (kind === 6 && (x + y) % 6 > 2) return 0;
     return kind ? errorColours[kind - 1] : 0;
   });
 }
 
-/** Every pixel of a canvas by nearest neighbour: `colour(value, x, y, whether another value begins to the right or below)`. */
-function paint(canvas, values, [height, width], colour) {
+/**
+ * Every pixel of a canvas by nearest neighbour of a map whose values are `valueAt(place)`:
+ * `colour(value, x, y, whether another value begins to the right or below)`.
+ */
+function paint(canvas, valueAt, [height, width], colour) {
   const context = canvas.getContext("2d");
   const image = context.createImageData(canvas.width, canvas.height);
   const pixels = new Uint32Array(image.data.buffer);
-  const columns = places(canvas.width, width), rows = places(canvas.height, height);
+  const columns = places(canvas.width, width), rows = places(canvas.height, height), wide = canvas.width + 1;
+  const values = new Uint8Array(wide * (canvas.height + 1));
+  for (let y = 0, at = 0; y <= canvas.height; y++) {
+    for (let x = 0; x < wide; x++) values[at++] = valueAt(rows[y] * width + columns[x]);
+  }
   let at = 0;
   for (let y = 0; y < canvas.height; y++) {
-    const row = rows[y] * width, below = rows[y + 1] * width;
     for (let x = 0; x < canvas.width; x++) {
-      const value = values[row + columns[x]];
-      const right = values[row + columns[x + 1]], under = values[below + columns[x]];
+      const place = y * wide + x, value = values[place], right = values[place + 1], under = values[place + wide];
       const edge = value !== VOID && ((right !== value && right !== VOID) || (under !== value && under !== VOID));
       pixels[at++] = colour(value, x, y, edge);
     }

@@ -40,6 +40,8 @@ function remember(number, record) {
   for (const [oldest, old] of gallery.records) {
     if (kept <= MEMORY || oldest === number) break;
     gallery.records.delete(oldest);
+    URL.revokeObjectURL(old.url);
+    old.bitmap.close();
     kept -= old.bytes;
   }
 }

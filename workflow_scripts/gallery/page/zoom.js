@@ -50,7 +50,7 @@ function drawZoom() {
     const figure = make("figure");
     figure.dataset.key = column.key;
     const tile = make("div");
-    const content = drawTile(tile, column, record, number, width, height);
+    const content = drawTile(tile, column, record, number, width, height, true);
     tile.setAttribute("role", "img");
     tile.setAttribute("aria-label", describe(column, content, number));
     const caption = make("figcaption");
