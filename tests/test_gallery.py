@@ -124,6 +124,8 @@ def test_scores_are_those_of_the_evaluation(written):
     ]
     assert told["rows"][0]["labels"] == [1, 2] and told["rows"][1]["labels"] == [2] and told["rows"][9]["splits"] == [1]
     assert {row["has"] for row in told["rows"]} == {"111101", "100011"}
+    for row in told["rows"]:
+        assert Image.open(io.BytesIO(base64.b64decode(row["preview"]))).size == tiles.PREVIEW
     for number in range(9):
         _, record = said((written / f"files/rows/{number}.js").read_text())
         _, cam, mask, refined, _, truth = unpacked(record)

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 HEAT = 96  # cells, the longest side of a heat map: networks see in strides of 8 pixels and more
+PREVIEW = 16, 12  # pixels, width and height; whatever the image's, as the page stretches it
 QUALITY = 85  # of the photographs' JPEG
 
 
@@ -48,6 +49,13 @@ def jpeg(image: np.ndarray, size: tuple[int, int]) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=QUALITY)
     return buffer.getvalue()
+
+
+def preview(image: np.ndarray) -> str:
+    """An image as some hundred bytes of WebP in base64, shown while its row is read."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).resize(PREVIEW, Image.BOX).save(buffer, "WEBP", quality=20)
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def resized(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:

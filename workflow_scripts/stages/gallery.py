@@ -10,7 +10,7 @@ import html
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -98,8 +98,17 @@ def cell_of(
     return cell
 
 
-def row(state: State, identifier: str) -> tuple[str, list[float | None], list[bool]]:
-    """The script of an image's row; the IoU of every column, and which columns have it. The truth is the last column."""
+@dataclass(frozen=True)
+class Row:
+    """What is told of an image: maps in a script of its own, the rest in `data.js`; the truth is the last column."""
+
+    script: str
+    iou: list[float | None]
+    has: list[bool]
+    preview: str
+
+
+def row(state: State, identifier: str) -> Row:
     index = state.images.index
     image = index.size_of(identifier)
     size = image, tiles.fitted(*image, state.side)
@@ -111,9 +120,14 @@ def row(state: State, identifier: str) -> tuple[str, list[float | None], list[bo
         labels = len(index.classes) + 1
         cells.append(cell_of(reader.schema, arrays, truth, threshold, size, labels) if arrays else None)
     cells.append(tiles.Cell(tiles.resized(truth, size[1])) if truth is not None else None)
-    photograph = tiles.jpeg(state.images.read(identifier), size[1])
-    text = json.dumps(tiles.record(photograph, size[1], cells), separators=(",", ":"))
-    return text, [tiles.rounded(cell.iou) if cell else None for cell in cells], [cell is not None for cell in cells]
+    photograph = state.images.read(identifier)
+    record = tiles.record(tiles.jpeg(photograph, size[1]), size[1], cells)
+    return Row(
+        json.dumps(record, separators=(",", ":")),
+        [tiles.rounded(cell.iou) if cell else None for cell in cells],
+        [cell is not None for cell in cells],
+        tiles.preview(photograph),
+    )
 
 
 def evenly(ids: Sequence[str], count: int | None) -> list[str]:
@@ -123,8 +137,8 @@ def evenly(ids: Sequence[str], count: int | None) -> list[str]:
     return [ids[place] for place in np.linspace(0, len(ids) - 1, count).round().astype(int)]
 
 
-def about(job: Job, index: Index, ids: Sequence[str], rows: list, filled: np.ndarray) -> dict:
-    """What `data.js` says: classes, colours, columns and, of every row, id, splits, labels and IoU."""
+def about(job: Job, index: Index, ids: Sequence[str], rows: Sequence[Row]) -> dict:
+    """What `data.js` says: classes, colours, columns and, of every row, id, splits, labels, IoU and a preview."""
     settings = job.settings
     columns = [vars(column) for column in settings.columns]
     if job.inputs.truth:
@@ -143,12 +157,13 @@ def about(job: Job, index: Index, ids: Sequence[str], rows: list, filled: np.nda
         "rows": [
             {
                 "id": identifier,
-                "splits": [place for place, ids in enumerate(members) if identifier in ids],
+                "splits": [place for place, held in enumerate(members) if identifier in held],
                 "labels": (index.classes_of(identifier) + 1).tolist(),
-                "iou": iou,
-                "has": "".join("01"[there] for there in present),
+                "iou": row.iou,
+                "has": "".join("01"[there] for there in row.has),
+                "preview": row.preview,
             }
-            for identifier, iou, present in zip(ids, rows, filled.tolist(), strict=True)
+            for identifier, row in zip(ids, rows, strict=True)
         ],
     }
 
@@ -157,16 +172,14 @@ def main(job: Job) -> None:
     settings, page = job.settings, Path(job.outputs.page)
     index = read_index(job.inputs.index, settings.dataset)
     chosen = (identifier for split in settings.splits for identifier in evenly(index.split(split), settings.images))
-    ids, scores, filled = list(dict.fromkeys(chosen)), [], []
+    ids, rows = list(dict.fromkeys(chosen)), []
     with replaced_folder(page.parent / "files") as folder:
         (folder / "rows").mkdir()
         found = ordered_map(partial(make_state, job, ids), row, ids, job.workers)
-        for number, (text, iou, there) in enumerate(progress(found, len(ids), "gallery")):
-            (folder / "rows" / f"{number}.js").write_text(f"gallery.row({number},{text});\n", encoding="utf-8")
-            scores.append(iou)
-            filled.append(there)
-        columns = len(settings.columns) + 1
-        told = about(job, index, ids, scores, np.array(filled, bool).reshape(-1, columns))
+        for number, one in enumerate(progress(found, len(ids), "gallery")):
+            (folder / "rows" / f"{number}.js").write_text(f"gallery.row({number},{one.script});\n", encoding="utf-8")
+            rows.append(replace(one, script=""))
+        told = about(job, index, ids, rows)
         (folder / "data.js").write_text(f"gallery.data({json.dumps(told, separators=(',', ':'))});\n", encoding="utf-8")
         for source in PAGE.iterdir():
             if source.name != "index.html":

@@ -75,6 +75,7 @@ function newRow(place) {
   const element = make("div", "row");
   element.setAttribute("role", "row");
   element.setAttribute("aria-rowindex", place + 2);
+  element.style.setProperty("--preview", `url(data:image/webp;base64,${row.preview})`); // base64 has no character to escape
   element.style.transform = `translateY(${place * rowHeight()}px)`;
   const head = make("div", "about");
   head.setAttribute("role", "rowheader");
@@ -92,7 +93,8 @@ function newRow(place) {
     cell.setAttribute("aria-colindex", at + 2);
     cell.dataset.place = place;
     cell.dataset.at = at;
-    cell.append(make("div", "tile waiting"), make("div", "caption"));
+    const there = column.place < 0 || row.has[column.place];
+    cell.append(make("div", `tile ${there ? "waiting" : "nothing"}`), scoreOf(column, row));
     element.append(cell);
     return cell;
   });
@@ -102,12 +104,12 @@ function newRow(place) {
   drawn.set(place, entry);
 }
 
-const AT_ONCE = 4; // files of rows that are read side by side
+const AT_ONCE = 6; // files of rows that are read side by side
 let reading = 0;
 
-/** Read the files of the rows that are there, those in the middle of the window first; rows that have gone by are not read. */
+/** Read the files of the rows that are there, first where the scroll goes; rows that have gone by are not read. */
 function read() {
-  const middle = (scroller.scrollTop + scroller.clientHeight / 2) / rowHeight() - 0.5;
+  const middle = (scroller.scrollTop + leadOf(scroller.scrollTop) / 2 + scroller.clientHeight / 2) / rowHeight() - 0.5;
   const waiting = [...drawn.entries()].filter(([, entry]) => !entry.asked);
   waiting.sort(([a], [b]) => Math.abs(a - middle) - Math.abs(b - middle));
   for (const [place, entry] of waiting) {
@@ -124,11 +126,24 @@ function read() {
   }
 }
 
+const LEAD = 0.6; // seconds that rows are made and read before they are scrolled to
+const motion = { top: 0, time: 0, lead: 0 };
+
+/** Pixels that a scroll in progress goes in `LEAD` seconds, at most two windows; a jump is no scroll. */
+function leadOf(top) {
+  const now = performance.now(), most = 2 * scroller.clientHeight, moved = top - motion.top;
+  if (moved || now - motion.time > 200) {
+    const speed = Math.abs(moved) > most ? 0 : (1000 * moved) / Math.max(8, now - motion.time);
+    Object.assign(motion, { top, time: now, lead: Math.max(-most, Math.min(most, LEAD * speed)) });
+  }
+  return motion.lead;
+}
+
 /** Make the rows in view and near it, remove the others, and draw what is in view. */
 function show() {
-  const height = rowHeight(), top = scroller.scrollTop;
-  const first = Math.max(0, Math.floor(top / height) - AHEAD);
-  const last = Math.min(state.shown.length - 1, Math.ceil((top + scroller.clientHeight) / height) + AHEAD);
+  const height = rowHeight(), top = scroller.scrollTop, lead = leadOf(top);
+  const first = Math.max(0, Math.floor((top + Math.min(0, lead)) / height) - AHEAD);
+  const last = Math.min(state.shown.length - 1, Math.ceil((top + Math.max(0, lead) + scroller.clientHeight) / height) + AHEAD);
   for (const [place, { element }] of drawn) {
     if (place < first || place > last) {
       element.remove();

@@ -125,15 +125,20 @@ function describe(column, content, number) {
   return `${where}: ${list(peaks) || "no class"}${score}`;
 }
 
-/** What is below a picture: its IoU, and the classes of its heat maps to choose one by. */
-function captionOf(column, content, number, record, choose) {
+/** What is below a picture from the beginning: its IoU. */
+function scoreOf(column, row) {
   const caption = make("div", "caption");
-  const { iou } = gallery.told.rows[number];
-  if (column.scored && iou[column.place] !== null) {
-    const figure = make("span", "iou", percent(iou[column.place]));
+  if (column.scored && row.iou[column.place] !== null) {
+    const figure = make("span", "iou", percent(row.iou[column.place]));
     figure.title = "IoU of this image";
     caption.append(figure);
   }
+  return caption;
+}
+
+/** What is below a picture: its IoU, and the classes of its heat maps to choose one by. */
+function captionOf(column, content, number, record, choose) {
+  const caption = scoreOf(column, gallery.told.rows[number]);
   if (column.stage === "errors" && content.of) caption.append(make("span", "of", `${content.of.title} ${content.of.name}`));
   const soft = column.stage === "cams" ? record.cells[column.place]?.soft || [] : [];
   for (const map of soft) {
