@@ -36,7 +36,7 @@ class GalleryJobs(StageJobs):
             raise UserError(
                 f"config: datasets.{dataset}.gallery: missing; say what it shows, as 'gallery: {{images: 200, side: 500}}'"
             )
-        columns, splits = self._columns(dataset, block), self._gallery_splits(dataset, block)
+        columns, splits = self._gallery_columns(dataset, block), self._gallery_splits(dataset, block)
         maps = [column for column in columns if column["stage"] == "cams"]
         scored = sources.has_truth(data)
         thresholds = [column["names"] for column in maps] if scored and data.use.thresholds else []
@@ -53,7 +53,7 @@ class GalleryJobs(StageJobs):
         settings |= {"side": block.side, "threshold": data.threshold, "page": page_digest()}
         return Job(inputs, settings)
 
-    def _columns(self, dataset: str, block: datasets.Gallery) -> list[dict]:
+    def _gallery_columns(self, dataset: str, block: datasets.Gallery) -> list[dict]:
         """Artifacts of the systems, those of one stage side by side, each once; `systems` names whose it is."""
         found: dict[tuple, dict] = {}
         for system in block.systems or self._dataset(dataset).systems:
@@ -62,11 +62,11 @@ class GalleryJobs(StageJobs):
                     continue
                 name = "/".join(names[kind] for kind in KINDS[stage])
                 column = {"stage": stage, "schema": SCHEMAS[stage], "name": name, "names": names, "systems": []}
-                column["refined"] = self._refined(dataset, stage, names)
+                column["refined"] = self._is_refined(dataset, stage, names)
                 found.setdefault((stage, name), column)["systems"].append(system)
         return sorted(found.values(), key=lambda column: list(SCHEMAS).index(column["stage"]))
 
-    def _refined(self, dataset: str, stage: str, names: dict[str, str]) -> bool:
+    def _is_refined(self, dataset: str, stage: str, names: dict[str, str]) -> bool:
         """Whether a CRF or a walk has refined a mask or a prediction."""
         if stage not in {"masks", "predictions"}:
             return False
