@@ -49,8 +49,9 @@ async function decode(record) {
     if (!cell) continue;
     cell.label = cell.label ? next(height * width) : null;
     for (const map of cell.soft) {
-      map.values = next(map.size[0] * map.size[1]);
-      for (let i = 1; i < map.values.length; i++) map.values[i] += map.values[i - 1]; // modulo 256, as a byte is
+      const values = next(map.size[0] * map.size[1]);
+      for (let i = 1; i < values.length; i++) values[i] += values[i - 1]; // modulo 256, as a byte is
+      map.values = values;
     }
   }
   const photo = new Blob([bytesOf(record.photo)], { type: "image/jpeg" });

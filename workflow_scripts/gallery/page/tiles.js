@@ -58,6 +58,8 @@ function greyOf(record, width, height) {
   return record.grey;
 }
 
+const scratch = make("canvas"); // a map before it is laid over the photograph
+
 /** A map and the photograph below it as one canvas, which scrolls faster than two. */
 function flattened(canvas, kind, record, width, height) {
   const whole = Object.assign(make("canvas"), { width, height }), context = whole.getContext("2d");
@@ -86,7 +88,7 @@ function drawTile(tile, column, record, number, width, height, layers = false) {
   const [wide, high] = [Math.round(columns * scale * density), Math.round(rows * scale * density)];
   let canvas = null;
   if (content.kind !== "photo") {
-    canvas = Object.assign(make("canvas"), { width: wide, height: high });
+    canvas = Object.assign(layers ? make("canvas") : scratch, { width: wide, height: high });
     if (content.kind === "labels") drawLabels(canvas, content.label, record.size, gallery.told, state.safe);
     if (content.kind === "errors") drawErrors(canvas, content.label, content.truth, record.size);
     if (content.kind === "heat") drawHeat(canvas, content.map, gallery.told);
