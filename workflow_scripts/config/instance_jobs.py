@@ -120,3 +120,14 @@ class InstanceJobs(StageJobs):
         rows = [row for system in data.instance_systems for row in instance_systems.rows(self.config, dataset, system)]
         scores = list(dict.fromkeys(path for row in rows for path in row["scores"]))
         return Job({"scores": scores}, {"classes": list(data.classes), "rows": rows})
+
+    def of_instances(self, dataset: str) -> list[str]:
+        """The table of mask AP, and the masks of boxes as COCO's JSON."""
+        data = self._dataset(dataset)
+        named = dict.fromkeys(system.instances for system in instance_systems.named(self.config, dataset))
+        files = [
+            output_path("coco_json", dataset=dataset, seed=str(seed), instances=name)
+            for name in named
+            for seed in data.seeds
+        ]
+        return [output_path("mask_ap", dataset=dataset), *files] if named else []

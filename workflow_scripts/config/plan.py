@@ -101,10 +101,10 @@ class Plan:
         some = {
             "gallery": self.config.dataset(dataset).gallery is not None,
             "saliency_table": bool(estimates),
-            "mask_ap": bool(self.config.dataset(dataset).instance_systems),
             "tables": bool(self._stages.tables_of(dataset)),
             "boundary_table": bool(self._stages.tolerances(dataset)),
             "confusion_table": self._stages.knows_backgrounds(dataset),
         }
         whole = [output_path(stage, dataset=dataset) for stage in ("cost", *(name for name in some if some[name]))]
-        return [*whole, *tunings, *tables, *pictures]
+        sure = [output_path("confidence", dataset=dataset, system=name) for name in self._stages.noise_aware(dataset)]
+        return [*whole, *tunings, *tables, *pictures, *sure, *self._stages.of_instances(dataset)]

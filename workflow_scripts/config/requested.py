@@ -110,12 +110,7 @@ class AllJobs(GalleryJobs, InstanceJobs):
 
     def confidence(self, dataset: str, system: str) -> Job:
         data, block = self._dataset(dataset), self.config.block(dataset, "systems", system)
-        segmenter = self.config.block(dataset, "segmenters", block.segmenter) if block.segmenter else None
-        if (
-            segmenter is None
-            or segmenter.trained
-            or getattr(getattr(segmenter, "loss", None), "rule", "") != "noise_aware"
-        ):
+        if not self._is_noise_aware(dataset, block.segmenter):
             raise UserError(
                 f"config: systems.{system}: trains no segmenter with loss.rule 'noise_aware', which confidence is of; "
                 "name a system that does"
@@ -125,6 +120,16 @@ class AllJobs(GalleryJobs, InstanceJobs):
         inputs = training.inputs | {"truth": output_path("truth", dataset=dataset) if sources.has_truth(data) else []}
         settings = training.settings | {"system": system, "shown": data.use.masks}
         return Job(inputs, settings, training.modules)
+
+    def noise_aware(self, dataset: str) -> list[str]:
+        """Systems of the data set that train a segmenter with the noise-aware loss."""
+        named = {name: self.config.block(dataset, "systems", name) for name in self._dataset(dataset).systems}
+        return [name for name, block in named.items() if self._is_noise_aware(dataset, block.segmenter)]
+
+    def _is_noise_aware(self, dataset: str, segmenter: str | None) -> bool:
+        block = self.config.block(dataset, "segmenters", segmenter) if segmenter else None
+        rule = getattr(getattr(block, "loss", None), "rule", None)
+        return rule == "noise_aware" and not block.trained
 
     def cost(self, dataset: str) -> Job:
         return self._cost(dataset, self._dataset(dataset).systems)
