@@ -16,7 +16,15 @@ min_version("9.20")
 
 # The stages are modules of this tree, whichever folder Snakemake runs in.
 sys.path.insert(0, workflow.basedir)
-shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(workflow.basedir)}; ")
+
+from workflow_scripts import runs, stopping
+
+if workflow.is_main_process:
+    runs.enter()
+
+# Jobs end when this process does, however it ends.
+variables = f"PYTHONPATH={shlex.quote(workflow.basedir)} {stopping.PARENT}={stopping.this_process()}"
+shell.prefix(f"set -euo pipefail; export {variables}; ")
 
 
 configfile: f"{workflow.basedir}/config.yaml"

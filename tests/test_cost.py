@@ -57,7 +57,7 @@ def test_the_table_holds_what_sidecars_say(networks, tmp_path, monkeypatch):
         with create(name, "cam", dataset="voc", split="train", classes=VOC) as artifact:
             for number in range(images):
                 artifact.put(str(number))
-        write_sidecar(name, "cams", "{}", "0", [], 1800.0, [])
+        write_sidecar(name, "cams", "{}", "0", {}, 1800.0, [])
         assert read_sidecar(name)["memory_mib"]["process"] > 10
     item = networks["classifier mctformer_v2"] | {"trained": "weights.h5", "used": "cams.h5"}
     system = {"name": "mine", "networks": [item], "artifacts": ["weights.h5", "cams.h5"]}

@@ -352,7 +352,7 @@ def weights(tmp_path):
     torch.nn.init.normal_(network.head.weight)  # all labels occur
     save_weights(network, path)
     in_use = json.dumps({"block": BLOCK, "classes": CLASSES, "dataset": "toy"})
-    write_sidecar(str(path), "train_segmenter", in_use, "0", [], 1.0, [])
+    write_sidecar(str(path), "train_segmenter", in_use, "0", {}, 1.0, [])
     write_curve(path.parent / "fov.curve.csv")
     return path
 

@@ -4,6 +4,8 @@ import csv
 import itertools
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import time
 from pathlib import Path
 from unittest import mock
 
+import h5py
 import pytest
 import torch
 from conftest import refused
@@ -90,7 +93,7 @@ def test_state_of_another_job_is_ignored(rendered, tmp_path, capsys):
     with pytest.raises(Killed):
         train(rendered, tmp_path / "parts", fingerprint="another", killed_at=4, learning_rate=0.5)
     parts = train(rendered, tmp_path / "parts", fingerprint="one")
-    assert "other settings or code" in capsys.readouterr().out
+    assert "other settings, code or inputs" in capsys.readouterr().out
     assert parts.read_bytes() == whole.read_bytes()
 
 
@@ -199,6 +202,34 @@ def test_a_killed_stage_resumes_and_ends_with_the_same_bytes(rendered, tmp_path)
     for name in ("a.safetensors", "a.curve.csv"):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert not state.exists()
+
+
+def test_a_stopped_stage_saves_its_state_at_once(rendered, tmp_path):
+    """By a signal, long before the next state is due; what it then goes on with is its own, of the same inputs."""
+    data, changes = tmp_path / "data", {"save_every": 1000, "iterations": 30}
+    shutil.copytree(rendered, data)
+    finished = subprocess.run(command(data, tmp_path / "whole", **changes), capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    arguments = command(data, tmp_path / "parts", **changes)
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline().startswith("memory: ")  # the first step begins
+    process.send_signal(signal.SIGTERM)
+    output, error = process.communicate()
+    assert process.returncode == 1 and "done in" not in output
+    match = re.fullmatch(r"stopped: SIGTERM; (\d+) of 30 iterations are saved .*\n", error)
+    assert match, error
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["a.safetensors.state"]
+    shutil.copytree(tmp_path / "parts", tmp_path / "others")
+
+    resumed = subprocess.run(arguments, capture_output=True, text=True)
+    assert f"resumed at iteration {match[1]}" in resumed.stdout, resumed.stderr
+    for name in ("a.safetensors", "a.curve.csv"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+    with h5py.File(data / "images.h5", "r+") as file:
+        file.attrs["remark"] = "another file"
+    others = subprocess.run(command(data, tmp_path / "others", **changes), capture_output=True, text=True)
+    assert "saved by other settings, code or inputs, starting from the beginning" in others.stdout, others.stderr
 
 
 def test_a_stage_whose_loss_is_not_finite(rendered, tmp_path):

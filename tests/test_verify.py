@@ -13,7 +13,7 @@ from demo_graph import below, demo, edit, named, of, stale
 from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.digests import file_sha256
-from workflow_scripts.provenance import read_sidecar, sidecar_path, write_sidecar
+from workflow_scripts.provenance import parent_digests, read_sidecar, sidecar_path, write_sidecar
 
 CHANGES = {
     "saliency": (demo(saliency={"rendered": {"data": {"rendered": 17}}}), below("train_saliency rendered")),
@@ -116,7 +116,7 @@ def test_verify_finds_what_has_no_sidecar(bare):
 def test_a_sidecar_is_whole_or_none(tmp_path, content):
     path = tmp_path / "eps.h5"
     path.write_bytes(b"maps")
-    write_sidecar(str(path), "cams", '{"flip":true}', "0" * 32, [], 1.0, ["command"])
+    write_sidecar(str(path), "cams", '{"flip":true}', "0" * 32, {}, 1.0, ["command"])
     sidecar = sidecar_path(path)
     record = json.loads(sidecar.read_text())
     assert read_sidecar(path) == record
@@ -133,7 +133,7 @@ def test_a_sidecar_is_whole_or_none(tmp_path, content):
     assert read_sidecar(path) is None
     below = tmp_path / "masks.h5"
     below.write_bytes(b"masks")
-    write_sidecar(str(below), "masks", "{}", "0", [str(path)], 1.0, [])
+    write_sidecar(str(below), "masks", "{}", "0", parent_digests([str(path)]), 1.0, [])
     assert read_sidecar(below)["parents"] == {str(path): file_sha256(path)}
 
 
@@ -150,8 +150,10 @@ def test_verify_tells_a_stopped_training_from_a_stranger(bare):
         (bare / path).unlink()
     (bare / f"{name}.state").write_bytes(b"saved")
     (bare / "results/demo/mine.state").write_bytes(b"saved")
+    shard = "results/demo/seed-0/cams/eps.h5.1-of-2"
+    (bare / shard).write_bytes(b"a half")
     found = verify(bare)[1]
-    assert (found["unfinished"], found["foreign"]) == ({f"{name}.state"}, {"results/demo/mine.state"})
+    assert (found["unfinished"], found["foreign"]) == ({f"{name}.state", shard}, {"results/demo/mine.state"})
     assert found["missing"] == {name}
 
 

@@ -28,6 +28,7 @@ h, w is a fraction of the image's size (`resolution` of the block that made it).
 """
 
 import contextlib
+import glob
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -51,12 +52,12 @@ class Writer:
         self._count = 0
 
     def put(self, identifier: str, **arrays: np.ndarray) -> None:
-        """Store the named arrays of one image, each as a single compressed chunk."""
+        """Store the named arrays of one image, each as a single compressed chunk, in the order of their names."""
         if self._count and self._count % REOPEN_EVERY == 0:
             self._file.close()
             self._file = h5py.File(self.path, "r+")
         group = self._file.create_group(identifier)
-        for name, array in arrays.items():
+        for name, array in sorted(arrays.items()):
             array = np.ascontiguousarray(array)
             if array.nbytes > 1024:
                 group.create_dataset(
@@ -85,9 +86,14 @@ def create(path: str | Path, schema: str, *, dataset: str, split: str, classes: 
 
 @contextlib.contextmanager
 def replaced(path: str | Path) -> Iterator[Path]:
-    """A temporary name in the same folder, flushed to disk and renamed to `path` at the end, removed on an error."""
+    """A temporary name in the same folder, flushed to disk and renamed to `path` at the end, removed on an error.
+
+    What jobs that were killed have left under such a name is removed first.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.[0-9]*.tmp"):
+        left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary

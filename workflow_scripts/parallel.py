@@ -1,18 +1,21 @@
 """Map a function over images in worker processes, results in order, memory bounded.
 
 Workers are spawned, not forked (HDF5 handles and thread pools do not survive a fork), and use one torch thread each,
-so that the bytes of a result do not depend on how many there are.
+so that the bytes of a result do not depend on how many there are. They end with this process, however it ends.
 """
 
 import itertools
 import multiprocessing
+import multiprocessing.connection
 import os
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
+from workflow_scripts import stopping
 from workflow_scripts.errors import UserError
 
 _state: Any = None
@@ -43,7 +46,7 @@ def ordered_map(
             while waiting:
                 yield waiting.popleft().result()
                 waiting.extend(pool.submit(_apply, item) for item in itertools.islice(iterator, 1))
-        except UserError:
+        except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
 
@@ -58,10 +61,18 @@ def _start(make_state: Callable[[], Any], function: Callable) -> None:
 def _start_worker(make_state: Callable[[], Any], function: Callable) -> None:
     """As `_start`; the first item raises a mistake of the user's, which the pool would hide behind its own error."""
     global _state, _function
+    stopping.ignore()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         _start(make_state, function)
     except UserError as error:
         _state, _function = error, _refuse
+
+
+def _end_with_parent() -> None:
+    """A pool whose owner was killed would wait for work for ever."""
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 def _refuse(error: UserError, item: Any) -> None:

@@ -4,11 +4,13 @@ import json
 import platform
 import resource
 import sys
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
 from workflow_scripts.artifacts import replaced
 from workflow_scripts.digests import file_sha256
+from workflow_scripts.errors import UserError
 
 # What readers of a sidecar rely on.
 CONTENT = {"stage": str, "settings": dict, "code": str, "sha256": str, "parents": dict}
@@ -31,22 +33,52 @@ def read_sidecar(artifact: str | Path) -> dict | None:
 
 
 def write_sidecar(
-    artifact: str, stage: str, settings: str, code: str, parents: list[str], seconds: float, modules: list[str]
+    artifact: str,
+    stage: str,
+    settings: str,
+    code: str,
+    parents: dict[str, str],
+    seconds: float,
+    modules: Iterable[str],
+    shards: Iterable[str] = (),
 ) -> None:
-    """Record settings, code digest, digests of the artifact and its parents, versions, duration and peak memory."""
+    """Record settings, code digest, digests of the artifact and its parents, versions, duration and peak memory.
+
+    Args:
+        parents: of `parent_digests`, taken before they were read.
+        shards: that the artifact was put together from: their durations are added, and the highest peaks are told.
+    """
+    parts = [json.loads(sidecar_path(shard).read_text(encoding="utf-8")) for shard in shards]
+    peaks = [peak_memory(), *(part["memory_mib"] for part in parts)]
     record = {
         "stage": stage,
         "settings": json.loads(settings),
         "code": code,
         "sha256": file_sha256(artifact),
-        "parents": {parent: _recorded_digest(parent) for parent in parents},
+        "parents": parents,
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
-        "seconds": round(seconds, 1),
-        "memory_mib": peak_memory(),
-        "modules": modules,
+        "seconds": round(seconds + sum(part["seconds"] for part in parts), 1),
+        "memory_mib": {kind: max(peak.get(kind, 0) for peak in peaks) for kind in {kind for p in peaks for kind in p}},
+        "modules": sorted({*modules, *(name for part in parts for name in part["modules"])}),
     }
     with replaced(sidecar_path(artifact)) as temporary:
         temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def parent_digests(paths: Iterable[str]) -> dict[str, str]:
+    """SHA-256 of each input: what its own sidecar says, which spares reading gigabytes again; foreign files are hashed.
+
+    Raises:
+        UserError: a file is missing.
+    """
+    digests = {}
+    for path in paths:
+        record = read_sidecar(path)
+        try:
+            digests[path] = record["sha256"] if record else file_sha256(path)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}); run snakemake to make it") from None
+    return digests
 
 
 def peak_memory() -> dict[str, int]:
@@ -58,12 +90,6 @@ def peak_memory() -> dict[str, int]:
     if torch is not None and torch.cuda.is_available():
         peaks["gpu"] = torch.cuda.max_memory_allocated() // 2**20
     return peaks
-
-
-def _recorded_digest(parent: str) -> str:
-    """What the parent's own sidecar says, which spares reading gigabytes again; foreign files are hashed."""
-    record = read_sidecar(parent)
-    return record["sha256"] if record else file_sha256(parent)
 
 
 def _version(package: str) -> str | None:

@@ -19,10 +19,15 @@ class BatchSampler(Sampler):
         count: images.
         batch: images per step; with fewer images than that, every batch repeats the epoch's images.
         start: iteration to begin with, for a resumed run.
+        part: (which, of how many) equal parts of every batch.
     """
 
-    def __init__(self, count: int, batch: int, iterations: int, seed: int, start: int = 0):
+    def __init__(
+        self, count: int, batch: int, iterations: int, seed: int, start: int = 0, part: tuple[int, int] = (0, 1)
+    ):
         self.count, self.batch, self.iterations, self.seed, self.start = count, batch, iterations, seed, start
+        which, parts = part
+        self.part = slice(which * batch // parts, (which + 1) * batch // parts)
 
     def __len__(self) -> int:
         return self.iterations - self.start
@@ -35,4 +40,4 @@ class BatchSampler(Sampler):
             if epoch != current:
                 order, current = np.random.default_rng([self.seed, epoch]).permutation(self.count), epoch
             chosen = np.resize(order, per_epoch * self.batch)[step * self.batch : (step + 1) * self.batch]
-            yield [(epoch, int(position)) for position in chosen]
+            yield [(epoch, int(position)) for position in chosen[self.part]]

@@ -31,4 +31,4 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    run(main, inputs=("index", "images", "labels", "initial"), outputs=("weights", "curve"))
+    run(main, inputs=("index", "images", "labels", "initial"), outputs=("weights", "curve"), shared=True)

@@ -32,4 +32,4 @@ def source(job: Job) -> Source:
 
 
 if __name__ == "__main__":
-    run(main, inputs=("index", "images", "initial"), lists=("maps",), outputs=("weights", "curve"))
+    run(main, inputs=("index", "images", "initial"), lists=("maps",), outputs=("weights", "curve"), shared=True)

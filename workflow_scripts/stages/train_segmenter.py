@@ -36,4 +36,4 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    run(main, inputs=("index", "images", "masks", "initial"), outputs=("weights", "curve"))
+    run(main, inputs=("index", "images", "masks", "initial"), outputs=("weights", "curve"), shared=True)

@@ -9,27 +9,36 @@ from torch.utils.data import DataLoader, Dataset
 from workflow_scripts.data.batches import BatchSampler
 from workflow_scripts.data.canvas import finish
 from workflow_scripts.errors import UserError
+from workflow_scripts.stopping import ignore
 
 
 def batches(
-    samples: Dataset, recipe, seed: int, where: torch.device, start: int = 0, workers: int = 1
+    samples: Dataset,
+    recipe,
+    seed: int,
+    where: torch.device,
+    start: int = 0,
+    workers: int = 1,
+    part: tuple[int, int] = (0, 1),
 ) -> Iterator[dict[str, Tensor]]:
     """The batches from iteration `start` on, on the device, images float32 (B, 3, H, W) in channels-last order.
 
     Args:
         samples: indexed by (epoch, position).
         workers: loading processes; their number never changes the bytes.
+        part: (which, of how many) equal parts of every batch.
 
     Raises:
         UserError: a mistake that a sample shows.
     """
     loader = DataLoader(
         samples,
-        batch_sampler=BatchSampler(len(samples), recipe.batch, recipe.iterations, seed, start),
+        batch_sampler=BatchSampler(len(samples), recipe.batch, recipe.iterations, seed, start, part),
         num_workers=workers,
         prefetch_factor=4 if workers == 1 else 2,
         pin_memory=where.type == "cuda",  # so that the copy to the GPU goes on while it computes
         multiprocessing_context="fork" if where.type == "cpu" else "spawn",
+        worker_init_fn=ignore,
         generator=torch.Generator(),  # its own, so that a resumed run draws the same dropout
     )
     for batch in _one_line(loader):

@@ -5,18 +5,21 @@ from torch import Tensor, nn
 
 from workflow_scripts.training.device import autocast
 from workflow_scripts.training.optimiser import build
+from workflow_scripts.training.processes import Gradients, Group
+
+ALONE = Group()
 
 
 def parts_of(batch: dict[str, Tensor], count: int) -> list[dict[str, Tensor]]:
     """Equal parts of a batch, in order.
 
-    Where the batch has `label`, each part also has `whole_label`, that of the whole batch: a loss that is a mean over
-    labelled positions divides by the number of those in the whole batch.
+    Where the batch has `label`, each part also has `whole_label`, that of the whole batch (its own, where it is a part of
+    one itself): a loss that is a mean over labelled positions divides by the number of those in the whole batch.
     """
     if count == 1:
         return [batch]
-    split = {name: value.chunk(count) for name, value in batch.items()}
-    whole = {"whole_label": batch["label"]} if "label" in batch else {}
+    whole = {"whole_label": batch.get("whole_label", batch["label"])} if "label" in batch else {}
+    split = {name: value.chunk(count) for name, value in batch.items() if name not in whole}
     return [{name: chunks[number] for name, chunks in split.items()} | whole for number in range(count)]
 
 
@@ -33,11 +36,14 @@ class Step:
     Args:
         network: its `losses(batch)`, named and to be summed, are means over the batch.
         recipe: `config.parts.Schedule`.
+        group: processes that have a part of the batch each.
     """
 
-    def __init__(self, network: nn.Module, recipe, where: torch.device):
+    def __init__(self, network: nn.Module, recipe, where: torch.device, group: Group = ALONE):
         self.network = network.to(where, memory_format=torch.channels_last).train()
-        self.recipe, self.where = recipe, where
+        self.recipe, self.where, self.group = recipe, where, group
+        group.prepare(network)
+        self.gradients = Gradients(network, group)
         self.optimiser, self.schedule = build(network, recipe)
         self.scaler = torch.amp.GradScaler(where.type, enabled=recipe.precision == "float16")
         self.losses = torch.compile(network.losses, dynamic=False) if recipe.compile else network.losses
@@ -46,12 +52,15 @@ class Step:
         """Learn from a batch that is on the device; returns its losses, still there, so that nobody waits for them."""
         count, means = self.recipe.accumulate, {}
         self.optimiser.zero_grad(set_to_none=True)
-        for part in parts_of(batch, count):
+        for part in parts_of(self.group.whole(batch), count):
             with autocast(self.where, self.recipe.precision):
                 named = self.losses(part)
             self.scaler.scale(sum(named.values()) / count).backward()
             for name, value in named.items():
                 means[name] = means.get(name, 0) + value.detach() / count
+        self.gradients.average()
+        if self.group.count > 1:
+            self.group.average(list(means.values()))
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.schedule.step()

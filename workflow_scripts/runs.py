@@ -1,0 +1,37 @@
+"""Which runs of Snakemake live in a folder; the locks that a killed one has left are removed."""
+
+import fcntl
+import sys
+from pathlib import Path
+from typing import IO
+
+_kept: list[IO] = []  # open as long as this process lives; the kernel closes them however it ends
+
+
+def enter(folder: str | Path = ".snakemake") -> None:
+    """Tell later runs that this one lives, and remove Snakemake's locks if no other does.
+
+    A lock of the file system (flock) is held until the process ends. Where the file system has none, nothing is done
+    and `snakemake --unlock` is needed as ever.
+
+    Args:
+        folder: of Snakemake, in the working folder.
+    """
+    folder = Path(folder)
+    folder.mkdir(exist_ok=True)
+    file = open(folder / "alive.lock", "w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pass  # somebody else lives, whose locks stay
+    except OSError:
+        file.close()
+        return
+    else:
+        left = list((folder / "locks").glob("*.lock"))
+        for path in left:
+            path.unlink()
+        if left:
+            print("A run in this folder was killed; its locks are removed.", file=sys.stderr)
+    fcntl.flock(file, fcntl.LOCK_SH)
+    _kept.append(file)

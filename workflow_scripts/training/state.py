@@ -1,0 +1,61 @@
+"""The state of a training that is under way, from which it goes on after it was killed."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from workflow_scripts.artifacts import replaced
+from workflow_scripts.training.record import Record
+from workflow_scripts.training.step import Step
+
+
+class State:
+    """One file beside the weights, which no rule declares: Snakemake removes what is declared when a job fails.
+
+    Args:
+        output: path of the weights.
+        fingerprint: of the job, `command.Job.fingerprint`; what was saved under another one is removed.
+    """
+
+    def __init__(self, output: str, fingerprint: str):
+        self.path, self.fingerprint = Path(f"{output}.state"), fingerprint
+
+    def save(self, iteration: int, step: Step, record: Record) -> None:
+        """Replace what was saved before, by a file that is whole."""
+        record.read()
+        state = {
+            "fingerprint": self.fingerprint,
+            "iteration": iteration,
+            "random": torch.get_rng_state(),
+            "record": asdict(record),
+        } | step.state_dict()
+        if torch.cuda.is_available():
+            state["random_cuda"] = torch.cuda.get_rng_state()
+        with replaced(self.path) as temporary, open(temporary, "wb") as file:
+            torch.save(state, file)
+
+    def load(self, step: Step, record: Record) -> int:
+        """Take over what was saved, if it is this job's; returns the iteration to go on with, else 0."""
+        if not self.path.exists():
+            return 0
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            known = state.get("fingerprint") == self.fingerprint
+            reason = "saved by other settings, code or inputs"
+        except Exception:  # whatever is wrong with it, the job can start anew
+            known, reason = False, "cannot be read"
+        if not known:
+            print(f"{self.path}: {reason}, starting from the beginning", flush=True)
+            self.remove()
+            return 0
+        step.load_state_dict(state)
+        torch.set_rng_state(state["random"])
+        if torch.cuda.is_available() and "random_cuda" in state:
+            torch.cuda.set_rng_state(state["random_cuda"])
+        vars(record).update(state["record"])
+        print(f"resumed at iteration {state['iteration']}", flush=True)
+        return state["iteration"]
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
