@@ -68,7 +68,7 @@ rule cams:
         "logs/{dataset}/seed-{seed}/cams/{cam}.tsv"
     conda:
         "../envs/workflow.yaml"
-    threads: stages.workers
+    threads: stages.image_workers("cams")
     resources:
         mem_mb=8000,
         runtime=240,
@@ -76,10 +76,24 @@ rule cams:
     params:
         settings=stages.settings("cams"),
         code=stages.code("cams"),
+        shard=stages.shard,
     message:
         "Class activation maps {wildcards.cam} of {wildcards.dataset}, seed {wildcards.seed}"
     shell:
         "python -m workflow_scripts.stages.cams --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
         " --workers {threads}"
         " --index {input.index:q} --images {input.images:q} --weights {input.weights:q}"
+        " --shard {params.shard:q} --shards {input.shards:q}"
         " --cams-to {output.cams:q} > {log:q} 2>&1"
+
+
+use rule cams as cams_shard with:
+    output:
+        cams=temp(stages.shard_output("cams")),
+        sidecar=temp(stages.shard_output("cams", ".json")),
+    log:
+        "logs/{dataset}/seed-{seed}/cams/{cam}.{shard}-of-{shards}.log",
+    benchmark:
+        "logs/{dataset}/seed-{seed}/cams/{cam}.{shard}-of-{shards}.tsv"
+    message:
+        "Class activation maps {wildcards.cam} of {wildcards.dataset}, seed {wildcards.seed}, shard {wildcards.shard} of {wildcards.shards}"

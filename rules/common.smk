@@ -18,6 +18,8 @@ wildcard_constraints:
     file=r"[0-9a-f]{12}-[\w.-]+",
     dataset=r"[A-Za-z0-9]\w*",
     seed=r"\d+",
+    shard=r"\d+",
+    shards=r"\d+",
     saliency=BLOCK,
     classifier=BLOCK,
     cam=BLOCK,

@@ -38,20 +38,34 @@ rule affinity_labels:
         "logs/{dataset}/seed-{seed}/affinity_labels/{affinity}.tsv"
     conda:
         "../envs/workflow.yaml"
-    threads: stages.workers
+    threads: stages.image_workers("affinity_labels")
     resources:
         mem_mb=4000,
         runtime=240,
     params:
         settings=stages.settings("affinity_labels"),
         code=stages.code("affinity_labels"),
+        shard=stages.shard,
     message:
         "Affinity labels {wildcards.affinity} of {wildcards.dataset}, seed {wildcards.seed}"
     shell:
         "python -m workflow_scripts.stages.affinity_labels --settings {params.settings:q} --code {params.code}"
         " --workers {threads}"
         " --index {input.index:q} --images {input.images:q} --cams {input.cams:q}"
+        " --shard {params.shard:q} --shards {input.shards:q}"
         " --labels-to {output.labels:q} > {log:q} 2>&1"
+
+
+use rule affinity_labels as affinity_labels_shard with:
+    output:
+        labels=temp(stages.shard_output("affinity_labels")),
+        sidecar=temp(stages.shard_output("affinity_labels", ".json")),
+    log:
+        "logs/{dataset}/seed-{seed}/affinity_labels/{affinity}.{shard}-of-{shards}.log",
+    benchmark:
+        "logs/{dataset}/seed-{seed}/affinity_labels/{affinity}.{shard}-of-{shards}.tsv"
+    message:
+        "Affinity labels {wildcards.affinity} of {wildcards.dataset}, seed {wildcards.seed}, shard {wildcards.shard} of {wildcards.shards}"
 
 
 rule train_affinity:
@@ -94,7 +108,7 @@ rule masks:
         "logs/{dataset}/seed-{seed}/masks/{mask}.tsv"
     conda:
         "../envs/workflow.yaml"
-    threads: stages.workers
+    threads: stages.image_workers("masks")
     resources:
         mem_mb=4000,
         runtime=240,
@@ -102,6 +116,7 @@ rule masks:
     params:
         settings=stages.settings("masks"),
         code=stages.code("masks"),
+        shard=stages.shard,
     message:
         "Masks {wildcards.mask} of {wildcards.dataset}, seed {wildcards.seed}"
     shell:
@@ -109,4 +124,17 @@ rule masks:
         " --workers {threads}"
         " --index {input.index:q} --images {input.images:q} --cams {input.cams:q} --thresholds {input.thresholds:q} --truth {input.truth:q} --saliency {input.saliency:q} --affinity {input.affinity:q}"
         " --classifier {input.classifier:q} --masks {input.masks:q}"
+        " --shard {params.shard:q} --shards {input.shards:q}"
         " --masks-to {output.masks:q} > {log:q} 2>&1"
+
+
+use rule masks as masks_shard with:
+    output:
+        masks=temp(stages.shard_output("masks")),
+        sidecar=temp(stages.shard_output("masks", ".json")),
+    log:
+        "logs/{dataset}/seed-{seed}/masks/{mask}.{shard}-of-{shards}.log",
+    benchmark:
+        "logs/{dataset}/seed-{seed}/masks/{mask}.{shard}-of-{shards}.tsv"
+    message:
+        "Masks {wildcards.mask} of {wildcards.dataset}, seed {wildcards.seed}, shard {wildcards.shard} of {wildcards.shards}"

@@ -177,6 +177,8 @@ rule pictures:
     output:
         touch("results/{dataset}/pictures/done.txt"),
     localrule: True
+    params:
+        made_from=stages.pictures,
 
 
 rule erasing:

@@ -40,7 +40,7 @@ rule saliency:
         "logs/{dataset}/saliency/{saliency}.tsv"
     conda:
         "../envs/workflow.yaml"
-    threads: stages.workers
+    threads: stages.image_workers("saliency")
     resources:
         mem_mb=8000,
         runtime=720,
@@ -48,12 +48,26 @@ rule saliency:
     params:
         settings=stages.settings("saliency"),
         code=stages.code("saliency"),
+        shard=stages.shard,
     message:
         "Saliency maps {wildcards.saliency} of {wildcards.dataset}"
     shell:
         "python -m workflow_scripts.stages.saliency --settings {params.settings:q} --code {params.code} --gpus {resources.gpu} --workers {threads}"
         " --index {input.index:q} --images {input.images:q} --weights {input.weights:q}"
+        " --shard {params.shard:q} --shards {input.shards:q}"
         " --saliency-to {output.saliency:q} > {log:q} 2>&1"
+
+
+use rule saliency as saliency_shard with:
+    output:
+        saliency=temp(stages.shard_output("saliency")),
+        sidecar=temp(stages.shard_output("saliency", ".json")),
+    log:
+        "logs/{dataset}/saliency/{saliency}.{shard}-of-{shards}.log",
+    benchmark:
+        "logs/{dataset}/saliency/{saliency}.{shard}-of-{shards}.tsv"
+    message:
+        "Saliency maps {wildcards.saliency} of {wildcards.dataset}, shard {wildcards.shard} of {wildcards.shards}"
 
 
 rule estimated_saliency:

@@ -41,7 +41,7 @@ rule predictions:
         "logs/{dataset}/seed-{seed}/predictions/{mask}/{segmenter}/{prediction}.tsv"
     conda:
         "../envs/workflow.yaml"
-    threads: stages.workers
+    threads: stages.image_workers("predictions")
     resources:
         mem_mb=8000,
         runtime=240,
@@ -49,13 +49,27 @@ rule predictions:
     params:
         settings=stages.settings("predictions"),
         code=stages.code("predictions"),
+        shard=stages.shard,
     message:
         "Predictions {wildcards.prediction} of {wildcards.mask}/{wildcards.segmenter} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
         "python -m workflow_scripts.stages.predictions --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
         " --workers {threads}"
         " --index {input.index:q} --images {input.images:q} --weights {input.weights:q} --soft {input.soft:q}"
+        " --shard {params.shard:q} --shards {input.shards:q}"
         " --predictions-to {output.predictions:q} > {log:q} 2>&1"
+
+
+use rule predictions as predictions_shard with:
+    output:
+        predictions=temp(stages.shard_output("predictions")),
+        sidecar=temp(stages.shard_output("predictions", ".json")),
+    log:
+        "logs/{dataset}/seed-{seed}/predictions/{mask}/{segmenter}/{prediction}.{shard}-of-{shards}.log",
+    benchmark:
+        "logs/{dataset}/seed-{seed}/predictions/{mask}/{segmenter}/{prediction}.{shard}-of-{shards}.tsv"
+    message:
+        "Predictions {wildcards.prediction} of {wildcards.mask}/{wildcards.segmenter} on {wildcards.dataset}, seed {wildcards.seed}, shard {wildcards.shard} of {wildcards.shards}"
 
 
 rule submission:

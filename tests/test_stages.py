@@ -14,7 +14,7 @@ from own_photographs import CSV, HEIGHT, IDS, VOC, WIDTH, label_of, plan_of, wri
 from PIL import Image
 from stage_runs import arguments, refused, run
 
-from workflow_scripts import methods
+from workflow_scripts import by_image, methods
 from workflow_scripts.artifacts import Reader, create
 from workflow_scripts.command import Job
 from workflow_scripts.config.plan import Plan
@@ -246,7 +246,7 @@ def test_predictions_of_a_network_on_a_gpu_are_made_by_one_process(indexed, monk
         return ({"label": label_of(0)} for _ in items)
 
     monkeypatch.setattr(device, "device", lambda: SimpleNamespace(type=kind))
-    monkeypatch.setattr(predictions, "ordered_map", without_workers)
+    monkeypatch.setattr(by_image, "ordered_map", without_workers)
     inputs = {"index": "results/mine/index.h5", "images": None, "weights": None, "soft": None, given: "x"}
     settings = SimpleNamespace(dataset="mine", splits=["val"])
     outputs = SimpleNamespace(predictions="results/mine/single.h5")

@@ -310,6 +310,8 @@ EDITS = {
     "evaluation/saliency.py": below("score_saliency rendered"),
     "evaluation/classification.py": below(*of("classification")),
     "training/loop.py": below(*TRAINED),
+    "training/state.py": below(*TRAINED),
+    "training/processes.py": below(*TRAINED),
     "training/step.py": below(*TRAINED),
     "data/canvas.py": below(*TRAINED),
     "training/imported.py": below(*of("train_classifier", "train_affinity", "train_segmenter")),
@@ -322,6 +324,9 @@ EDITS = {
     "artifacts.py": set(MADE_FROM),
     "command.py": set(MADE_FROM),
     "digests.py": set(MADE_FROM),
+    "stopping.py": set(MADE_FROM),
+    "gpus.py": set(MADE_FROM),
+    "by_image.py": below(*of("saliency", "cams", "affinity_labels", "masks", "predictions")),
 }
 
 
@@ -340,6 +345,7 @@ ELSEWHERE = (
     "data/voc.py",
     "data/csv_table.py",
     "listings.py",
+    "runs.py",
     "config/plan.py",
     "config/tunings.py",
     "config/requested.py",

@@ -10,6 +10,7 @@ without it.
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,12 +23,14 @@ from workflow_scripts.errors import UserError
 from workflow_scripts.folders import listed
 from workflow_scripts.provenance import read_sidecar, sidecar_path
 
+SHARD = re.compile(r"\.\d+-of-\d+(\.json)?$")
+
 
 def check(plan: Plan, dataset: str) -> Iterator[tuple[str, str, str]]:
     """Yield (state, path, reason) of every artifact that is not as the configuration and the code would make it.
 
     States: missing, foreign (no sidecar, or no artifact of this configuration), corrupt, stale, unfinished (what a
-    stopped training has saved). An artifact made from a stale one is stale too.
+    stopped training has saved, and shards). An artifact made from a stale one is stale too.
     """
     known: set[str] = set()
     bad: set[str] = set()
@@ -55,6 +58,12 @@ def check(plan: Plan, dataset: str) -> Iterator[tuple[str, str, str]]:
             continue
         if path.suffix == ".state" and str(path.with_suffix("")) in known:
             yield "unfinished", str(path), "a training was stopped; it goes on from here when it is run again"
+        elif SHARD.sub("", str(path)) in known:
+            yield (
+                "unfinished",
+                str(path),
+                "a shard of a job that was stopped; it is used when it is run again with as many",
+            )
         else:
             yield "foreign", str(path), "no artifact of this configuration; another one made it, or it was put there"
 

@@ -74,7 +74,7 @@ class Dataset(Block):
         description="processes of a job that goes through the images or feeds a GPU, as far as --cores allow"
     )
     gpus: NonNegativeInt = Field(
-        description="GPUs that a network job asks for; with 0, jobs run side by side on the CPU"
+        description="GPUs that a training asks for, which share its batches; other jobs of networks ask for one; with 0, the CPU"
     )
     threshold: Share = Field(description="at which maps are scored where no split chooses one")
     systems: tuple[Name, ...]

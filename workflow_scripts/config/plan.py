@@ -1,5 +1,6 @@
 """The DAG of a configuration: rules, `verify` and the table all ask here, so that there is one answer."""
 
+import hashlib
 import inspect
 from collections.abc import Iterator, Mapping
 
@@ -30,7 +31,10 @@ class Plan:
         return self._jobs[key]
 
     def settings(self, stage: str, wildcards: Mapping[str, str]) -> str:
-        return canonical(self.job(stage, wildcards).settings)
+        """Of a job, as JSON; with a digest of the paths that it reads, which names the blocks it is made from."""
+        job = self.job(stage, wildcards)
+        made_from = hashlib.sha256(canonical(job.inputs).encode()).hexdigest()[:16]
+        return canonical(job.settings | {"made_from": made_from})
 
     def modules(self, stage: str, wildcards: Mapping[str, str]) -> list[str]:
         module = SHARED.get(stage.partition("_")[0], stage)

@@ -26,10 +26,11 @@ class Config:
 
     def __init__(self, raw: Mapping):
         raw = copy.deepcopy(dict(raw))
+        self.shards = _shards(raw.pop("shards", 1))
         sections = {*KINDS, "datasets", "archives"}
         for key in raw:
             if key not in sections:
-                raise UserError(f"config: unknown key {key!r}, {nearest(key, sections)}")
+                raise UserError(f"config: unknown key {key!r}, {nearest(key, {*sections, 'shards'})}")
         self._raw = {section: _section(raw, section) for section in sections}
         self.datasets: dict[str, datasets.Dataset] = {
             name: typed(datasets.AnyDataset, data, f"datasets.{name}")
@@ -388,6 +389,13 @@ def read_yaml(path: str | Path) -> dict:
     if not isinstance(data, dict):
         raise UserError(f"{path}: holds no mapping of sections; expected keys such as datasets and systems")
     return data
+
+
+def _shards(value) -> int:
+    """Of how many jobs a stage that goes through the images is made up; the command line gives text."""
+    if isinstance(value, int | str) and str(value).isdecimal() and int(value) >= 1 and not isinstance(value, bool):
+        return int(value)
+    raise UserError(f"config: shards: {value!r}, expected a number of jobs, 1 or more")
 
 
 def _section(raw: Mapping, name: str) -> dict[str, dict]:

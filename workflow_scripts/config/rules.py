@@ -11,6 +11,11 @@ from workflow_scripts.config.outputs import FOLDERS, OUTPUTS
 from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.resolve import Config
 
+# Stages that write what a function makes of each image, and the modules that make splitting them worth its while.
+BY_IMAGE = ("saliency", "cams", "affinity_labels", "masks", "predictions")
+TRAININGS = ("train_saliency", "train_classifier", "train_affinity", "train_segmenter")
+HEAVY = {"networks", "detectors", "refine.dense_crf", "refine.grabcut_mask"}
+
 
 class Rules:
     """Answers for one configuration: `rules.inputs("cams")` is an input function, `rules.settings("cams")` a param."""
@@ -20,7 +25,16 @@ class Rules:
         self.plan = Plan(self.config)
 
     def inputs(self, stage: str) -> Callable:
-        return lambda wildcards: self.plan.job(stage, wildcards).inputs
+        """Those of the job and, of a stage that goes through the images, the shards that it puts together."""
+
+        def inputs_of(wildcards) -> dict:
+            inputs = self.plan.job(stage, wildcards).inputs
+            if stage not in BY_IMAGE:
+                return inputs
+            shards = self._shards(stage, wildcards)
+            return inputs | {"shards": shards, "sidecars": [f"{shard}.json" for shard in shards]}
+
+        return inputs_of
 
     def settings(self, stage: str) -> Callable:
         return lambda wildcards: self.plan.settings(stage, wildcards)
@@ -33,6 +47,24 @@ class Rules:
 
     def folder(self, stage: str) -> str:
         return FOLDERS[stage]
+
+    def shard_output(self, stage: str, suffix: str = "") -> str:
+        """Where a shard is written; nobody but the job that puts them together reads it."""
+        (pattern,) = OUTPUTS[stage].values()
+        return f"{pattern}.{{shard}}-of-{{shards}}{suffix}"
+
+    def shard(self, wildcards) -> str:
+        """Which part of the images a job is for, "2-of-4"; empty for all."""
+        return f"{wildcards.shard}-of-{wildcards.shards}" if "shard" in wildcards.keys() else ""
+
+    def _shards(self, stage: str, wildcards) -> list[str]:
+        """Shards that a job puts together: none where it does the work itself, is a shard, or has little to do."""
+        count = self.config.shards
+        if count == 1 or "shard" in wildcards.keys() or not HEAVY & {*closure(self.plan.job(stage, wildcards).modules)}:
+            return []
+        return [
+            self.shard_output(stage).format(shard=number, shards=count, **wildcards) for number in range(1, count + 1)
+        ]
 
     def torch_threads(self, wildcards) -> int:
         """Threads of a training job, from the data set's configuration, as they decide the bytes."""
@@ -51,8 +83,12 @@ class Rules:
         """Processes of a job that goes through the images; their number never changes the bytes."""
         return self.config.dataset(wildcards.dataset).workers
 
+    def image_workers(self, stage: str) -> Callable:
+        """As `workers`; one where shards are put together."""
+        return lambda wildcards: 1 if self._shards(stage, wildcards) else self.workers(wildcards)
+
     def gpus(self, stage: str) -> Callable:
-        """GPUs that a job asks for: those of its data set where its block names a network, else none.
+        """GPUs that a job asks for: a training those of its data set, another job of a network one of them, else none.
 
         Trained weights are taken over without one.
         """
@@ -61,7 +97,10 @@ class Rules:
             job = self.plan.job(stage, wildcards)
             if job.settings.get("block", {}).get("trained") or "networks" not in closure(job.modules):
                 return 0
-            return self.config.dataset(wildcards.dataset).gpus
+            if stage in BY_IMAGE and self._shards(stage, wildcards):
+                return 0
+            available = self.config.dataset(wildcards.dataset).gpus
+            return available if stage in TRAININGS else min(1, available)
 
         return gpus_of
 

@@ -9,14 +9,12 @@ import numpy as np
 import torch
 
 from workflow_scripts import methods
-from workflow_scripts.artifacts import create
+from workflow_scripts.by_image import store
 from workflow_scripts.command import Job, run
 from workflow_scripts.data import transforms
 from workflow_scripts.data.index import Images, read_index
 from workflow_scripts.data.weights import load_weights
-from workflow_scripts.parallel import ordered_map
 from workflow_scripts.plugins import plugin
-from workflow_scripts.progress import progress
 from workflow_scripts.training.device import autocast, device
 
 
@@ -94,12 +92,8 @@ def main(job: Job) -> None:
     index = read_index(job.inputs.index, settings.dataset)
     ids = index.split(*settings.splits)
     workers = 1 if device().type == "cuda" else job.workers
-    with create(
-        job.outputs.cams, "cam", dataset=settings.dataset, split="+".join(settings.splits), classes=index.classes
-    ) as artifact:
-        results = ordered_map(partial(make_state, job), maps_of, ids, workers)
-        for identifier, arrays in progress(zip(ids, results, strict=True), len(ids), "cams"):
-            artifact.put(identifier, **arrays)
+    split = "+".join(settings.splits)
+    store(job, "cams", "cam", split, index.classes, ids, make_state, maps_of, workers)
 
 
 if __name__ == "__main__":

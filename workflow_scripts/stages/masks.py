@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from workflow_scripts.artifacts import Reader, create
+from workflow_scripts.artifacts import Reader
+from workflow_scripts.by_image import store
 from workflow_scripts.command import Job, run
 from workflow_scripts.data.index import Images, read_index
-from workflow_scripts.data.index_entries import Faults
 from workflow_scripts.errors import UserError
-from workflow_scripts.parallel import ordered_map
 from workflow_scripts.plugins import plugin
-from workflow_scripts.progress import progress
 
 
 @dataclass
@@ -127,17 +125,8 @@ def main(job: Job) -> None:
     on_gpu = network and plugin("training", "device").device().type == "cuda"
     busy = network or getattr(settings.block, "crf", None) or settings.block.rule == "grabcut"
     workers = job.workers if busy and not on_gpu else 1
-    faults = Faults()
-    with create(
-        job.outputs.masks, "mask", dataset=settings.dataset, split="+".join(settings.splits), classes=index.classes
-    ) as artifact:
-        results = ordered_map(partial(make_state, job), masks_of, ids, workers)
-        for identifier, arrays in progress(zip(ids, results, strict=True), len(ids), "masks"):
-            if isinstance(arrays, str):
-                faults.add(arrays)
-            else:
-                artifact.put(identifier, **arrays)
-        faults.raise_if_any(f"masks of {settings.dataset}")
+    split = "+".join(settings.splits)
+    store(job, "masks", "mask", split, index.classes, ids, make_state, masks_of, workers)
 
 
 if __name__ == "__main__":

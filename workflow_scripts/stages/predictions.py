@@ -1,18 +1,16 @@
 """Predict the evaluation splits: soft scores of a segmentation network, or labels of a dense CRF on soft scores."""
 
 from dataclasses import dataclass
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from workflow_scripts.artifacts import Reader, create
+from workflow_scripts.artifacts import Reader
+from workflow_scripts.by_image import store
 from workflow_scripts.command import Job, run
 from workflow_scripts.data.index import Images, read_index
-from workflow_scripts.parallel import ordered_map
 from workflow_scripts.plugins import plugin
-from workflow_scripts.progress import progress
 
 
 @dataclass
@@ -52,16 +50,8 @@ def main(job: Job) -> None:
     ids = index.split(*settings.splits)
     on_gpu = job.inputs.weights and plugin("training", "device").device().type == "cuda"
     workers = 1 if on_gpu else job.workers
-    with create(
-        job.outputs.predictions,
-        "prediction",
-        dataset=settings.dataset,
-        split="+".join(settings.splits),
-        classes=index.classes,
-    ) as artifact:
-        results = ordered_map(partial(make_state, job), predict, ids, workers)
-        for identifier, arrays in progress(zip(ids, results, strict=True), len(ids), "predictions"):
-            artifact.put(identifier, **arrays)
+    split = "+".join(settings.splits)
+    store(job, "predictions", "prediction", split, index.classes, ids, make_state, predict, workers)
 
 
 if __name__ == "__main__":

@@ -7,15 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.artifacts import create
+from workflow_scripts.by_image import store
 from workflow_scripts.command import Job, run
 from workflow_scripts.data.images import read_saliency
 from workflow_scripts.data.index import Images, read_index
-from workflow_scripts.data.index_entries import Faults
 from workflow_scripts.errors import UserError
-from workflow_scripts.parallel import ordered_map
 from workflow_scripts.plugins import plugin
-from workflow_scripts.progress import progress
 
 
 @dataclass
@@ -53,8 +50,8 @@ def _detected(images: Images, detect: Callable, crf, identifier: str) -> np.ndar
     return saliency
 
 
-def map_of(state: State, identifier: str) -> np.ndarray | str:
-    """uint8 (H, W) map of one image, or the line that says what is wrong with it."""
+def map_of(state: State, identifier: str) -> dict[str, np.ndarray] | str:
+    """`saliency` of one image, uint8 (H, W), or the line that says what is wrong with it."""
     try:
         saliency = state.read(identifier)
     except UserError as error:
@@ -63,7 +60,7 @@ def map_of(state: State, identifier: str) -> np.ndarray | str:
     if saliency.shape != size:
         (height, width), (rows, columns) = size, saliency.shape
         return f"saliency of {identifier!r}: map is {rows} x {columns}, its image {height} x {width} (H x W); make it again"
-    return saliency
+    return {"saliency": saliency}
 
 
 def main(job: Job) -> None:
@@ -72,17 +69,8 @@ def main(job: Job) -> None:
     on_gpu = hasattr(settings.block, "network") and plugin("training", "device").device().type == "cuda"
     if settings.block.detector == "rembg" and job.workers > 1:
         plugin("detectors", "rembg").load(settings.block)  # downloaded once, before all workers ask for it
-    faults = Faults()
-    with create(
-        job.outputs.saliency, "saliency", dataset=settings.dataset, split="all", classes=index.classes
-    ) as artifact:
-        maps = ordered_map(partial(make_state, job), map_of, index.ids, 1 if on_gpu else job.workers)
-        for identifier, saliency in progress(zip(index.ids, maps, strict=True), len(index.ids), "saliency"):
-            if isinstance(saliency, str):
-                faults.add(saliency)
-            else:
-                artifact.put(identifier, saliency=saliency)
-        faults.raise_if_any(f"saliency of {settings.dataset}")
+    workers = 1 if on_gpu else job.workers
+    store(job, "saliency", "saliency", "all", index.classes, index.ids, make_state, map_of, workers)
 
 
 if __name__ == "__main__":
