@@ -1,0 +1,146 @@
+"""Jobs that end before their time: what stops them, what they leave, and that nothing outlives what started it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmarks.kills import Kill, digests, disturb, durations, prepare
+from workflow_scripts import runs, stopping
+from workflow_scripts.artifacts import replaced
+
+STARTED = "import os, subprocess, sys, time; os.environ['WORKFLOW_PARENT'] = {parent}; subprocess.Popen(sys.argv[1:]); time.sleep(60)"
+JOB = """
+import sys, time
+from pathlib import Path
+from workflow_scripts import stopping
+from workflow_scripts.artifacts import replaced
+
+stopping.on_signals()
+stopping.watch_parents()
+try:
+    with replaced(sys.argv[1]) as temporary:
+        temporary.write_text("half")
+        with stopping.postponed():
+            Path(sys.argv[2]).write_text("begun")
+            time.sleep(0.5)
+            Path(sys.argv[2]).write_text("a step is done")
+        time.sleep(60)
+except stopping.Stopped as stop:
+    Path(sys.argv[2]).write_text(Path(sys.argv[2]).read_text() + f", {stop}")
+"""
+POOL = """
+import time
+from workflow_scripts.parallel import ordered_map
+
+def state(): pass
+def slow(state, item): time.sleep(60)
+
+if __name__ == "__main__":
+    list(ordered_map(state, slow, range(9), 2))
+"""
+
+
+def until(condition, seconds: float = 20) -> bool:
+    """Wait for it."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not condition():
+        time.sleep(0.02)
+    return condition()
+
+
+def start(*arguments: object, **options) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, *map(str, arguments)], **options)
+
+
+@pytest.mark.parametrize("number", stopping.SIGNALS)
+def test_a_signal_ends_a_job_after_its_step_and_leaves_nothing_half_written(tmp_path, number):
+    process = start("-c", JOB, tmp_path / "artifact", tmp_path / "said")
+    assert until((tmp_path / "said").exists)
+    process.send_signal(number)
+    assert process.wait(20) == 0
+    assert (tmp_path / "said").read_text() == f"a step is done, {number.name}"
+    assert [path.name for path in tmp_path.iterdir()] == ["said"]
+
+
+def test_a_job_ends_with_the_snakemake_that_started_it(tmp_path):
+    """With it, or with the shell between; a job that somebody starts by hand outlives both."""
+    named = {"by Snakemake": f"{stopping.this_process()!r}", "by hand": "''"}
+    for name, parent in named.items():
+        job = [sys.executable, "-c", JOB, str(tmp_path / name), str(tmp_path / f"{name}.said")]
+        shell = start("-c", STARTED.format(parent=parent), *job)
+        assert until((tmp_path / f"{name}.said").exists)
+        (process,) = psutil.Process(shell.pid).children()
+        shell.kill()
+        shell.wait()
+        if name == "by hand":
+            time.sleep(1)
+            assert process.is_running()
+            process.kill()
+        else:
+            assert until(lambda process=process: not process.is_running())
+            assert "the Snakemake that started it has ended" in (tmp_path / f"{name}.said").read_text()
+
+
+def test_workers_end_with_a_killed_job(tmp_path):
+    (tmp_path / "pool.py").write_text(POOL)
+    process = start(tmp_path / "pool.py", env=os.environ | {"PYTHONPATH": "."})
+    owner = psutil.Process(process.pid)
+    assert until(lambda: sum("spawn_main" in " ".join(child.cmdline()) for child in owner.children()) == 2)
+    time.sleep(1)  # they begin to work
+    workers = owner.children(recursive=True)
+    process.kill()
+    process.wait()
+    assert psutil.wait_procs(workers, timeout=10)[1] == []
+
+
+def test_what_killed_jobs_left_is_removed(tmp_path):
+    names = (".a.h5.123.tmp", ".a.h5.json.9.tmp", ".a.h5.x.tmp", "a.h5.4.tmp")
+    for name in names:
+        (tmp_path / name).touch()
+    with replaced(tmp_path / "a.h5") as temporary:
+        temporary.write_text("new")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.h5", *names[1:]}
+
+
+ENTERED = "import sys, time; from workflow_scripts.runs import enter; enter(sys.argv[1]); print('in', flush=True); time.sleep(60)"
+
+
+def test_locks_of_a_killed_snakemake_are_removed_and_those_of_a_living_one_stay(tmp_path):
+    lock = tmp_path / "locks" / "0.output.lock"
+    lock.parent.mkdir()
+    living = start("-c", ENTERED, tmp_path, stdout=subprocess.PIPE)
+    assert living.stdout.readline() == b"in\n"
+    lock.touch()
+    runs.enter(tmp_path)
+    assert lock.exists()
+    runs._kept.pop().close()
+    living.kill()
+    living.communicate()
+    runs.enter(tmp_path)
+    assert not lock.exists()
+    runs._kept.pop().close()
+    assert Path(tmp_path / "alive.lock").exists()
+
+
+KILLS = [
+    Kill("train_classifier", "stage", signal.SIGTERM, 0.7),
+    Kill("train_classifier", "snakemake", signal.SIGKILL, 0.8),
+    Kill("cams", "stage", signal.SIGKILL, 0.5),
+]
+
+
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(tree, tmp_path):
+    """The short form of benchmarks/kills.py, which kills every stage."""
+    command = prepare(tmp_path, ["results/demo/seed-0/cams/cam.h5"])
+    done, faults = disturb(tmp_path, command, KILLS, durations(tree))
+    assert (done, faults) == (KILLS, [])
+    expected = digests(tree)
+    found = digests(tmp_path)
+    assert found == {path: expected.get(path) for path in found} and len(found) == 6  # of four jobs
+    assert not list(tmp_path.glob(".snakemake/locks/*"))
