@@ -91,15 +91,14 @@ class Run:
     """Snakemake in a folder, with the stages that it runs."""
 
     def __init__(self, folder: Path, command: list[str]):
-        self.folder = folder
-        self.log = open(folder / "kills.log", "a+")
-        self.log.seek(0, os.SEEK_END)
-        self.start = self.log.tell()
+        self.folder, self.log = folder, folder / "kills.log"
+        self.start = self.log.stat().st_size if self.log.exists() else 0
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         variables = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"PATH": path}
-        self.process = psutil.Popen(
-            command, cwd=folder, env=variables, stdout=self.log, stderr=self.log, start_new_session=True
-        )
+        with open(self.log, "ab") as log:
+            self.process = psutil.Popen(
+                command, cwd=folder, env=variables, stdout=log, stderr=log, start_new_session=True
+            )
 
     def stages(self) -> dict[psutil.Process, str]:
         """The processes of its stages, without those that work for them."""
@@ -130,8 +129,7 @@ class Run:
             raise SystemExit(f"{self.folder}: did not end in {seconds} s, see kills.log") from None
 
     def said(self) -> str:
-        self.log.seek(self.start)
-        return self.log.read()
+        return self.log.read_bytes()[self.start :].decode(errors="replace")
 
 
 def _stage(arguments: list[str]) -> str | None:

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from workflow_scripts import stopping
 from workflow_scripts.config.resolve import read_yaml
 from workflow_scripts.errors import UserError
 
@@ -156,6 +158,15 @@ def overlay(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture(autouse=True)
+def signals():
+    """Stages that run in the process of the tests leave signals ignored, which whatever it starts would inherit."""
+    before = {number: signal.getsignal(number) for number in stopping.SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

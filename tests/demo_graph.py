@@ -15,7 +15,7 @@ MADE_FROM = {
     "saliency rendered": [*SCENES, "train_saliency rendered"],
     "train_classifier cam": SCENES,
     "train_classifier eps": [*SCENES, "saliency rendered"],
-    "train_classifier seenet": SCENES,
+    "train_classifier seenet": [*SCENES, "train_classifier cam"],
     "classification seenet": ["train_classifier seenet"],
     "cams seenet": ["train_classifier seenet"],
     "thresholds seenet": ["cams seenet", "truth"],

@@ -300,7 +300,7 @@ def test_masks_from_masks_ask_for_what_they_are_made_from(raw):
     assert partly.inputs["truth"] == "results/demo/truth.h5"
     # the first masks are made for what the others need, and truth only for the split that says so
     assert json.loads(plan.settings("masks", {**names, "mask": "bana"}))["splits"] == ["all_train", "train"]
-    assert set(json.loads(plan.settings("truth", names))["splits"]) == {"thresholds", "train", "val"}
+    assert set(json.loads(plan.settings("truth", names))["splits"]) == {"affinity", "thresholds", "train", "val"}
     stages = {stage for stage, _ in plan.jobs("demo")}
     assert "filling_rates" in stages and "cams" not in stages
     rows = [row for row in plan.job("miou", names).settings["rows"] if row["system"] == "bana_agreement"]

@@ -118,6 +118,7 @@ def test_faults_of_masks_are_told_together(folder):
 
 
 def test_no_folder(folder):
+    write_others(label=label_of(0))
     stage_refused(plan_of("eps", "nowhere"), "masks", "nowhere: no such folder or archive", **CORRECTED)
 
 
