@@ -54,8 +54,14 @@ def until(condition, seconds: float = 20) -> bool:
     return condition()
 
 
+def heeded() -> None:
+    """Tests that run in the background may have been told to ignore signals."""
+    for number in stopping.SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+
+
 def start(*arguments: object, **options) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, *map(str, arguments)], **options)
+    return subprocess.Popen([sys.executable, *map(str, arguments)], preexec_fn=heeded, **options)
 
 
 @pytest.mark.parametrize("number", stopping.SIGNALS)
