@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import SMALL, TARGETS, copy_tree, python, run
+from conftest import PARTS, SMALL, TARGETS, copy_tree, python, run
 
 from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.resolve import Config
@@ -121,17 +121,7 @@ def test_masks_made_from_the_truth_are_perfect(table):
 
 
 def test_nothing_temporary_is_left(tree):
-    expected = {
-        "Snakefile",
-        "config.yaml",
-        "configs",
-        "envs",
-        "profiles",
-        "report",
-        "rules",
-        "workflow_scripts",
-        "tests",
-    }
+    expected = {part.partition("/")[0] for part in PARTS}
     assert {path.name for path in tree.iterdir()} == {*expected, "results", "logs", ".snakemake"}
     left = [path.name for folder in ("results", "logs") for path in (tree / folder).rglob("*") if path.is_file()]
     assert not [name for name in left if name.startswith(".") or name.endswith((".tmp", ".state"))]
