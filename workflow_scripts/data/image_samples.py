@@ -1,5 +1,7 @@
 """What all training samples share: the images of a split, and a random generator for each image in each epoch."""
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -8,7 +10,7 @@ from workflow_scripts.data.batches import generator
 from workflow_scripts.data.index import Images, Index
 
 
-class ImageSamples(Dataset):
+class ImageSamples(Dataset, ABC):
     """Indexed by (epoch, position in the split). A sample is a pure function of (seed, epoch, image)."""
 
     def __init__(self, index: Index, images: Images, split: str, recipe, seed: int):
@@ -23,6 +25,6 @@ class ImageSamples(Dataset):
         identifier = self.ids[position]
         return self.sample(identifier, generator(self.seed, epoch, identifier))
 
+    @abstractmethod
     def sample(self, identifier: str, rng: np.random.Generator) -> dict[str, Tensor]:
         """The augmented image and what goes with it, as the losses read it."""
-        raise NotImplementedError
