@@ -93,7 +93,10 @@ def _files(dataset: datasets.Dataset, what: str, folder: str | None) -> Iterator
         yield from (table.parent / row[column] for row in _rows(table) if row.get(column))
 
 
-def _voc_files(dataset: datasets.VocDataset, what: str) -> Iterator[Path]:
+def _voc_files(dataset: datasets.VocDataset, what: str) -> Iterator[Path | str]:
+    def named(folder: Path, ids: Iterable[str], suffix: str) -> Iterator[str]:
+        return (f"{folder}{os.sep}{identifier}{suffix}" for identifier in ids)  # tens of thousands: no `Path`s
+
     for split in dataset.splits.values():
         if split.ids is None or what != "images" and not split.labelled:
             continue
@@ -102,16 +105,15 @@ def _voc_files(dataset: datasets.VocDataset, what: str) -> Iterator[Path]:
         ids = dict.fromkeys(identifier for path in lists for identifier in _ids(path))
         if what != "images":
             folders = [dataset.masks] if what == "truth" else [dataset.masks, dataset.objects]
-            yield from (root / folder / f"{identifier}.png" for folder in folders for identifier in ids)
+            for folder in folders:
+                yield from named(root / folder, ids, ".png")
             if dataset.sbd:
-                kind = "cls" if what == "truth" else "inst"
-                yield from (Path(dataset.sbd) / kind / f"{identifier}.mat" for identifier in ids)
+                yield from named(Path(dataset.sbd) / ("cls" if what == "truth" else "inst"), ids, ".mat")
             continue
         yield from lists
-        for identifier in ids:
-            yield root / dataset.images / f"{identifier}.jpg"
-            if split.labelled:
-                yield root / dataset.annotations / f"{identifier}.xml"
+        yield from named(root / dataset.images, ids, ".jpg")
+        if split.labelled:
+            yield from named(root / dataset.annotations, ids, ".xml")
 
 
 def _coco_files(dataset: datasets.CocoDataset, what: str) -> Iterator[Path | str]:
