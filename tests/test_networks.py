@@ -1,7 +1,10 @@
 """Backbones, the fast depthwise convolution, and weights: what fits, what is refused, and that no code is ever run."""
 
+import os
 import pickle
 import zipfile
+from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -57,6 +60,18 @@ def test_dilated_features_are_the_strided_ones_in_between():
 def test_the_small_network_refuses_other_strides_and_pretrained_weights():
     refused(lambda: networks.build("tiny", stride=32), "tiny", "32")
     refused(lambda: load_initial(networks.build("tiny"), "imagenet"), "tiny", "initial: random")
+
+
+def test_imagenet_without_a_connection(mobilenet, tmp_path, monkeypatch):
+    def unreachable(*_, **__):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "urlopen", unreachable)
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    refused(
+        lambda: load_initial(mobilenet, "imagenet"),
+        "initial: imagenet", "mobilenet_v2-", "no route to host", tmp_path / "checkpoints", "random",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["tiny", "mobilenet_v2"])
@@ -122,6 +137,17 @@ def test_every_depthwise_convolution_of_mobilenet_takes_the_fast_way(mobilenet):
 
 
 # --- weights ----------------------------------------------------------------------------------------------------------
+
+
+def test_weights_are_as_readable_as_other_files(tmp_path):
+    before = os.umask(0o026)
+    try:
+        save_weights(nn.Linear(2, 3), tmp_path / "a.safetensors")
+        Path(tmp_path, "plain").touch()
+    finally:
+        os.umask(before)
+    modes = {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {0o640}
 
 
 def test_weights_come_back_bit_by_bit(tmp_path):

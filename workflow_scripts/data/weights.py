@@ -124,7 +124,10 @@ def save_weights(network: nn.Module, path: str | Path) -> None:
     """Write a network's weights as safetensors, whole or not at all."""
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     with replaced(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         save_file(state, temporary)
+        temporary.chmod(mode)  # as the user wants new files; safetensors makes them for their owner alone
 
 
 def load_weights(network: nn.Module, path: str | Path) -> None:

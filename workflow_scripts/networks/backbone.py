@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from workflow_scripts.networks.torchvision_weights import published_state
+
 
 class FeaturePyramid(nn.Module):
     """A network with `pyramid(images)`, five feature maps of rising depth, and `pyramid_channels`.
@@ -40,7 +42,7 @@ class FeaturePyramid(nn.Module):
 
     def imagenet(self) -> dict[str, Tensor]:
         """torchvision's ImageNet weights, downloaded with its own checksum on first use."""
-        return self.torchvision.get_state_dict(progress=False, check_hash=True)
+        return published_state(self.torchvision)
 
     @property
     def tap_channels(self) -> tuple[int, ...]:

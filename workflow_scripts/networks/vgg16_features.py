@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torchvision.models import VGG16_Weights
 
+from workflow_scripts.networks.torchvision_weights import published_state
+
 STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels and convolutions
 CHANNELS = tuple(channels for channels, _ in STAGES)
 
@@ -50,7 +52,7 @@ class Vgg16Features(nn.Sequential):
 
     def imagenet(self) -> dict[str, Tensor]:
         """torchvision's ImageNet weights, downloaded with its own checksum on first use."""
-        return self.renamed(VGG16_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True))
+        return self.renamed(published_state(VGG16_Weights.IMAGENET1K_V1))
 
     def renamed(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The convolutions of a VGG16 in torchvision's names (`features.0.weight`), its own, or caffe's (`conv1_1.weight`)."""
