@@ -21,16 +21,12 @@ from workflow_scripts.config.resolve import Config, merge, read_yaml
 ROOT = Path(__file__).resolve().parent.parent
 LITTLE = {"iterations": 3, "batch": 4, "save_every": 2}
 
-# Runs a module as `python -m` does and writes its peaks, in MiB, at its end.
+# Runs a module as `python -m` does and writes its peak, in MiB, at its end.
 MEASURED = """
-import atexit, json, resource, runpy, sys
+import atexit, json, runpy, sys
+from workflow_scripts.provenance import peak_memory
 
-def peaks():
-    own = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM:"))
-    loading = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    json.dump([own / 1024, loading / 1024], open("peaks.json", "w"))
-
-atexit.register(peaks)
+atexit.register(lambda: json.dump(peak_memory()["process"], open("peak.json", "w")))
 del sys.argv[0]
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
@@ -88,7 +84,7 @@ def measure(images: int) -> dict[str, float]:
             if done.returncode:
                 sys.exit(f"{stage} {wildcards}: {done.stderr}")
             name = " ".join([stage, *(v for k, v in wildcards.items() if k not in {"dataset", "seed"})])
-            peaks[name] = sum(json.loads(Path(folder, "peaks.json").read_text()))
+            peaks[name] = json.loads(Path(folder, "peak.json").read_text())
     return peaks
 
 

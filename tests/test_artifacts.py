@@ -17,6 +17,7 @@ from conftest import refused
 from workflow_scripts.artifacts import REOPEN_EVERY, Reader, create, replaced
 from workflow_scripts.errors import UserError
 from workflow_scripts.parallel import ordered_map
+from workflow_scripts.provenance import own_peak
 
 ABOUT = {"dataset": "demo", "split": "train", "classes": ["cat", "dog"]}
 PICTURE = np.random.default_rng(0).integers(0, 256, (40, 50), dtype=np.uint8)
@@ -102,21 +103,19 @@ MEMORY = """
 import sys
 import numpy as np
 from workflow_scripts.artifacts import Reader, create
-
-def peak():
-    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM:"))
+from workflow_scripts.provenance import own_peak
 
 label = np.zeros((96, 128), np.uint8)
 with create(sys.argv[1], "mask", dataset="demo", split="train", classes=["cat"]) as artifact:
     for number in range(1000):
         artifact.put(str(number), label=label)
         if number == 100:
-            print(peak())
-print(peak())
+            print(own_peak())
+print(own_peak())
 reader = Reader(sys.argv[1], "mask")
 for number in range(1000):
     reader.read(str(number))
-print(peak())
+print(own_peak())
 """
 
 
@@ -126,6 +125,14 @@ def test_memory_does_not_grow_with_the_images(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
     few, written, read = map(int, done.stdout.split())
     assert written < 1.03 * few and read < 1.03 * few
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the peak")
+def test_the_peak_of_a_process_is_not_that_of_the_one_that_started_it():
+    large = np.ones(300 << 20, np.uint8)
+    command = [sys.executable, "-c", "from workflow_scripts.provenance import own_peak; print(own_peak())"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
+    assert 1 << 20 < int(done.stdout) < len(large) < own_peak()
 
 
 # --- whole or not at all ----------------------------------------------------------------------------------------------

@@ -229,23 +229,19 @@ def test_both_label_maps_stay_in_their_boxes(rule, boxes):
 MEMORY = """
 import numpy as np, torch
 from workflow_scripts.data.boxes import class_regions, region
+from workflow_scripts.provenance import own_peak
 from workflow_scripts.refine import box_unary
-
-
-def peak_memory():  # ru_maxrss would start from the size of the process that started this one
-    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM:"))
-
 
 torch.set_num_threads(1)
 boxes = np.array([[40, 50, 300, 350, 0], [200, 100, 480, 300, 1], [10, 10, 90, 90, 2]], np.float32)
 regions = torch.from_numpy(class_regions(boxes, np.arange(3), 375, 500))
 places = [(int(box[4]), *region(box, 375, 500)) for box in boxes]
-before = peak_memory()
+before = own_peak()
 features = box_unary.Upsampled(torch.rand(1024, 47, 63), 375, 500, True)
 weights = torch.randn(4, 1024)
 unary = box_unary.box_unary(features, weights, regions, places)
 box_unary.retrieved(features, weights, unary.argmax(dim=0), regions)
-print(before, peak_memory())
+print(before, own_peak())
 """
 
 
@@ -254,7 +250,7 @@ def test_memory_stays_far_below_that_of_up_sampled_features():
     done = subprocess.run(
         [sys.executable, "-c", MEMORY], cwd=SOURCES, env=environment(), capture_output=True, text=True, check=True
     )
-    before, peak = (int(value) / 2**20 for value in done.stdout.split())
+    before, peak = (int(value) / 2**30 for value in done.stdout.split())
     assert peak < 1.5 and peak - before < 0.35
 
 
