@@ -22,11 +22,6 @@ def canonical(settings: dict) -> str:
     return json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
-def fingerprint(settings: str, code: str) -> str:
-    """Digest of canonical settings and code digest together."""
-    return hashlib.sha256(f"{settings}\n{code}".encode()).hexdigest()
-
-
 def code_digest(modules: Iterable[str]) -> str:
     """Digest of the named modules (dotted, below this package) and of all they import from it."""
     total = hashlib.sha256()

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from workflow_scripts.config import systems
 from workflow_scripts.config.data_jobs import Job
-from workflow_scripts.config.fingerprint import canonical, code_digest, fingerprint
+from workflow_scripts.config.fingerprint import canonical, code_digest
 from workflow_scripts.config.outputs import OUTPUTS, maker, output_path
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.config.sources import has_truth
@@ -42,9 +42,6 @@ class Plan:
 
     def code(self, stage: str, wildcards: Mapping[str, str]) -> str:
         return code_digest(self.modules(stage, wildcards))
-
-    def fingerprint(self, stage: str, wildcards: Mapping[str, str]) -> str:
-        return fingerprint(self.settings(stage, wildcards), self.code(stage, wildcards))
 
     def outputs(self, stage: str, wildcards: Mapping[str, str]) -> dict[str, str]:
         return {name: pattern.format(**wildcards) for name, pattern in OUTPUTS[stage].items()}
