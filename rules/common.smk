@@ -1,6 +1,6 @@
 """The configuration, resolved once; rules ask it for inputs, settings and code of their stage."""
 
-from workflow_scripts.config.rules import Rules
+from workflow_scripts.config.rules import Rules, kept_between_runs
 from workflow_scripts.errors import UserError
 
 try:
@@ -8,6 +8,9 @@ try:
 except UserError as error:
     raise WorkflowError(str(error))
 
+
+# What rules with `cache` make: whether it is taken from, and given to, a folder that several runs share.
+CACHED = kept_between_runs(workflow.workflow_settings.cache)
 
 # A block of the configuration, or a variant of one that a tuning tries.
 BLOCK = r"[A-Za-z0-9]\w*(?:@[\w.,+=-]+)?"

@@ -86,10 +86,10 @@ localrules:
 rule weights:
     output:
         weights=stages.output("weights", "weights"),
+        sidecar=stages.sidecar("weights", "weights"),
     log:
         "logs/weights/{file}.log",
-    benchmark:
-        "logs/weights/{file}.tsv"
+    cache: CACHED
     conda:
         "../envs/workflow.yaml"
     threads: 1

@@ -7,10 +7,11 @@ rule train_saliency:
     output:
         weights=stages.output("train_saliency", "weights"),
         curve=stages.output("train_saliency", "curve"),
+        weights_sidecar=stages.sidecar("train_saliency", "weights"),
+        curve_sidecar=stages.sidecar("train_saliency", "curve"),
     log:
         "logs/{dataset}/train_saliency/{saliency}.log",
-    benchmark:
-        "logs/{dataset}/train_saliency/{saliency}.tsv"
+    cache: CACHED
     conda:
         "../envs/workflow.yaml"
     threads: stages.torch_threads
@@ -34,10 +35,10 @@ rule saliency:
         unpack(stages.inputs("saliency")),
     output:
         saliency=stages.output("saliency", "saliency"),
+        sidecar=stages.sidecar("saliency", "saliency"),
     log:
         "logs/{dataset}/saliency/{saliency}.log",
-    benchmark:
-        "logs/{dataset}/saliency/{saliency}.tsv"
+    cache: CACHED
     conda:
         "../envs/workflow.yaml"
     threads: stages.image_workers("saliency")
@@ -64,6 +65,7 @@ use rule saliency as saliency_shard with:
         sidecar=temp(stages.shard_output("saliency", ".json")),
     log:
         "logs/{dataset}/saliency/{saliency}.{shard}-of-{shards}.log",
+    cache: False
     benchmark:
         "logs/{dataset}/saliency/{saliency}.{shard}-of-{shards}.tsv"
     message:

@@ -4,6 +4,7 @@ Snakemake forgets params that depend on anything but wildcards, and compares dic
 are one string each.
 """
 
+import os
 from collections.abc import Callable
 
 from workflow_scripts.config.fingerprint import closure
@@ -15,6 +16,14 @@ from workflow_scripts.config.resolve import Config
 BY_IMAGE = ("saliency", "cams", "affinity_labels", "masks", "predictions")
 TRAININGS = ("train_saliency", "train_classifier", "train_affinity", "train_segmenter")
 HEAVY = {"networks", "detectors", "refine.dense_crf", "refine.grabcut_mask"}
+
+
+def kept_between_runs(requested: list[str] | None) -> bool:
+    """Whether Snakemake's cache between workflows is asked for, by `--cache`, and has a folder.
+
+    Rules that are marked for it without the option are named at every start; without the folder they fail.
+    """
+    return requested is not None and "SNAKEMAKE_OUTPUT_CACHE" in os.environ
 
 
 class Rules:
@@ -44,6 +53,10 @@ class Rules:
 
     def output(self, stage: str, name: str) -> str:
         return OUTPUTS[stage][name]
+
+    def sidecar(self, stage: str, name: str) -> str:
+        """Of an output; declared by rules with `cache` alone, so that it goes where the output goes."""
+        return f"{OUTPUTS[stage][name]}.json"
 
     def folder(self, stage: str) -> str:
         return FOLDERS[stage]
