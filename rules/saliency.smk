@@ -65,9 +65,9 @@ use rule saliency as saliency_shard with:
         sidecar=temp(stages.shard_output("saliency", ".json")),
     log:
         "logs/{dataset}/saliency/{saliency}.{shard}-of-{shards}.log",
-    cache: False
     benchmark:
         "logs/{dataset}/saliency/{saliency}.{shard}-of-{shards}.tsv"
+    cache: False
     message:
         "Saliency maps {wildcards.saliency} of {wildcards.dataset}, shard {wildcards.shard} of {wildcards.shards}"
 
