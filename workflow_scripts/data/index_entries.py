@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,12 +17,13 @@ from workflow_scripts.errors import UserError
 MAX_SHOWN = 50
 MAX_ID_LENGTH = 200
 MAX_THREADS = 16
+AT_ONCE = 1000  # images that are waiting for a thread or for their turn
 
 Item = TypeVar("Item")
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One image of a data set.
 
@@ -170,7 +172,9 @@ def gather(
 
     entries = []
     with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
-        for done, (entry, own) in enumerate(pool.map(check_alone, items), start=1):
+        blocks = (items[start : start + AT_ONCE] for start in range(0, len(items), AT_ONCE))
+        found = chain.from_iterable(pool.map(check_alone, block) for block in blocks)
+        for done, (entry, own) in enumerate(found, start=1):
             for message in own.messages:
                 faults.add(message)
             if entry is not None:
