@@ -21,10 +21,13 @@ from workflow_scripts import runs, stopping
 
 if workflow.is_main_process:
     runs.enter()
+    outlast = ""
+else:
+    outlast = runs.outlast_the_stage()
 
 # Jobs end when this process does, however it ends.
 variables = f"PYTHONPATH={shlex.quote(workflow.basedir)} {stopping.PARENT}={stopping.this_process()}"
-shell.prefix(f"set -euo pipefail; export {variables}; ")
+shell.prefix(f"set -euo pipefail; export {variables}; {outlast}")
 
 
 configfile: f"{workflow.basedir}/config.yaml"
@@ -46,6 +49,22 @@ include: "rules/tune.smk"
 include: "rules/cost.smk"
 include: "rules/instances.smk"
 include: "rules/tables.smk"
+
+
+# Where Snakemake runs, not on a cluster: what needs the internet, which nodes often lack, and what takes a second.
+localrules:
+    all,
+    weights,
+    archives,
+    pictures,
+    miou,
+    charts,
+    mask_ap,
+    saliency_table,
+    boundary_table,
+    confusion_table,
+    table,
+    tables,
 
 
 rule all:

@@ -15,7 +15,7 @@ rule train_classifier:
         "../envs/workflow.yaml"
     threads: stages.training_threads("train_classifier")
     resources:
-        mem_mb=8000,
+        mem_mb=stages.memory(8000),
         runtime=720,
         gpu=stages.gpus("train_classifier"),
     params:
@@ -43,7 +43,7 @@ rule classification:
         "../envs/workflow.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=stages.memory(4000),
         runtime=60,
         gpu=stages.gpus("classification"),
     params:
@@ -70,7 +70,7 @@ rule cams:
         "../envs/workflow.yaml"
     threads: stages.image_workers("cams")
     resources:
-        mem_mb=8000,
+        mem_mb=stages.memory(8000),
         runtime=240,
         gpu=stages.gpus("cams"),
     params:

@@ -20,7 +20,7 @@ rule cost:
         "../envs/workflow.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=stages.memory(4000),
         runtime=30,
     params:
         settings=stages.settings("cost"),

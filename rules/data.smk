@@ -13,7 +13,7 @@ rule render:
         "../envs/workflow.yaml"
     threads: stages.workers
     resources:
-        mem_mb=2000,
+        mem_mb=stages.memory(2000),
         runtime=30,
     params:
         settings=stages.settings("render"),
@@ -39,7 +39,7 @@ rule index:
         "../envs/workflow.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=stages.memory(2000),
         runtime=240,
     params:
         settings=stages.settings("index"),
@@ -65,7 +65,7 @@ rule truth:
         "../envs/workflow.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=stages.memory(2000),
         runtime=240,
     params:
         settings=stages.settings("truth"),
@@ -76,11 +76,6 @@ rule truth:
         "python -m workflow_scripts.stages.truth --settings {params.settings:q} --code {params.code}"
         " --index {input.index:q} --rendered {input.rendered:q} --archives {input.archives:q}"
         " --truth-to {output.truth:q} > {log:q} 2>&1"
-
-
-localrules:
-    weights,
-    archives,
 
 
 rule weights:
@@ -142,7 +137,7 @@ rule unpack:
         "../envs/workflow.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=stages.memory(2000),
         runtime=240,
     params:
         settings=stages.settings("unpack"),

@@ -16,7 +16,7 @@ rule gallery:
         "../envs/workflow.yaml"
     threads: stages.workers
     resources:
-        mem_mb=4000,
+        mem_mb=stages.memory(4000),
         runtime=60,
     params:
         settings=stages.settings("gallery"),

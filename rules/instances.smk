@@ -14,7 +14,7 @@ rule instance_truth:
         "../envs/workflow.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=stages.memory(4000),
         runtime=240,
     params:
         settings=stages.settings("instance_truth"),
@@ -40,7 +40,7 @@ rule instances:
         "../envs/workflow.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=stages.memory(2000),
         runtime=240,
     params:
         settings=stages.settings("instances"),
@@ -66,7 +66,7 @@ rule coco_json:
         "../envs/workflow.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=stages.memory(2000),
         runtime=120,
     params:
         settings=stages.settings("coco_json"),
@@ -92,7 +92,7 @@ rule precision_instances:
         "../envs/workflow.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
+        mem_mb=stages.memory(8000),
         runtime=240,
     params:
         settings=stages.settings("precision_instances"),
@@ -135,8 +135,8 @@ rule train_instances:
         "../envs/workflow.yaml"
     threads: stages.training_threads("train_instances")
     resources:
-        mem_mb=16000,
-        runtime=2880,
+        mem_mb=stages.memory(16000),
+        runtime=1440,
         gpu=stages.gpus("train_instances"),
     params:
         settings=stages.settings("train_instances"),
@@ -163,7 +163,7 @@ rule detections:
         "../envs/workflow.yaml"
     threads: stages.workers
     resources:
-        mem_mb=8000,
+        mem_mb=stages.memory(8000),
         runtime=240,
         gpu=stages.gpus("detections"),
     params:

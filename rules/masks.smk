@@ -14,7 +14,7 @@ rule thresholds:
         "../envs/workflow.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=stages.memory(2000),
         runtime=60,
     params:
         settings=stages.settings("thresholds"),
@@ -40,7 +40,7 @@ rule affinity_labels:
         "../envs/workflow.yaml"
     threads: stages.image_workers("affinity_labels")
     resources:
-        mem_mb=4000,
+        mem_mb=stages.memory(4000),
         runtime=240,
     params:
         settings=stages.settings("affinity_labels"),
@@ -82,7 +82,7 @@ rule train_affinity:
         "../envs/workflow.yaml"
     threads: stages.training_threads("train_affinity")
     resources:
-        mem_mb=11000,
+        mem_mb=stages.memory(11000),
         runtime=720,
         gpu=stages.gpus("train_affinity"),
     params:
@@ -110,7 +110,7 @@ rule masks:
         "../envs/workflow.yaml"
     threads: stages.image_workers("masks")
     resources:
-        mem_mb=4000,
+        mem_mb=stages.memory(4000),
         runtime=240,
         gpu=stages.gpus("masks"),
     params:

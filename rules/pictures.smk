@@ -20,7 +20,7 @@ rule montage:
         "../envs/workflow.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=stages.memory(2000),
         runtime=30,
     params:
         settings=stages.settings("montage"),
@@ -81,7 +81,7 @@ rule curves:
         "../envs/workflow.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=stages.memory(2000),
         runtime=30,
     params:
         settings=stages.settings("curves"),
@@ -120,7 +120,7 @@ rule charts:
         "../envs/workflow.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=stages.memory(2000),
         runtime=10,
     params:
         settings=stages.settings("charts"),
@@ -158,7 +158,7 @@ rule filling_rates:
         "../envs/workflow.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=stages.memory(2000),
         runtime=60,
     params:
         settings=stages.settings("filling_rates"),
@@ -200,7 +200,7 @@ rule erasing:
         "../envs/workflow.yaml"
     threads: stages.training_threads("erasing")
     resources:
-        mem_mb=16000,
+        mem_mb=stages.memory(16000),
         runtime=1440,
         gpu=stages.gpus("erasing"),
     params:
@@ -233,7 +233,7 @@ rule confidence:
         "../envs/workflow.yaml"
     threads: stages.training_threads("confidence")
     resources:
-        mem_mb=16000,
+        mem_mb=stages.memory(16000),
         runtime=1440,
         gpu=stages.gpus("confidence"),
     params:

@@ -16,8 +16,8 @@ rule train_saliency:
         "../envs/workflow.yaml"
     threads: stages.torch_threads
     resources:
-        mem_mb=8000,
-        runtime=2880,
+        mem_mb=stages.memory(8000),
+        runtime=1440,
         gpu=stages.gpus("train_saliency"),
     params:
         settings=stages.settings("train_saliency"),
@@ -43,7 +43,7 @@ rule saliency:
         "../envs/workflow.yaml"
     threads: stages.image_workers("saliency")
     resources:
-        mem_mb=8000,
+        mem_mb=stages.memory(8000),
         runtime=720,
         gpu=stages.gpus("saliency"),
     params:
@@ -85,7 +85,7 @@ rule estimated_saliency:
         "../envs/workflow.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=stages.memory(3000),
         runtime=120,
     params:
         settings=stages.settings("estimated_saliency"),

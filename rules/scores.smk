@@ -14,7 +14,7 @@ rule score_masks:
         "../envs/workflow.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=stages.memory(2000),
         runtime=60,
     params:
         settings=stages.settings("score_masks"),

@@ -15,7 +15,7 @@ rule train_segmenter:
         "../envs/workflow.yaml"
     threads: stages.training_threads("train_segmenter")
     resources:
-        mem_mb=8000,
+        mem_mb=stages.memory(8000),
         runtime=720,
         gpu=stages.gpus("train_segmenter"),
     params:
@@ -43,7 +43,7 @@ rule predictions:
         "../envs/workflow.yaml"
     threads: stages.image_workers("predictions")
     resources:
-        mem_mb=8000,
+        mem_mb=stages.memory(8000),
         runtime=240,
         gpu=stages.gpus("predictions"),
     params:
@@ -85,7 +85,7 @@ rule submission:
         "../envs/workflow.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=stages.memory(2000),
         runtime=60,
     params:
         settings=stages.settings("submission"),

@@ -14,7 +14,7 @@ rule boundaries:
         "../envs/workflow.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=stages.memory(2000),
         runtime=120,
     params:
         settings=stages.settings("boundaries"),
@@ -72,7 +72,7 @@ rule confusion_ratios:
         "../envs/workflow.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=stages.memory(2000),
         runtime=60,
     params:
         settings=stages.settings("confusion_ratios"),

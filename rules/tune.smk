@@ -27,7 +27,7 @@ rule tune:
         "../envs/workflow.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=stages.memory(2000),
         runtime=30,
     params:
         settings=stages.settings("tune"),

@@ -33,6 +33,9 @@ PARTS = (
 SMALL = ("config.yaml", "tests/small.yaml")
 TARGETS = ("results/demo/miou.csv", "results/demo/pictures/done.txt")
 
+# Where Slurm is installed, Snakemake asks it when it starts; a controller that does not answer would cost seconds each time.
+os.environ["SLURM_CONF"] = os.devnull
+
 # Snakemake's own command line, with every job that it would run printed as rule and wildcards.
 DRY_RUN = """
 import json, sys

@@ -19,7 +19,7 @@ from workflow_scripts.errors import UserError
 from workflow_scripts.provenance import read_sidecar, write_sidecar
 
 MASK, WALK, BOXES = (f"results/demo/seed-0/masks/{name}.h5" for name in ("eps_crf", "cam_irn", "box_crf"))
-TRIGGERS = {"code", "mtime", "params", "software-env"}
+TRIGGERS = {"code", "mtime", "params"}
 
 
 class Wildcards(dict):

@@ -1,6 +1,7 @@
-"""Which runs of Snakemake live in a folder; the locks that a killed one has left are removed."""
+"""Runs of Snakemake: which live in a folder, whose locks were left by a killed one, and how they wait for a stage that is stopped."""
 
 import fcntl
+import signal
 import sys
 from pathlib import Path
 from typing import IO
@@ -35,3 +36,14 @@ def enter(folder: str | Path = ".snakemake") -> None:
             print("A run in this folder was killed; its locks are removed.", file=sys.stderr)
     fcntl.flock(file, fcntl.LOCK_SH)
     _kept.append(file)
+
+
+def outlast_the_stage() -> str:
+    """Make this Snakemake, which a cluster has started for one job, wait for its stage; returns what makes a shell do so.
+
+    A cluster signals all processes of a job at once: ones that do not wait take down the stage, which is saving its state.
+    Signals are caught and not ignored, as the stage would inherit that. Snakemake itself waits on SIGTERM.
+    """
+    for number in (signal.SIGUSR1, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+    return "trap : TERM USR1 HUP; "

@@ -117,5 +117,9 @@ class Rules:
 
         return gpus_of
 
+    def memory(self, megabytes: int) -> Callable:
+        """Memory that a job asks for: a guess, and so much more each time that a cluster has ended the job."""
+        return lambda wildcards, attempt: megabytes * attempt
+
     def pictures(self, wildcards) -> list[str]:
         return self.plan.pictures(wildcards.dataset)
