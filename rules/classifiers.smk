@@ -21,11 +21,12 @@ rule train_classifier:
     params:
         settings=stages.settings("train_classifier"),
         code=stages.code("train_classifier"),
+        save_every=stages.save_every("train_classifier"),
     message:
         "Training classifier {wildcards.classifier} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
         "python -m workflow_scripts.stages.train_classifier --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
-        " --workers {threads}"
+        " --workers {threads} --save-every {params.save_every}"
         " --index {input.index:q} --images {input.images:q} --saliency {input.saliency:q} --initial {input.initial:q}"
         " --weights-to {output.weights:q} --curve-to {output.curve:q} > {log:q} 2>&1"
 

@@ -141,11 +141,12 @@ rule train_instances:
     params:
         settings=stages.settings("train_instances"),
         code=stages.code("train_instances"),
+        save_every=stages.save_every("train_instances"),
     message:
         "Training {wildcards.network} on instances {wildcards.instances} of {wildcards.dataset}, seed {wildcards.seed}"
     shell:
         "python -m workflow_scripts.stages.train_instances --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
-        " --workers {threads}"
+        " --workers {threads} --save-every {params.save_every}"
         " --index {input.index:q} --images {input.images:q} --instances {input.instances:q} --initial {input.initial:q}"
         " --weights-to {output.weights:q} --curve-to {output.curve:q} > {log:q} 2>&1"
 

@@ -88,11 +88,12 @@ rule train_affinity:
     params:
         settings=stages.settings("train_affinity"),
         code=stages.code("train_affinity"),
+        save_every=stages.save_every("train_affinity"),
     message:
         "Training affinity network {wildcards.affinity} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
         "python -m workflow_scripts.stages.train_affinity --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
-        " --workers {threads}"
+        " --workers {threads} --save-every {params.save_every}"
         " --index {input.index:q} --images {input.images:q} --labels {input.labels:q} --initial {input.initial:q}"
         " --weights-to {output.weights:q} --curve-to {output.curve:q} > {log:q} 2>&1"
 

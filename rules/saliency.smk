@@ -22,10 +22,12 @@ rule train_saliency:
     params:
         settings=stages.settings("train_saliency"),
         code=stages.code("train_saliency"),
+        save_every=stages.save_every("train_saliency"),
     message:
         "Training saliency network {wildcards.saliency}"
     shell:
         "python -m workflow_scripts.stages.train_saliency --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        " --save-every {params.save_every}"
         " --index {input.index:q} --images {input.images:q} --maps {input.maps:q} --initial {input.initial:q}"
         " --weights-to {output.weights:q} --curve-to {output.curve:q} > {log:q} 2>&1"
 

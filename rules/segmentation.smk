@@ -21,11 +21,12 @@ rule train_segmenter:
     params:
         settings=stages.settings("train_segmenter"),
         code=stages.code("train_segmenter"),
+        save_every=stages.save_every("train_segmenter"),
     message:
         "Training segmenter {wildcards.segmenter} on masks {wildcards.mask} of {wildcards.dataset}, seed {wildcards.seed}"
     shell:
         "python -m workflow_scripts.stages.train_segmenter --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
-        " --workers {threads}"
+        " --workers {threads} --save-every {params.save_every}"
         " --index {input.index:q} --images {input.images:q} --masks {input.masks:q} --initial {input.initial:q}"
         " --weights-to {output.weights:q} --curve-to {output.curve:q} > {log:q} 2>&1"
 

@@ -33,7 +33,7 @@ from training_set import classifier_block, namespace
 data, folder, kind = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 loop.REPORT_EVERY = 1
 deterministic(0, 1)
-settings = {"accumulate": 2 if kind == "accumulated" else 1, "iterations": 6, "save_every": 2, "scales": [1]}
+settings = {"accumulate": 2 if kind == "accumulated" else 1, "iterations": 6, "scales": [1]}
 backbone = {"name": "tiny", "stride": 8, "batch_norm": "frozen", "frozen_stages": 0}
 if kind == "classifier":
     network, samples = classifier("cam", batch_norm="frozen"), samples_of(data, **settings)
@@ -46,7 +46,7 @@ else:
     samples = SegmentationSamples(index, images, "train", recipe(**settings), 0, data / "masks.h5")
 loop.train(
     network, samples, recipe(**settings),
-    seed=0, fingerprint="", output=str(folder / "a.safetensors"), curve=str(folder / "a.csv"), workers=2,
+    seed=0, fingerprint="", output=str(folder / "a.safetensors"), curve=str(folder / "a.csv"), workers=2, save_every=2,
 )
 """
 

@@ -91,6 +91,12 @@ UNUSED = {
     "a base value that the demo overrides": {"segmenters": {"large_fov": {"recipe": {"iterations": 7}}}},
     "equal numbers, written otherwise": {"classifiers": {"cam": {"recipe": {"weight_decay": "5e-4"}}}},
     "resources": {"datasets": {"demo": {"gpus": 1}}},
+    "how often a training is saved": demo(
+        saliency={"rendered": {"recipe": {"save_every": 3}}},
+        classifiers={name: {"recipe": {"save_every": 3}} for name in ("cam", "mctformer_v2")},
+        affinities={name: {"recipe": {"save_every": 3}} for name in ("cam", "cam_irn")},
+        segmenters={"large_fov": {"recipe": {"save_every": 3}}},
+    ),
     "a threshold where a split chooses one": {"datasets": {"demo": {"threshold": 0.3}}},
     "a published figure of another data set": {"systems": {"cam": {"published": []}}},
 }

@@ -52,7 +52,7 @@ def train(data: Path, folder: Path, network=None, fingerprint="one", killed_at=N
     with mock.patch.object(loop.Step, "__call__", killed):
         loop.train(
             network, samples_of(data, saliency, **changes), recipe(**changes),
-            seed=0, fingerprint=fingerprint, output=str(output), curve=str(folder / "a.curve.csv"),
+            seed=0, fingerprint=fingerprint, output=str(output), curve=str(folder / "a.curve.csv"), save_every=3,
         )  # fmt: skip
     save_weights(network, output)
     assert sorted(path.name for path in folder.iterdir()) == ["a.curve.csv", "a.safetensors"]
@@ -143,7 +143,7 @@ def test_weights_stay_float32(rendered, tmp_path, precision):
 
 def test_a_loss_that_is_not_finite_ends_in_one_line(rendered, tmp_path):
     refused(
-        lambda: train(rendered, tmp_path / "a", learning_rate=1e30, iterations=20, save_every=100),
+        lambda: train(rendered, tmp_path / "a", learning_rate=1e30, iterations=20),
         "a.safetensors", "loss is not finite at iteration", "lower learning_rate", "1e+30",
     )  # fmt: skip
     assert list((tmp_path / "a").iterdir()) == []
@@ -168,8 +168,8 @@ def test_a_fault_in_an_image_ends_in_one_line(rendered, tmp_path):
 # --- the stage --------------------------------------------------------------------------------------------------------
 
 
-def command(data: Path, folder: Path, **changes) -> list[str]:
-    block = classifier_block() | {"recipe": RECIPE | {"iterations": 40, "save_every": 2} | changes}
+def command(data: Path, folder: Path, save_every: int = 2, **changes) -> list[str]:
+    block = classifier_block() | {"recipe": RECIPE | {"iterations": 40} | changes}
     settings = {
         "dataset": "demo",
         "classes": CLASSES,
@@ -181,7 +181,7 @@ def command(data: Path, folder: Path, **changes) -> list[str]:
     }
     return [
         sys.executable, "-m", "workflow_scripts.stages.train_classifier",
-        "--settings", json.dumps(settings, sort_keys=True), "--code", "0",
+        "--settings", json.dumps(settings, sort_keys=True), "--code", "0", "--save-every", str(save_every),
         "--index", str(data / "index.h5"), "--images", str(data / "images.h5"), "--saliency", "",
         "--weights-to", str(folder / "a.safetensors"), "--curve-to", str(folder / "a.curve.csv"),
     ]  # fmt: skip

@@ -39,7 +39,6 @@ RECIPE = {
     "precision": "float32",
     "compile": False,
     "augment": "worker",
-    "save_every": 3,
 }
 EPS_OPTIONS = {
     "selection": "adaptive",

@@ -34,6 +34,7 @@ class Job:
     outputs: SimpleNamespace
     workers: int
     fingerprint: str
+    save_every: int | None = None  # steps of a training between saved states
     shard: str | None = None  # "2-of-4": that part of the images alone
     shards: tuple[str, ...] = ()  # files that hold all parts, to be put together
 
@@ -62,6 +63,9 @@ def run(
     parser.add_argument("--settings", required=True, help="canonical JSON of the settings")
     parser.add_argument("--code", required=True, help="digest of the code")
     parser.add_argument("--workers", type=int, default=1, help="processes; never changes the bytes")
+    parser.add_argument(
+        "--save-every", type=int, help="steps of a training between saved states; never changes the bytes"
+    )
     parser.add_argument("--shard", nargs="?", const="", default="", help="as 2-of-4: that part of the images")
     parser.add_argument("--shards", nargs="*", default=[], help="files of all parts, to be put together")
     parser.add_argument("--gpus", type=int, default=0, help="how many it may use; with 0 it sees none")
@@ -89,6 +93,7 @@ def run(
             outputs=SimpleNamespace(**{name: arguments[f"{name}_to"] for name in outputs}),
             workers=arguments["workers"],
             fingerprint=fingerprint(arguments["settings"], arguments["code"], parents),
+            save_every=arguments["save_every"],
             shard=arguments["shard"] or None,
             shards=tuple(arguments["shards"]),
         )

@@ -120,7 +120,9 @@ class Schedule(Block):
         description="of the forward pass; weights stay float32; float16 on a GPU alone"
     )
     compile: bool = Field(description="fuse the network's operations by torch.compile; needs a C++ compiler")
-    save_every: PositiveInt = Field(description="steps between saved states, from which a killed job resumes")
+    save_every: PositiveInt = Field(
+        exclude=True, description="steps between saved states, from which a killed job resumes; makes nothing stale"
+    )
 
     @model_validator(mode="after")
     def _drops(self) -> "Schedule":

@@ -15,6 +15,14 @@ from workflow_scripts.config.resolve import Config
 # Stages that write what a function makes of each image, and the modules that make splitting them worth its while.
 BY_IMAGE = ("saliency", "cams", "affinity_labels", "masks", "predictions")
 TRAININGS = ("train_saliency", "train_classifier", "train_affinity", "train_segmenter")
+# The blocks that they train, and the wildcards that name these.
+TRAINED = {
+    "train_saliency": ("saliency", "saliency"),
+    "train_classifier": ("classifiers", "classifier"),
+    "train_affinity": ("affinities", "affinity"),
+    "train_segmenter": ("segmenters", "segmenter"),
+    "train_instances": ("instance_networks", "network"),
+}
 HEAVY = {"networks", "detectors", "refine.dense_crf", "refine.grabcut_mask"}
 
 
@@ -91,6 +99,18 @@ class Rules:
             return max(data.torch_threads, data.workers) if self.gpus(stage)(wildcards) else data.torch_threads
 
         return threads_of
+
+    def save_every(self, stage: str) -> Callable:
+        """Steps of a training between saved states.
+
+        They decide no byte: the function asks for `threads` because Snakemake then does not remember what it gives.
+        """
+        kind, wildcard = TRAINED[stage]
+
+        def save_every_of(wildcards, threads) -> int:
+            return self.config.block(wildcards.dataset, kind, wildcards[wildcard]).recipe.save_every
+
+        return save_every_of
 
     def workers(self, wildcards) -> int:
         """Processes of a job that goes through the images; their number never changes the bytes."""

@@ -27,7 +27,7 @@ def main(job: Job) -> None:
     train(
         network, samples, block.recipe,
         seed=settings.seed, fingerprint=job.fingerprint, output=job.outputs.weights, curve=job.outputs.curve,
-        workers=job.workers,
+        workers=job.workers, save_every=job.save_every,
     )  # fmt: skip
 
 

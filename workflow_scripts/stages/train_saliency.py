@@ -16,6 +16,7 @@ def main(job: Job) -> None:
     train(
         network, SalientSamples(source(job), block.input, block.recipe, block.seed), block.recipe,
         seed=block.seed, fingerprint=job.fingerprint, output=job.outputs.weights, curve=job.outputs.curve,
+        save_every=job.save_every,
     )  # fmt: skip
 
 

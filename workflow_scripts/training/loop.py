@@ -30,6 +30,7 @@ def train(
     output: str,
     curve: str,
     workers: int = 1,
+    save_every: int | None = None,
 ) -> None:
     """Train a network and write its weights and its curve.
 
@@ -41,6 +42,7 @@ def train(
         output: path of the weights; the resumable state is kept beside it until the end.
         curve: CSV to write: iteration, learning rate, mean of each loss since the row before.
         workers: processes that load images; their number never changes the bytes.
+        save_every: steps between saved states, which do not either; None saves only when stopped by a signal.
 
     Raises:
         UserError: a loss is not finite, the GPU's memory is too small, or the precision is not for this device.
@@ -49,11 +51,11 @@ def train(
     Of several processes that torchrun has started each trains on a part of every batch, and the first writes.
     """
     with joined() as group:
-        _train(network, samples, recipe, seed, State(output, fingerprint), output, curve, workers, group)
+        _train(network, samples, recipe, seed, State(output, fingerprint), output, curve, workers, save_every, group)
 
 
 def _train(
-    network, samples, recipe, seed: int, state: State, output: str, curve: str, workers: int, group: Group
+    network, samples, recipe, seed: int, state: State, output: str, curve: str, workers: int, save_every, group: Group
 ) -> None:
     where = device()
     check_precision(where, recipe.precision)
@@ -65,7 +67,7 @@ def _train(
     part = (group.rank, group.count)
     loaded = batches(samples, recipe, seed, where, start, max(1, workers // group.count), part)
     try:
-        _iterate(step, loaded, seed, start, record, state)
+        _iterate(step, loaded, seed, start, record, state, save_every)
     except torch.OutOfMemoryError:
         raise UserError(
             f"{output}: the GPU's memory is too small; less is needed with {memory.smaller(recipe)}"
@@ -81,7 +83,7 @@ def _train(
     state.remove()  # last: a job killed before this line goes on from its state
 
 
-def _iterate(step: Step, loaded, seed: int, start: int, record: Record, state: State) -> None:
+def _iterate(step: Step, loaded, seed: int, start: int, record: Record, state: State, save_every: int | None) -> None:
     recipe, clock, done, saved = step.recipe, time.monotonic(), start, start
     try:
         for batch in loaded:
@@ -96,7 +98,7 @@ def _iterate(step: Step, loaded, seed: int, start: int, record: Record, state: S
                 if done % REPORT_EVERY == 0 or last:
                     record.add_row(done, rate)
                     _report(record.rows[-1], recipe, done - start, time.monotonic() - clock, step.where)
-                if done % recipe.save_every == 0 and not last and not step.group.rank:
+                if save_every and done % save_every == 0 and not last and not step.group.rank:
                     state.save(done, step, record)
                     saved = done
     except Stopped as stop:
