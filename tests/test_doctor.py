@@ -159,7 +159,7 @@ def test_cost_of_maps(folder, raw):
     estimates = Estimates(Config(put(raw, "datasets.voc.systems", ["eps_resnet38"])), "voc")
     cost = estimates.cost("cams", {"dataset": "voc", "seed": "0", "cam": "eps_resnet38"})
     assert cost.operations == pytest.approx(2 * 5.6e12 * 10582, rel=0.03)
-    assert cost.bytes == pytest.approx(10582 * 2 * 2.55 * 375 * 500 / 16)
+    assert cost.bytes == pytest.approx(10582 * (2 * 2.55 * 375 * 500 / 16 + 1400 + 2 * 2700))
 
 
 def test_hours():

@@ -34,6 +34,8 @@ CRF_COARSE, CRF_FINE = 0.23, 2.65
 WALK = 0.14
 # Bytes a pixel of compressed label and saliency maps, measured on photographs; soft maps count as if uncompressed.
 LABEL_BYTES, SALIENCY_BYTES = 0.06, 0.15
+# Bytes that the store takes beside: for an image, and for each of its compressed arrays (benchmarks/scale.py artifact, bytes).
+ENTRY_BYTES, ARRAY_BYTES = 1_400, 2_700
 LABELS = 1.55  # classes of an image; VOC
 SIZES = {"synthetic": (96, 128), "coco": (480, 640)}  # pixels; of others:
 VOC_SIZE = (375, 500)
@@ -123,7 +125,7 @@ class Estimates:
         return Cost(size, self._training(operations, block.recipe, pixels), kind, block.recipe.precision)
 
     def _saliency(self, names: Mapping[str, str]) -> Cost:
-        return Cost(SALIENCY_BYTES * self.pixels * self._images(None), seconds=0.02 * self._images(None))
+        return Cost(self._stored(SALIENCY_BYTES * self.pixels, self._images(None)), seconds=0.02 * self._images(None))
 
     def _train_classifier(self, names: Mapping[str, str]) -> Cost:
         return self._network_training("classifiers", names)
@@ -141,11 +143,12 @@ class Estimates:
         maps = LABELS + classifier.learns_background
         _, operations, kind = self._network("classifiers", block.classifier)
         work = operations * self.pixels * _passes(block) * images
-        return Cost(2 * maps * self.pixels / block.resolution**2 * images, work, kind, block.precision)
+        size = self._stored(2 * maps * self.pixels / block.resolution**2, images, 1 + classifier.learns_background)
+        return Cost(size, work, kind, block.precision)
 
     def _affinity_labels(self, names: Mapping[str, str]) -> Cost:
         images = self._images([self.data.use.affinity or self.data.use.train])
-        return Cost(LABEL_BYTES * self.pixels * images, seconds=2 * CRF_COARSE * self.relative * images)
+        return Cost(self._stored(LABEL_BYTES * self.pixels, images), seconds=2 * CRF_COARSE * self.relative * images)
 
     def _masks(self, names: Mapping[str, str]) -> Cost:
         block = self._block("masks", names)
@@ -155,23 +158,24 @@ class Estimates:
             _, operations, kind = self._network("affinities", name)
             fine = 1 if block.rule == "random_walk" else 4  # cells of 4 pixels instead of 8
             seconds += WALK * self.relative * fine * 2 ** (block.log_steps - 8)
-            return Cost(
-                LABEL_BYTES * self.pixels * images, operations * self.pixels * images, kind, seconds=seconds * images
-            )
+            work = operations * self.pixels * images
+            return Cost(self._stored(LABEL_BYTES * self.pixels, images), work, kind, seconds=seconds * images)
         if name := getattr(block, "classifier", None):  # two label maps
             _, operations, kind = self._network("classifiers", name)
             work = operations * self.pixels * images
-            return Cost(2 * LABEL_BYTES * self.pixels * images, work, kind, block.precision, seconds * images)
-        return Cost(LABEL_BYTES * self.pixels * images, seconds=seconds * images)
+            size = self._stored(2 * LABEL_BYTES * self.pixels, images, 2)
+            return Cost(size, work, kind, block.precision, seconds * images)
+        return Cost(self._stored(LABEL_BYTES * self.pixels, images), seconds=seconds * images)
 
     def _predictions(self, names: Mapping[str, str]) -> Cost:
         block, images = self._block("predictions", names), self._images(self.data.use.evaluation)
         if isinstance(block, blocks.CrfPrediction):
-            return Cost(LABEL_BYTES * self.pixels * images, seconds=self._crf(block) * images)
+            return Cost(self._stored(LABEL_BYTES * self.pixels, images), seconds=self._crf(block) * images)
         _, operations, kind = self._network("segmenters", names["segmenter"])
         labels = len(self.data.classes) + 1
         work = operations * self.pixels * _passes(block) * images
-        return Cost(2 * labels * self.pixels / block.resolution**2 * images, work, kind, block.precision)
+        size = self._stored(2 * labels * self.pixels / block.resolution**2, images)
+        return Cost(size, work, kind, block.precision)
 
     # Shared parts
 
@@ -183,6 +187,10 @@ class Estimates:
     def relative(self) -> float:
         """Size of an image, that of VOC's being 1."""
         return self.pixels / math.prod(VOC_SIZE)
+
+    def _stored(self, content: float, images: int, arrays: int = 1) -> float:
+        """Bytes of an artifact whose images hold so many, in so many arrays."""
+        return (content + ENTRY_BYTES + ARRAY_BYTES * arrays) * images
 
     def _images(self, splits) -> int:
         """In these splits together; None for all."""

@@ -90,7 +90,7 @@ def write_index(
 
 
 def read_index(path: str, dataset: str | None = None) -> Index:
-    """Read an index whole; 120,000 images take some 40 MB."""
+    """Read an index whole; 120,000 images take some 60 MB."""
     with open_hdf5(path) as file:
         check_attributes(file, path, "index", dataset)
         return Index(
