@@ -32,7 +32,7 @@ schema: .venv/.workflow
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-.venv/.dev: requirements-dev.txt .venv/.workflow
+.venv/.dev: requirements-dev.txt requirements-cluster.txt .venv/.workflow
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
