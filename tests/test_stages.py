@@ -223,6 +223,7 @@ def test_an_index_of_another_data_set_or_without_the_split(indexed):
     ):
         with h5py.File(path, "r+") as file:
             change(file)
+        Path(f"{path}.json").unlink(missing_ok=True)  # which would tell that the bytes are not its own
         artifact(CAMS, "cam", **MAPS)
         refused(indexed, "masks", path, fragment, "run again", seed="0", mask="cam")
 

@@ -28,26 +28,83 @@ h, w is a fraction of the image's size (`resolution` of the block that made it).
 """
 
 import contextlib
+import errno
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from workflow_scripts.errors import UserError
+from workflow_scripts.errors import UserError, disk_fault, not_written, one_line
 
 # HDF5 keeps metadata of every group it has touched: closing and reopening bounds the memory of long runs.
 REOPEN_EVERY = 50
+LARGEST = 1 << 31  # bytes of one array
+PACKED = 1100  # bytes that gzip makes one of at best, a little more than the format allows
+# Of a lock that is held, or that the file system cannot give.
+LOCKING = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+# What h5py raises of a file that is damaged behind its header.
+DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
+
+
+class Disk:
+    """A file for HDF5 to write to, which takes everything: HDF5 crashes after a write that fails, so the first failure is
+    kept, and raised by `check`."""
+
+    def __init__(self, path: Path):
+        self._file, self._error = open(path, "w+b", buffering=0), None
+        self.seek, self.tell, self.readinto = self._file.seek, self._file.tell, self._file.readinto
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read(size)
+
+    def write(self, data: memoryview) -> int:
+        left = memoryview(data).cast("B")
+        while len(left) and self._error is None:
+            left = left[self._tried(self._file.write, left) or 0 :]
+        return len(data)
+
+    def truncate(self, size: int) -> None:
+        self._tried(self._file.truncate, size)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        self._tried(self._file.close)
+
+    def _tried(self, call: Callable, *arguments) -> int | None:
+        try:
+            return call(*arguments)
+        except OSError as error:
+            self._error = self._error or error
+            return None
+
+
+@contextlib.contextmanager
+def new_hdf5(path: Path) -> Iterator[h5py.File]:
+    """A new HDF5 file; a disk that does not take it is told at the end."""
+    disk = Disk(path)
+    try:
+        with h5py.File(disk, "w") as file:
+            yield file
+    finally:
+        disk.close()
+    disk.check()
 
 
 class Writer:
     """Adds images to one new artifact; made by `create`."""
 
     def __init__(self, path: Path, attributes: dict):
-        self.path = path
-        self._file = h5py.File(path, "w")
+        self._disk = Disk(path)
+        self._file = h5py.File(self._disk, "w")
         self._file.attrs.update(attributes)
         self._count = 0
 
@@ -55,7 +112,7 @@ class Writer:
         """Store the named arrays of one image, each as a single compressed chunk, in the order of their names."""
         if self._count and self._count % REOPEN_EVERY == 0:
             self._file.close()
-            self._file = h5py.File(self.path, "r+")
+            self._file = h5py.File(self._disk, "r+")
         group = self._file.create_group(identifier)
         for name, array in sorted(arrays.items()):
             array = np.ascontiguousarray(array)
@@ -66,10 +123,17 @@ class Writer:
             else:
                 group.create_dataset(name, data=array)
         self._count += 1
+        self._disk.check()
 
     def close(self) -> None:
+        """End the file, whether it is whole or not."""
         self._file.attrs["images"] = self._count
         self._file.close()
+        self._disk.close()
+
+    def check(self) -> None:
+        """Raise the OSError of a disk that did not take it."""
+        self._disk.check()
 
 
 @contextlib.contextmanager
@@ -82,6 +146,7 @@ def create(path: str | Path, schema: str, *, dataset: str, split: str, classes: 
             yield writer
         finally:
             writer.close()
+        writer.check()
 
 
 @contextlib.contextmanager
@@ -89,19 +154,36 @@ def replaced(path: str | Path) -> Iterator[Path]:
     """A temporary name in the same folder, flushed to disk and renamed to `path` at the end, removed on an error.
 
     What jobs that were killed have left under such a name is removed first.
+
+    Raises:
+        UserError: the disk is full, read-only or broken.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.[0-9]*.tmp"):
-        left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{glob.escape(path.name)}.[0-9]*.tmp"):
+            left.unlink(missing_ok=True)
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except Exception as error:
+        if isinstance(error, UserError) or (reason := disk_fault(error)) is None:
+            raise
+        raise not_written(path, reason) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # of a disk that is read-only
+            temporary.unlink(missing_ok=True)
+
+
+def _check_lock(path: str | Path, error: OSError) -> None:
+    """Tell where a file cannot be opened as HDF5 gets no lock of it, from another program's or none from its system."""
+    if error.errno in LOCKING:
+        raise UserError(
+            f"{path}: its file system gives no lock ({os.strerror(error.errno)}); end other programs that use it, or set "
+            "HDF5_USE_FILE_LOCKING=BEST_EFFORT in the environment, and run again"
+        ) from None
 
 
 def open_hdf5(path: str | Path) -> h5py.File:
@@ -111,20 +193,55 @@ def open_hdf5(path: str | Path) -> h5py.File:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; run snakemake to make it") from None
     except OSError as error:
-        raise UserError(
-            f"{path}: not a readable HDF5 file ({str(error).splitlines()[0][:120]}); delete it and run again"
-        ) from None
+        _check_lock(path, error)
+        raise UserError(f"{path}: not a readable HDF5 file ({one_line(error)}); delete it and run again") from None
+
+
+@contextlib.contextmanager
+def told_of_damage(path: str | Path, what: str = "its content") -> Iterator[None]:
+    """What h5py raises within is the user's error: the file is damaged."""
+    try:
+        yield
+    except DAMAGED:
+        raise UserError(f"{path}: {what} cannot be read, the file is damaged; delete it and run again") from None
+
+
+def read_attribute(file: h5py.File, path: str | Path, name: str):
+    """An attribute of a file, or None."""
+    with told_of_damage(path, f"attribute {name!r}"):
+        return file.attrs.get(name)
 
 
 def check_attributes(file: h5py.File, path: str | Path, schema: str, dataset: str | None) -> None:
     """Refuse a file of another schema or another data set."""
-    found = file.attrs.get("schema")
-    if found != schema:
-        raise UserError(f"{path}: holds {found or 'no known content'!r}, expected {schema!r}; is it the right file?")
-    if dataset is not None and file.attrs.get("dataset") != dataset:
+    found = read_attribute(file, path, "schema")
+    if not isinstance(found, str) or found != schema:
+        shown = str(found)[:60] if found is not None else "no known content"
+        raise UserError(f"{path}: holds {shown!r}, expected {schema!r}; is it the right file?")
+    found = read_attribute(file, path, "dataset")
+    if dataset is not None and (not isinstance(found, str) or found != dataset):
         raise UserError(
-            f"{path}: belongs to data set {file.attrs.get('dataset')!r}, expected {dataset!r}; delete it and run again"
+            f"{path}: belongs to data set {str(found)[:60]!r}, expected {dataset!r}; delete it and run again"
         )
+
+
+def read_array(group: h5py.Group, name: str) -> np.ndarray:
+    """An array of numbers that lies in this file, of no more bytes than its file can stand for.
+
+    Raises:
+        ValueError: a link to elsewhere, content of another file, another type, or too many bytes: no stage writes such.
+    """
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"{name} is a link")
+    dataset = group[name]
+    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "uifb" or dataset.dtype.subdtype:
+        raise ValueError(f"{name} is no array of numbers")
+    if dataset.is_virtual or dataset.external:
+        raise ValueError(f"{name} lies in another file")
+    stored = min(dataset.id.get_storage_size(), h5py.h5i.get_file_id(dataset.id).get_filesize())
+    if dataset.nbytes > min(LARGEST, PACKED * stored):
+        raise ValueError(f"{name} takes {dataset.nbytes} bytes")
+    return dataset[()]
 
 
 class Reader:
@@ -152,31 +269,39 @@ class Reader:
     @property
     def attributes(self) -> dict:
         """Schema, data set, split, classes (list of names) and number of images."""
-        attributes = dict(self._open().attrs)
-        attributes["classes"] = [str(name) for name in attributes["classes"]]
-        return attributes
+        file = self._open()
+        with told_of_damage(self.path):
+            attributes = dict(file.attrs)
+            return attributes | {
+                "classes": [str(name) for name in attributes["classes"]],
+                "split": str(attributes["split"]),
+                "images": int(attributes["images"]),
+            }
 
     @property
     def ids(self) -> list[str]:
-        return list(self._open())
+        file = self._open()
+        with told_of_damage(self.path, "its list of images"):
+            return list(file)
 
     def __contains__(self, identifier: str) -> bool:
-        return identifier in self._open()
+        file = self._open()
+        with told_of_damage(self.path, "its list of images"):
+            return identifier in file
 
     def read(self, identifier: str) -> dict[str, np.ndarray]:
         """All arrays of one image, by name."""
         file = self._open()
         self._reads += 1
-        try:
-            group = file[identifier]
-        except KeyError:
+        with told_of_damage(self.path, "its list of images"):
+            known = identifier in file
+        if not known:
             raise UserError(
                 f"{self.path}: has no image {identifier!r}; it was made from other images, delete it and run again"
-            ) from None
-        try:
+            )
+        with told_of_damage(self.path, f"image {identifier!r}"):
+            if not isinstance(file.get(identifier, getlink=True), h5py.HardLink):
+                raise ValueError("a link")
+            group = file[identifier]
             # Not over items(), which holds the lock of HDF5 as long as the error of a read is kept: threads would wait.
-            return {name: group[name][()] for name in group}
-        except OSError:
-            raise UserError(
-                f"{self.path}: image {identifier!r} cannot be read, the file is damaged; delete it and run again"
-            ) from None
+            return {name: read_array(group, name) for name in group}

@@ -13,7 +13,7 @@ from workflow_scripts.data.index_entries import Faults
 from workflow_scripts.errors import UserError
 from workflow_scripts.parallel import ordered_map
 from workflow_scripts.progress import progress
-from workflow_scripts.provenance import read_sidecar
+from workflow_scripts.provenance import check_bytes, read_sidecar
 from workflow_scripts.stopping import check
 
 SHARD = re.compile(r"(\d+)-of-(\d+)")
@@ -85,6 +85,7 @@ def _gathered(job: Job, schema: str, ids: Sequence[str]) -> Iterator[dict]:
         settings = record and json.dumps(record["settings"], sort_keys=True, separators=(",", ":"))
         if record is None or fingerprint(settings, record["code"], record["parents"]) != job.fingerprint:
             raise UserError(f"{shard}: is no shard of this job; delete it and run again")
+        check_bytes(shard)
         reader = Reader(shard, schema, job.settings.dataset)
         for _ in range(reader.attributes["images"]):
             yield reader.read(ids[place])

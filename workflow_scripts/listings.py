@@ -11,6 +11,8 @@ from workflow_scripts.errors import UserError
 # "/JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png", as the lists of PSA (Ahn and Kwak, CVPR 2018)
 PATH_LINE = re.compile(r"(/\S+\.jpe?g)(\s+/\S+\.png)?", re.IGNORECASE)
 
+LARGEST = 1 << 28  # bytes
+
 
 def listed_ids(path: Path) -> list[tuple[int, str]]:
     """Line numbers and ids of a list with one id, or one path of an image, in a line; ids are not checked.
@@ -42,6 +44,10 @@ def table_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _text(path: Path, what: str) -> str:
     try:
+        if path.stat().st_size > LARGEST:
+            raise UserError(
+                f"{path}: has more than {LARGEST >> 20} MiB, which no {what} of images takes; is it the right file?"
+            )
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{path}: the {what} is missing; set its path in the config") from None

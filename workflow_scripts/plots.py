@@ -10,7 +10,7 @@ import matplotlib.style
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from workflow_scripts.errors import UserError
+from workflow_scripts.errors import UserError, one_line
 
 PANELS_ACROSS = 3
 
@@ -22,8 +22,8 @@ def read_curve(path: str | Path) -> dict[str, list[float]]:
             table = csv.DictReader(file)
             rows = list(table)
         columns = {name: [float(row[name]) for row in rows] for name in table.fieldnames or ()}
-    except (OSError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not a readable training curve ({error}); delete it and run again") from None
+    except (OSError, TypeError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: not a readable training curve ({one_line(error)}); delete it and run again") from None
     if "iteration" not in columns:
         raise UserError(f"{path}: no training curve, it has no column 'iteration'; is it the right file?")
     return columns

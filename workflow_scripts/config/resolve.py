@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel
 
 from workflow_scripts.config import affinity_blocks, blocks, datasets, mask_blocks
@@ -15,6 +14,7 @@ from workflow_scripts.config.initial import Download, FromClassifier
 from workflow_scripts.config.parts import NAME, nearest
 from workflow_scripts.config.tunings import Grid, Variant, expand, of_splits
 from workflow_scripts.config.typed import typed
+from workflow_scripts.config.yaml_files import read_yaml
 from workflow_scripts.errors import UserError
 
 # The network whose affinities a rule of masks walks along.
@@ -376,19 +376,6 @@ def merge(base: Mapping, change: Mapping) -> dict:
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = merge(merged[key], value) if both else value
     return merged
-
-
-def read_yaml(path: str | Path) -> dict:
-    """The mapping that a YAML file holds; anything else is the user's error."""
-    try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); name an existing YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())[:200]})") from None
-    if not isinstance(data, dict):
-        raise UserError(f"{path}: holds no mapping of sections; expected keys such as datasets and systems")
-    return data
 
 
 def _shards(value) -> int:

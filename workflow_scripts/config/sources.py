@@ -137,10 +137,18 @@ def _manifest(path: Path) -> dict[str, list]:
     """By path: size in bytes, time in nanoseconds and SHA-256 of an unpacked file; nothing while none is unpacked."""
     try:
         files = json.loads(path.read_text())["files"]
-        folder = path.with_suffix("")
-        return {f"{folder}{os.sep}{name}": entry for name, entry in files.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
+    folder = path.with_suffix("")
+    return {f"{folder}{os.sep}{name}": entry for name, entry in _entries(files).items()}
+
+
+def _entries(found) -> dict[str, list]:
+    """Those of JSON that are as they were written: by path size, time and digest."""
+    known = found.items() if isinstance(found, dict) else ()
+    return {
+        path: entry for path, entry in known if isinstance(entry, list) and list(map(type, entry)) == [int, int, str]
+    }
 
 
 def _ids(path: Path) -> list[str]:
@@ -165,8 +173,8 @@ class _Known:
         self.path = path
         self.unpacked = {name: entry for files in unpacked for name, entry in files.items()}
         try:
-            self.entries = json.loads(path.read_text())
-        except (OSError, ValueError):
+            self.entries = _entries(json.loads(path.read_text()))
+        except (OSError, ValueError, RecursionError):
             self.entries = {}
         self.changed = False
 

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from workflow_scripts.errors import UserError
+from workflow_scripts.errors import UserError, disk_fault, not_written, one_line
 
 CHUNK = 1 << 20  # bytes
 REPORT_EVERY = 5000  # files
@@ -23,7 +23,7 @@ REPORT_EVERY = 5000  # files
 # What a damaged archive makes its reader raise; the last: a compression that it does not know.
 BROKEN = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
-    *(OSError, ValueError, OverflowError, NotImplementedError),
+    *(OSError, ValueError, OverflowError, NotImplementedError, RuntimeError),
 )
 
 
@@ -65,8 +65,9 @@ def unpack(archive: str | Path, folder: str | Path, members: Sequence[str], larg
             os.replace(folder, folder.with_name(f".{folder.name}.old.tmp"))
         os.replace(temporary, folder)
     except BROKEN as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{archive}: cannot be unpacked ({reason}); copy or download it again") from None
+        if isinstance(error, OSError) and (reason := disk_fault(error)):
+            raise not_written(folder, reason) from None
+        raise UserError(f"{archive}: cannot be unpacked ({one_line(error)}); copy or download it again") from None
     finally:
         _remove_left(folder)
     return files
@@ -141,8 +142,9 @@ def _members(archive: Path) -> Iterator[_Member]:
                 raise UserError(f"{archive}: {item.filename!r} is encrypted; get another copy")
             kind = stat.S_IFMT(item.external_attr >> 16)  # none where the zip was not made under Unix
             time = calendar.timegm((*item.date_time, 0, 0, 0))
-            is_file = not item.is_dir() and kind in (0, stat.S_IFREG)
-            yield _Member(item.filename, item.is_dir(), is_file, time, partial(source.open, item))
+            is_folder = item.filename.endswith("/")  # its own is_dir() fails where a name is empty
+            is_file = not is_folder and kind in (0, stat.S_IFREG)
+            yield _Member(item.filename, is_folder, is_file, time, partial(source.open, item))
 
 
 def _tar_members(archive: Path) -> Iterator[_Member]:

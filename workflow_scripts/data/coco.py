@@ -1,13 +1,12 @@
 """COCO: images of everyday scenes with instances in one JSON file a split (Lin et al., ECCV 2014)."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from workflow_scripts.data.index_entries import Entry, Faults, Progress, check_entry, check_id, gather, nearest
-from workflow_scripts.data.json_lists import read_lists
+from workflow_scripts.data.json_lists import is_number, read_lists
 from workflow_scripts.errors import UserError
 
 Box = tuple[float, float, float, float, int]
@@ -155,8 +154,8 @@ def _integer(item: Any, key: str, where: str) -> int:
 
 def _box(item: dict, where: str) -> tuple[float, float, float, float]:
     box = item.get("bbox")
-    numbers = isinstance(box, list) and all(isinstance(value, int | float) and math.isfinite(value) for value in box)
+    numbers = isinstance(box, list) and all(is_number(value) for value in box)
     if not numbers or len(box) != 4 or min(box[2:]) < 0:
-        raise UserError(f"{where}: bbox {box!r} is not four numbers x y width height; restore the file")
+        raise UserError(f"{where}: bbox {str(box)[:100]} is not four numbers x y width height; restore the file")
     x, y, width, height = map(float, box)
     return x, y, x + width, y + height

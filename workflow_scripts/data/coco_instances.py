@@ -1,6 +1,5 @@
 """True instances of COCO, from its instances JSON."""
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from pycocotools import mask as rle
 from workflow_scripts.data.coco_truth import encode
 from workflow_scripts.data.index import Index
 from workflow_scripts.data.instances import Instances
-from workflow_scripts.data.json_lists import read_lists
+from workflow_scripts.data.json_lists import is_number, read_lists
 
 
 def reader(settings: Any, index: Index) -> Callable[[str], Instances]:
@@ -50,8 +49,7 @@ def reader(settings: Any, index: Index) -> Callable[[str], Instances]:
 def _area(item: dict, encoded: dict) -> float:
     """As the file has it, which is that of the polygons; COCO's sizes go by it."""
     area = item.get("area")
-    known = isinstance(area, int | float) and not isinstance(area, bool) and math.isfinite(area) and area > 0
-    return float(area) if known else float(rle.area(encoded))
+    return float(area) if is_number(area) and area > 0 else float(rle.area(encoded))
 
 
 def _instances(items: list[dict]) -> Instances:

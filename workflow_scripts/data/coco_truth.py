@@ -1,6 +1,5 @@
 """Truth masks of COCO: drawn from its instances, or the pixel maps of COCO-Stuff (Caesar et al., CVPR 2018)."""
 
-import math
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pycocotools import mask as rle
 
 from workflow_scripts.data.images import VOID, read_label_png
 from workflow_scripts.data.index import Index
-from workflow_scripts.data.json_lists import read_lists
+from workflow_scripts.data.json_lists import is_number, read_lists
 from workflow_scripts.errors import UserError
 
 # Category ids in the order of the 80 classes: 1 to 90, ten of which COCO never used.
@@ -135,8 +134,7 @@ def runs(text: str) -> list[int] | None:
 
 
 def _is_polygon(part: Any) -> bool:
-    numbers = isinstance(part, list) and all(isinstance(value, int | float) and math.isfinite(value) for value in part)
-    return numbers and len(part) % 2 == 0
+    return isinstance(part, list) and all(is_number(value) for value in part) and len(part) % 2 == 0
 
 
 def draw(regions: list[Region], size: tuple[int, int], crowd: str, overlap: str) -> np.ndarray:

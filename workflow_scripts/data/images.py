@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from workflow_scripts.errors import UserError
+from workflow_scripts.errors import UserError, one_line
 
 MAX_PIXELS = 100_000_000
+MAX_BYTES = 1 << 29  # of a file; as many pixels take less without any compression
 VOID = 255
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")  # a closed list: some of Pillow's readers start programs
 
@@ -100,6 +101,8 @@ def read_saliency(path: str | os.PathLike) -> np.ndarray:
 
 def _read_bytes(path) -> bytes:
     try:
+        if os.stat(path).st_size > MAX_BYTES:
+            raise UserError(f"{path}: the file has more than {MAX_BYTES >> 20} MiB; scale the image down first")
         return Path(path).read_bytes()
     except OSError as error:
         raise _unreadable(path, error) from None
@@ -146,8 +149,7 @@ def _load(image: Image.Image, path) -> Image.Image:
 
 
 def _broken(path, error: Exception) -> UserError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return UserError(f"{path}: the image is truncated or corrupt ({reason}); copy or download it again")
+    return UserError(f"{path}: the image is truncated or corrupt ({one_line(error)}); copy or download it again")
 
 
 def _raw_mode(image: Image.Image) -> str:

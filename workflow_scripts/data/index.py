@@ -12,7 +12,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from workflow_scripts.artifacts import Reader, check_attributes, open_hdf5, replaced
+from workflow_scripts.artifacts import (
+    Reader,
+    check_attributes,
+    new_hdf5,
+    open_hdf5,
+    read_array,
+    replaced,
+    told_of_damage,
+)
 from workflow_scripts.data.images import read_image
 from workflow_scripts.data.index_entries import Entry
 from workflow_scripts.errors import UserError
@@ -76,7 +84,7 @@ def write_index(
     counts = [len(entry.boxes) for entry in entries]
     boxes = np.concatenate([entry.boxes for entry in entries]) if entries else np.zeros((0, 5))
     text = h5py.string_dtype()
-    with replaced(path) as temporary, h5py.File(temporary, "w") as file:
+    with replaced(path) as temporary, new_hdf5(temporary) as file:
         file.attrs.update({"schema": "index", "dataset": dataset, "classes": list(classes), "images": len(entries)})
         file.create_dataset("ids", data=[entry.id for entry in entries], dtype=text)
         file.create_dataset("images", data=[entry.image for entry in entries], dtype=text)
@@ -93,23 +101,53 @@ def read_index(path: str, dataset: str | None = None) -> Index:
     """Read an index whole; 120,000 images take some 60 MB."""
     with open_hdf5(path) as file:
         check_attributes(file, path, "index", dataset)
-        return Index(
-            path=str(path),
-            dataset=str(file.attrs["dataset"]),
-            classes=tuple(str(name) for name in file.attrs["classes"]),
-            ids=_texts(file["ids"]),
-            images=_texts(file["images"]),
-            sizes=file["sizes"][()],
-            labels=file["labels"][()],
-            boxes=file["boxes"][()],
-            box_offsets=file["box_offsets"][()],
-            splits={name: rows[()] for name, rows in file["splits"].items()},
-        )
+        with told_of_damage(path):
+            index = Index(
+                path=str(path),
+                dataset=str(file.attrs["dataset"]),
+                classes=tuple(str(name) for name in file.attrs["classes"]),
+                ids=_texts(file, "ids"),
+                images=_texts(file, "images"),
+                sizes=read_array(file, "sizes"),
+                labels=read_array(file, "labels"),
+                boxes=read_array(file, "boxes"),
+                box_offsets=read_array(file, "box_offsets"),
+                splits={name: read_array(file["splits"], name) for name in file["splits"]},
+            )
+            _check(index)
+    return index
 
 
-def _texts(column: h5py.Dataset) -> list[str]:
+def _texts(file: h5py.File, name: str) -> list[str]:
     """A column of text, read at once: one by one takes fifty times as long."""
-    return column.asstr()[()].tolist()
+    dataset = file[name]
+    stored = min(dataset.id.get_storage_size(), file.id.get_filesize())
+    if h5py.check_string_dtype(dataset.dtype) is None or dataset.ndim != 1 or dataset.nbytes > stored:
+        raise ValueError(f"{name} is no list of texts")
+    return dataset.asstr()[()].tolist()
+
+
+def _check(index: Index) -> None:
+    """Raise a ValueError where columns do not fit each other, as in a damaged file."""
+    count, boxes = len(index.ids), len(index.boxes)
+    offsets, integers = index.box_offsets, (index.sizes, index.labels, index.box_offsets, *index.splits.values())
+    fitting = (
+        len(index.images) == len(set(index.ids)) == count
+        and all(column.dtype.kind in "ui" for column in integers)
+        and index.sizes.shape == (count, 2)
+        and index.labels.shape == (count, len(index.classes))
+        and index.boxes.ndim == 2
+        and index.boxes.shape[1] == 5
+        and offsets.shape == (count + 1,)
+        and offsets[0] == 0
+        and offsets[-1] == boxes
+        and (np.diff(offsets.astype(np.int64)) >= 0).all()
+        and (index.sizes > 0).all()
+        and np.isfinite(index.boxes).all()
+        and all(rows.ndim == 1 and ((0 <= rows) & (rows < count)).all() for rows in index.splits.values())
+    )
+    if not fitting:
+        raise ValueError("columns that do not fit each other")
 
 
 class Images:

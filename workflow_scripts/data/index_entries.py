@@ -15,7 +15,8 @@ from workflow_scripts.data.images import check_image
 from workflow_scripts.errors import UserError
 
 MAX_SHOWN = 50
-MAX_ID_LENGTH = 200
+MAX_ID_LENGTH = 200  # bytes
+DEVICES = {"con", "prn", "aux", "nul", *(f"{name}{number}" for name in ("com", "lpt") for number in range(1, 10))}
 MAX_THREADS = 16
 AT_ONCE = 1000  # images that are waiting for a thread or for their turn
 
@@ -77,16 +78,18 @@ def check_id(identifier: str) -> None:
     if not identifier:
         raise UserError(f"an image id is empty; {expected}")
     shown = repr(identifier[:60])
-    if len(identifier) > MAX_ID_LENGTH:
-        raise UserError(f"image id {shown}... has {len(identifier)} characters; {expected}")
+    if not identifier.isprintable():
+        raise UserError(f"image id {shown} has control characters; {expected}")
+    if len(identifier.encode()) > MAX_ID_LENGTH:
+        raise UserError(f"image id {shown}... takes {len(identifier.encode())} bytes; {expected}")
     if "/" in identifier or "\\" in identifier:
         raise UserError(f"image id {shown} has a slash; {expected}")
     if identifier.startswith(".") or ".." in identifier:
         raise UserError(f"image id {shown} starts with '.' or has '..'; {expected}")
     if identifier != identifier.strip():
         raise UserError(f"image id {shown} starts or ends with white space; {expected}")
-    if not identifier.isprintable():
-        raise UserError(f"image id {shown} has control characters; {expected}")
+    if identifier.startswith("-") or identifier.partition(".")[0].lower() in DEVICES:
+        raise UserError(f"image id {shown} is an option or a device as a file name; {expected}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

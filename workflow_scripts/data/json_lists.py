@@ -10,6 +10,7 @@ from workflow_scripts.errors import UserError
 
 CHUNK = 1 << 22  # characters
 LARGEST = 1 << 26  # characters of one element
+LARGEST_NUMBER = 1e18
 OF_NUMBERS = re.compile("[0-9.eE+-]*")  # a number that is followed by these alone may go on in the next block
 
 
@@ -28,6 +29,11 @@ def read_lists(path: Path, keys: Sequence[str]) -> Iterator[tuple[str, Any]]:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}); copy or download it again") from None
+
+
+def is_number(value: Any) -> bool:
+    """Whether an element is a number that a float can hold; JSON's may have hundreds of digits, NaN and infinities."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST_NUMBER
 
 
 class _Scanner:

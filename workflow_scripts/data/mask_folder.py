@@ -14,9 +14,10 @@ import numpy as np
 from PIL import Image
 
 from workflow_scripts.data import labelmap
+from workflow_scripts.data.archives import BROKEN
 from workflow_scripts.data.images import VOID
 from workflow_scripts.data.index_entries import Faults, nearest
-from workflow_scripts.errors import UserError
+from workflow_scripts.errors import UserError, one_line
 
 LABELMAP, CLASS_MASKS = "labelmap.txt", "SegmentationClass"
 MOST_LABELMAP = 1 << 20  # bytes
@@ -173,19 +174,24 @@ class _Archive:
             raise UserError(
                 f"{path}: not a zip archive; name a folder of masks, or CVAT's export 'Segmentation mask 1.1'"
             )
-        self._zip = zipfile.ZipFile(path)
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except BROKEN as error:
+            raise UserError(f"{path}: a damaged archive ({one_line(error)}); copy the archive again") from None
 
     def names(self) -> Iterator[str]:
         for item in self._zip.infolist():
-            if not item.is_dir() and not PurePosixPath(item.filename).name.startswith("."):
+            if not item.filename.endswith("/") and not PurePosixPath(item.filename).name.startswith("."):
                 yield item.filename
 
     def read(self, name: str, most: int) -> bytes:
         try:
             with self._zip.open(name) as file:
                 return _bounded(file, most, f"{self.path}: {name}")
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
-            raise UserError(f"{self.path}: {name}: cannot be unpacked ({error}); copy the archive again") from None
+        except BROKEN as error:
+            raise UserError(
+                f"{self.path}: {name}: cannot be unpacked ({one_line(error)}); copy the archive again"
+            ) from None
 
 
 def _bounded(file, most: int, where: str) -> bytes:
@@ -202,7 +208,7 @@ def _opened(data: bytes, size: tuple[int, int], where: str) -> Image.Image:
         if (image.height, image.width) == size:
             image.load()
     except Exception as error:  # a broken file makes a decoder raise anything
-        raise UserError(f"{where}: not a readable PNG ({' '.join(str(error).split())[:100]}); save it again") from None
+        raise UserError(f"{where}: not a readable PNG ({one_line(error)}); save it again") from None
     if (image.height, image.width) != size:
         raise UserError(
             f"{where}: the mask is {image.height} x {image.width}, its image {size[0]} x {size[1]} (H x W); correct the mask"

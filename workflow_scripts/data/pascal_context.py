@@ -1,12 +1,13 @@
 """Labels of the whole scene of PASCAL VOC's photographs: PASCAL-Context (Mottaghi et al., CVPR 2014), from its MATLAB files."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
 
-from workflow_scripts.errors import UserError
+from workflow_scripts.data.mat_files import Damaged, read_variable
+from workflow_scripts.errors import UserError, one_line
 
 NAMES = "labels.txt"  # lines such as "397: track"
 
@@ -22,13 +23,15 @@ def read_names(folder: Path) -> dict[str, int]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); put PASCAL-Context's labels.txt there") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text (byte {error.start}); restore the file") from None
     names = {}
     for number, line in enumerate(lines, start=1):
         value, colon, name = line.partition(":")
         if not line.strip():
             continue
-        if not colon or not value.strip().isdigit():
-            raise UserError(f"{path}, line {number}: {line.strip()!r} is not 'number: name'; restore the file")
+        if not colon or not re.fullmatch("[0-9]{1,9}", value.strip()):
+            raise UserError(f"{path}, line {number}: {line.strip()[:60]!r} is not 'number: name'; restore the file")
         names[name.strip()] = int(value)
     return names
 
@@ -40,10 +43,13 @@ def read_context(path: Path, labels: Sequence[int]) -> np.ndarray:
         UserError: the file is damaged or has no such map.
     """
     try:
-        found = np.asarray(loadmat(path, variable_names=["LabelMap"])["LabelMap"])
-    except Exception as error:  # a damaged file makes the reader raise anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path}: no map LabelMap can be read ({reason[:200]}); unpack PASCAL-Context again") from None
+        found = np.asarray(read_variable(path, "LabelMap"))
+        if found.ndim != 2 or found.dtype.kind not in "uif":
+            raise Damaged("no map of numbers")
+    except (OSError, Damaged, ValueError) as error:  # the last: cells of several sizes
+        raise UserError(
+            f"{path}: no map LabelMap can be read ({one_line(error)}); unpack PASCAL-Context again"
+        ) from None
     context = np.zeros(found.shape, np.uint8)
     for number, label in enumerate(labels, start=1):
         context[found == label] = number

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from workflow_scripts.artifacts import DAMAGED, read_array
 from workflow_scripts.data import weights
-from workflow_scripts.errors import UserError
+from workflow_scripts.errors import UserError, one_line
 
 # Numbers that checkpoints keep beside the weights; harmless, but not among what torch reads by itself.
 NUMBERS = [np._core.multiarray.scalar, np.dtype, np.float64, np.float32, type(np.dtype("f4")), type(np.dtype("f8"))]
@@ -84,17 +85,16 @@ def _from_keras(path: str) -> dict[str, Tensor]:
         with h5py.File(path, "r") as file:
             root = file["model_weights"] if "model_weights" in file else file
             for layer in root:
-                found: list[tuple[str, np.ndarray]] = []
+                found: list[str] = []
                 root[layer].visititems(
-                    lambda name, item, found=found: (
-                        found.append((name, item[()])) if isinstance(item, h5py.Dataset) else None
-                    )
+                    lambda name, item, found=found: found.append(name) if isinstance(item, h5py.Dataset) else None
                 )
-                for name, array in found:
+                for name in found:
+                    array = read_array(root[layer], name)
                     part = name.rpartition("/")[2].partition(":")[0]
                     order = {4: (3, 2, 0, 1), 2: (1, 0)}.get(array.ndim)
                     array = np.ascontiguousarray(array.transpose(order) if order else array)
                     state[f"{layer}.{parts.get(part, part)}"] = torch.from_numpy(array)
-    except OSError as error:
-        raise UserError(f"{path}: not a Keras file of weights ({str(error)[:100]}); download it again") from None
+    except DAMAGED as error:
+        raise UserError(f"{path}: not a Keras file of weights ({one_line(error)}); download it again") from None
     return state

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
 
-from workflow_scripts.errors import UserError
+from workflow_scripts.data.mat_files import Damaged, read_variable
+from workflow_scripts.errors import UserError, one_line
 
 
 def read_label_mat(path: Path, ids: dict[int, int]) -> np.ndarray:
@@ -21,14 +21,18 @@ def read_label_mat(path: Path, ids: dict[int, int]) -> np.ndarray:
         UserError: missing, damaged, without that map, or with an id that is in no class.
     """
     try:
-        content = loadmat(path, variable_names=["GTcls"])
-        label = np.asarray(content["GTcls"][0, 0]["Segmentation"])
+        label = np.asarray(read_variable(path, "GTcls")["Segmentation"])
     except FileNotFoundError:
         raise UserError(f"{path}: the file is missing; restore it or take the id off the lists") from None
-    except Exception as error:  # a damaged file makes the reader raise anything
-        reason = " ".join(str(error).split()) or type(error).__name__
+    except (
+        OSError,
+        Damaged,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:  # the last three: no struct, or no array in it
         raise UserError(
-            f"{path}: no label map GTcls.Segmentation can be read ({reason[:200]}); unpack SBD's archive again"
+            f"{path}: no label map GTcls.Segmentation can be read ({one_line(error)}); unpack SBD's archive again"
         ) from None
     if label.ndim != 2 or label.dtype.kind not in "ui":
         raise UserError(

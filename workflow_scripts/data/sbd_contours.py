@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.sparse import issparse
 
-from workflow_scripts.errors import UserError
+from workflow_scripts.data.mat_files import Damaged, read_variable
+from workflow_scripts.errors import UserError, one_line
 
 
 def read_contours(path: Path) -> np.ndarray:
@@ -16,11 +15,19 @@ def read_contours(path: Path) -> np.ndarray:
         UserError: the file is damaged or has no such maps.
     """
     try:
-        boundaries = np.asarray(loadmat(path, variable_names=["GTcls"])["GTcls"][0, 0]["Boundaries"], object).ravel()
-        maps = [np.asarray(item.toarray() if issparse(item) else item) > 0 for item in boundaries]
-        return np.logical_or.reduce(maps)
-    except Exception as error:  # a damaged file makes the reader raise anything
-        reason = " ".join(str(error).split()) or type(error).__name__
+        boundaries = read_variable(path, "GTcls")["Boundaries"]
+        maps = [np.asarray(item) > 0 for item in (boundaries if isinstance(boundaries, list) else [boundaries])]
+        contours = np.zeros(maps[0].shape, bool)
+        for found in maps:
+            contours |= found
+        return contours
+    except (
+        OSError,
+        Damaged,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:  # the last three: other things than maps in it
         raise UserError(
-            f"{path}: no boundaries GTcls.Boundaries can be read ({reason[:200]}); unpack SBD's archive again"
+            f"{path}: no boundaries GTcls.Boundaries can be read ({one_line(error)}); unpack SBD's archive again"
         ) from None

@@ -18,7 +18,7 @@ from workflow_scripts.data.index_entries import (
     gather,
     parse_box,
 )
-from workflow_scripts.errors import UserError
+from workflow_scripts.errors import UserError, one_line
 from workflow_scripts.listings import listed_ids
 
 VOC_CLASSES = (
@@ -43,6 +43,8 @@ VOC_CLASSES = (
     "train",
     "tvmonitor",
 )
+
+LARGEST = 1 << 26  # bytes of an annotation
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,9 @@ def _read_list(path: Path, split: str, limit: int | None, faults: Faults) -> lis
 def _read_boxes(path: Path, classes: Sequence[str], faults: Faults) -> list[tuple[float, float, float, float, int]]:
     """Boxes of all objects in an annotation file; faults are noted, and what has a fault is left out."""
     try:
+        if path.stat().st_size > LARGEST:
+            faults.add(f"{path}: has more than {LARGEST >> 20} MiB, which no annotation takes; restore the file")
+            return []
         annotation = parse(path).getroot()
     except FileNotFoundError:
         faults.add(f"{path}: the annotation is missing; restore it or take the id off the lists")
@@ -178,7 +183,7 @@ def _read_boxes(path: Path, classes: Sequence[str], faults: Faults) -> list[tupl
         faults.add(f"{path}: refused, as the XML defines entities ({type(error).__name__}); write it without a DTD")
         return []
     except (ParseError, ValueError, LookupError) as error:  # the last two: an encoding that does not fit or exist
-        faults.add(f"{path}: broken XML ({error}); restore the file")
+        faults.add(f"{path}: broken XML ({one_line(error)}); restore the file")
         return []
     if annotation.tag != "annotation":
         faults.add(f"{path}: the root element is <{annotation.tag}>, expected <annotation> as in PASCAL VOC")

@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
 
 from workflow_scripts.data.images import VOID, read_label_png
 from workflow_scripts.data.index import Index
 from workflow_scripts.data.instances import Instances, from_masks
+from workflow_scripts.data.mat_files import Damaged, read_variable
 from workflow_scripts.data.voc import mask_ids
-from workflow_scripts.errors import UserError
+from workflow_scripts.errors import UserError, one_line
+
+MOST_SHOWN = 30  # numbers in a message
 
 
 def reader(settings: Any, index: Index) -> Callable[[str], Instances]:
@@ -67,19 +69,25 @@ def read_mat(path: Path, ids: dict[int, int]) -> Instances:
         UserError: damaged, or with an id that is in no class.
     """
     try:
-        content = loadmat(path, variable_names=["GTinst"])["GTinst"][0, 0]
+        content = read_variable(path, "GTinst")
         objects = np.asarray(content["Segmentation"])
         categories = [int(value) for value in np.asarray(content["Categories"]).ravel()]
-        masks = [objects == number for number in range(1, len(categories) + 1)]
-    except Exception as error:  # a damaged file makes the reader raise anything
-        reason = " ".join(str(error).split()) or type(error).__name__
+    except (
+        OSError,
+        Damaged,
+        LookupError,
+        TypeError,
+        ValueError,
+        OverflowError,
+    ) as error:  # the last: other things in it
         raise UserError(
-            f"{path}: no instances GTinst can be read ({reason[:200]}); unpack SBD's archive again"
+            f"{path}: no instances GTinst can be read ({one_line(error)}); unpack SBD's archive again"
         ) from None
     unknown = [value for value in categories if value not in ids]
     if unknown or objects.ndim != 2:
         raise UserError(
-            f"{path}: categories {categories} with a map of {objects.ndim} dimensions, expected some of the {len(ids)} "
-            "classes; correct the list of classes or unpack SBD's archive again"
+            f"{path}: categories {categories[:MOST_SHOWN]} with a map of {objects.ndim} dimensions, expected some of the "
+            f"{len(ids)} classes; correct the list of classes or unpack SBD's archive again"
         )
+    masks = [objects == number for number in range(1, len(categories) + 1)]
     return from_masks(masks, [ids[value] - 1 for value in categories])
