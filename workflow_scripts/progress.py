@@ -3,15 +3,21 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 from tqdm import tqdm
 
 T = TypeVar("T")
 
 
-def progress(items: Iterable[T], total: int, label: str, seconds: float = 10) -> Iterator[T]:
-    """Yield the items, telling how many are done: a bar where someone watches, else a line every so many seconds."""
+def progress(
+    items: Iterable[T], total: int, label: str, seconds: float = 10, stream: TextIO | None = None
+) -> Iterator[T]:
+    """Yield the items, telling how many are done: a bar where someone watches, else a line every so many seconds.
+
+    Args:
+        stream: for the lines; standard output if None.
+    """
     if sys.stderr.isatty():
         yield from tqdm(items, total=total, desc=label, unit="image")
         return
@@ -23,5 +29,9 @@ def progress(items: Iterable[T], total: int, label: str, seconds: float = 10) ->
         if now - last >= seconds:
             last = now
             left = (now - start) / done * (total - done)
-            print(f"{label}: {done}/{total} images, {done / (now - start):.1f} images/s, {left:.0f} s left", flush=True)
-    print(f"{label}: {done} images in {time.monotonic() - start:.1f} s", flush=True)
+            print(
+                f"{label}: {done}/{total} images, {done / (now - start):.1f} images/s, {left:.0f} s left",
+                flush=True,
+                file=stream,
+            )
+    print(f"{label}: {done} images in {time.monotonic() - start:.1f} s", flush=True, file=stream)

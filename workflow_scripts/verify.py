@@ -2,36 +2,45 @@
 
     python -m workflow_scripts.verify results/voc [--configfile config.yaml configs/mine.yaml]
 
+    python -m workflow_scripts.verify --deep results/voc
+
 Every artifact of the data set's plan is compared with its sidecar: settings, code, digests of the parents and its own
 bytes. Prints one line for each that is stale, corrupt, missing, foreign or unfinished, and exits with 1 if there is
-any. Snakemake notices stale artifacts by itself as long as `.snakemake/` is there; it cannot when results were copied
-without it.
+any. With --deep, what is up to date is also read: shapes, types and ranges, the images of the index, the layers of
+networks, tables and pictures, so that an artifact is found that was written wrong. Snakemake notices stale artifacts by
+itself as long as `.snakemake/` is there; it cannot when results were copied without it.
 """
 
 import argparse
+import importlib
 import json
 import re
 import sys
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
-from workflow_scripts.config.outputs import FOLDERS
+from workflow_scripts.config.outputs import FOLDERS, output_path
 from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.resolve import Config
+from workflow_scripts.data.index import Index, read_index
 from workflow_scripts.digests import file_sha256
 from workflow_scripts.errors import UserError
 from workflow_scripts.folders import listed
 from workflow_scripts.provenance import read_sidecar, sidecar_path
 
+BEFORE_INDEX = ("render", "index", "train_saliency", "unpack", "archives", "weights")
 SHARD = re.compile(r"\.\d+-of-\d+(\.json)?$")
 
 
-def check(plan: Plan, dataset: str) -> Iterator[tuple[str, str, str]]:
+def check(plan: Plan, dataset: str, deep: bool = False) -> Iterator[tuple[str, str, str]]:
     """Yield (state, path, reason) of every artifact that is not as the configuration and the code would make it.
 
     States: missing, foreign (no sidecar, or no artifact of this configuration), corrupt, stale, unfinished (what a
-    stopped training has saved, and shards). An artifact made from a stale one is stale too.
+    stopped training has saved, and shards), and with `deep` wrong (its content). An artifact made from one that is stale
+    or wrong is stale too.
     """
+    contents = Contents(output_path("index", dataset=dataset)) if deep else None
     known: set[str] = set()
     bad: set[str] = set()
     plan.config.dataset(dataset)  # told first if there is none
@@ -39,9 +48,12 @@ def check(plan: Plan, dataset: str) -> Iterator[tuple[str, str, str]]:
     for stage, wildcards in plan.jobs(dataset, *requested):
         job = plan.job(stage, wildcards)
         parents = [path for value in job.inputs.values() for path in ([value] if isinstance(value, str) else value)]
-        for path in plan.outputs(stage, wildcards).values():
+        for name, path in plan.outputs(stage, wildcards).items():
             known |= {path, str(sidecar_path(path))}
-            found = _state(path, plan.settings(stage, wildcards), plan.code(stage, wildcards), parents, bad)
+            settings = plan.settings(stage, wildcards)
+            found = _state(path, settings, plan.code(stage, wildcards), parents, bad)
+            if contents and not found:
+                found = contents.wrong(path, stage, name, settings)
             if found:
                 bad.add(path)
                 yield found[0], path, found[1]
@@ -66,6 +78,27 @@ def check(plan: Plan, dataset: str) -> Iterator[tuple[str, str, str]]:
             )
         else:
             yield "foreign", str(path), "no artifact of this configuration; another one made it, or it was put there"
+
+
+class Contents:
+    """What artifacts hold, compared with the index of their data set."""
+
+    def __init__(self, index: str):
+        self.path = index
+        self.faults = importlib.import_module(
+            "workflow_scripts.contents"
+        ).faults  # torch, which takes seconds to import
+
+    @cached_property
+    def index(self) -> Index | None:
+        return read_index(self.path) if Path(self.path).exists() else None
+
+    def wrong(self, path: str, stage: str, output: str, settings: str) -> tuple[str, str] | None:
+        """State and reason, where there is one."""
+        about = json.loads(settings)
+        index = None if stage in BEFORE_INDEX else self.index
+        found = list(self.faults(path, stage, output, about, index))
+        return ("wrong", f"{'; '.join(found)}; delete it and run again") if found else None
 
 
 def _files(files: dict[str, str]) -> Iterator[tuple[str, str, str]]:
@@ -113,13 +146,14 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m workflow_scripts.verify", description=__doc__.splitlines()[0])
     parser.add_argument("results", type=Path, help="results/{dataset}")
+    parser.add_argument("--deep", action="store_true", help="read what is up to date, and check what it holds")
     parser.add_argument("--configfile", nargs="+", default=["config.yaml"], help="as given to snakemake")
     arguments = parser.parse_args()
     try:
         if arguments.results.parent.name != "results":
             raise UserError(f"{arguments.results}: expected results/{{dataset}}, in the folder that snakemake ran in")
         plan = Plan(Config.load(*arguments.configfile))
-        found = list(check(plan, arguments.results.name))
+        found = list(check(plan, arguments.results.name, arguments.deep))
     except UserError as error:
         sys.exit(f"error: {error}")
     for state, path, reason in found:
