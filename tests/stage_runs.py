@@ -23,8 +23,13 @@ def arguments(plan: Plan, stage: str, **wildcards) -> list[str]:
 
 def run(plan: Plan, stage: str, **wildcards) -> str | None:
     """Run a stage's command line in this process; None, or what it exits with."""
-    module = f"workflow_scripts.{plan.modules(stage, {'dataset': 'mine', **wildcards})[0]}"
-    before, sys.argv = sys.argv, [module, *arguments(plan, stage, **wildcards)]
+    return start(plan.modules(stage, {"dataset": "mine", **wildcards})[0], arguments(plan, stage, **wildcards))
+
+
+def start(name: str, command: list[str]) -> str | None:
+    """Run the module of a stage with a command line in this process; None, or what it exits with."""
+    module = f"workflow_scripts.{name}"
+    before, sys.argv = sys.argv, [module, *command]
     imported = sys.modules.pop(module, None)
     try:
         with contextlib.redirect_stdout(io.StringIO()):

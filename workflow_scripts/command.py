@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from typing import NoReturn
 
 from workflow_scripts import gpus, stopping
-from workflow_scripts.errors import UserError
+from workflow_scripts.errors import UserError, disk_fault, not_written
 from workflow_scripts.provenance import parent_digests, write_sidecar
 
 
@@ -103,15 +103,27 @@ def run(
         sys.exit(f"error: {error}")
     except stopping.Stopped as stop:
         sys.exit(f"stopped: {stop}")
+    except Exception as error:
+        if reason := disk_fault(error):
+            sys.exit(f"error: {not_written(_of(error) or arguments[f'{outputs[0]}_to'], reason)}")
+        raise
     if not first:
         return
     seconds = time.perf_counter() - start
     modules = sorted(
         name.removeprefix("workflow_scripts.") for name in sys.modules if name.startswith("workflow_scripts.")
     )
-    for path in vars(job.outputs).values():
-        write_sidecar(path, stage, arguments["settings"], arguments["code"], parents, seconds, modules, job.shards)
+    try:
+        for path in vars(job.outputs).values():
+            write_sidecar(path, stage, arguments["settings"], arguments["code"], parents, seconds, modules, job.shards)
+    except UserError as error:
+        sys.exit(f"error: {error}")
     print(f"{stage}: done in {seconds:.1f} s", flush=True)
+
+
+def _of(error: BaseException) -> str | None:
+    """The file that an error of the system is about."""
+    return getattr(error, "filename", None)
 
 
 def _start_for_each_gpu(count: int, stage: str) -> NoReturn:

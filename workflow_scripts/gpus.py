@@ -80,5 +80,11 @@ def _lock(path: Path) -> int | None:
     except BlockingIOError:
         os.close(descriptor)
         return None
+    except OSError as error:
+        os.close(descriptor)
+        raise UserError(
+            f"{path}: its file system gives no lock ({error.strerror}); name another folder for temporary files in TMPDIR, or "
+            f"as many GPUs as a job asks for in {VARIABLE}"
+        ) from None
     os.set_inheritable(descriptor, True)  # torchrun, which this process may become, holds it on
     return descriptor

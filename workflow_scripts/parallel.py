@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from workflow_scripts import stopping
@@ -46,6 +47,11 @@ def ordered_map(
             while waiting:
                 yield waiting.popleft().result()
                 waiting.extend(pool.submit(_apply, item) for item in itertools.islice(iterator, 1))
+        except BrokenProcessPool:
+            raise UserError(
+                "a worker process was killed, most likely by the system as memory ran out; give the data set fewer `workers`, "
+                "or the machine fewer jobs at once, and run again"
+            ) from None
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from workflow_scripts.data.batches import BatchSampler
 from workflow_scripts.data.canvas import finish
-from workflow_scripts.errors import UserError
+from workflow_scripts.errors import UserError, one_line
 from workflow_scripts.stopping import ignore
 
 
@@ -51,3 +51,10 @@ def _one_line(loaded: Iterable) -> Iterator:
         yield from loaded
     except UserError as error:
         raise UserError(str(error).rpartition("UserError: ")[2].strip()) from None
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise UserError(
+            f"a process that loads images ended ({one_line(error)}); most likely memory ran out: give the data set fewer "
+            "`workers`, or the machine fewer jobs at once, and run again"
+        ) from None
