@@ -1,25 +1,20 @@
 """`verify --deep`: what is wrong in an artifact whose sidecar says that its bytes are right."""
 
 import io
-import json
-from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, python
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from small_archives import write_tar
 from training_set import classifier_block
 
-from workflow_scripts.artifacts import Reader, create
+from workflow_scripts.artifacts import create
 from workflow_scripts.contents import MOST_FAULTS, faults, network
 from workflow_scripts.data.index import Index, read_index, write_index
 from workflow_scripts.data.index_entries import Entry
-from workflow_scripts.digests import file_sha256
 
 CLASSES = ("cat", "dog")
 IDS = ("a", "b", "c")
@@ -216,54 +211,3 @@ def test_sound_tables_and_pictures(tmp_path):
         assert found(tmp_path / name, stage, None, output) == [], name
     write_tar(tmp_path / "a.tar.gz", {"results/a.png": png()}, "w:gz")
     assert found(tmp_path / "a.tar.gz", "submission", None) == []
-
-
-# --- the command ------------------------------------------------------------------------------------------------------
-
-
-def array_changed(change: Callable[[dict], object]) -> Callable[[Path], None]:
-    """Write an artifact again with the last image changed."""
-
-    def rewrite(path: Path) -> None:
-        with h5py.File(path) as file:
-            schema = file.attrs["schema"]
-        reader = Reader(path, schema)
-        about, images = reader.attributes, {name: reader.read(name) for name in reader.ids}
-        reader._file.close()
-        change(images[max(images)])
-        with create(path, schema, dataset="demo", split=about["split"], classes=about["classes"]) as artifact:
-            for name, arrays in images.items():
-                artifact.put(name, **arrays)
-
-    return rewrite
-
-
-def weights_changed(path: Path) -> None:
-    state = load_file(path)
-    state[min(state)].view(-1)[0] = torch.inf
-    save_file(state, path)
-
-
-SPOILT = {
-    "results/demo/seed-0/predictions/eps/large_fov/single.h5": array_changed(lambda arrays: arrays["scores"].fill(0.9)),
-    "results/demo/seed-0/masks/eps.h5": array_changed(lambda arrays: arrays["label"].fill(200)),
-    "results/demo/seed-0/affinities/cam.safetensors": weights_changed,
-    "results/demo/pictures/classes.png": lambda path: path.write_bytes(path.read_bytes()[:-200]),
-    "results/demo/filling_rates.csv": lambda path: path.write_text("a,b\n1\n"),
-}
-
-
-def test_the_command_finds_what_its_sidecar_does_not_tell(clone):
-    command = ["-m", "workflow_scripts.verify", "--deep", "results/demo", "--configfile", *SMALL]
-    sound = python(clone, *command)
-    assert sound.stdout == "results/demo: up to date\n", sound.stdout
-    assert "results/demo/seed-0/masks/eps.h5: 24 images" in sound.stderr
-    for name, spoil in SPOILT.items():
-        path, sidecar = clone / name, clone / f"{name}.json"
-        spoil(path)
-        sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {"sha256": file_sha256(path)}))
-    done = python(clone, *command)
-    lines = [line.split(maxsplit=2) for line in done.stdout.splitlines() if line.startswith("wrong ")]
-    assert {path.rstrip(":") for _, path, _ in lines} == set(SPOILT) and done.returncode == 1
-    assert all(reason.endswith("; delete it and run again") for _, _, reason in lines)
-    assert "stale      results/demo/seed-0/scores/masks/eps.json: made from" in done.stdout

@@ -103,7 +103,7 @@ class Writer:
     """Adds images to one new artifact; made by `create`."""
 
     def __init__(self, path: Path, attributes: dict):
-        self._disk = Disk(path)
+        self.path, self._disk = path, Disk(path)
         self._file = h5py.File(self._disk, "w")
         self._file.attrs.update(attributes)
         self._count = 0
