@@ -156,6 +156,6 @@ def _box(item: dict, where: str) -> tuple[float, float, float, float]:
     box = item.get("bbox")
     numbers = isinstance(box, list) and all(is_number(value) for value in box)
     if not numbers or len(box) != 4 or min(box[2:]) < 0:
-        raise UserError(f"{where}: bbox {str(box)[:100]} is not four numbers x y width height; restore the file")
+        raise UserError(f"{where}: bbox {repr(box)[:100]} is not four numbers x y width height; restore the file")
     x, y, width, height = map(float, box)
     return x, y, x + width, y + height
