@@ -32,11 +32,21 @@ PARTS = ("Snakefile", "config.yaml", "configs", "envs", "profiles", "rules", "wo
 TARGETS = (
     "results/demo/miou.csv",
     "results/demo/pictures/done.txt",
+    "results/demo/pictures/erasing/seenet.png",
+    "results/demo/pictures/confidence/bana.png",
     "results/demo/saliency.csv",
     "results/demo/saliency/distilled_once.h5",
+    "results/demo/mask_ap.csv",
+    "results/demo/seed-0/coco/bana.json",
+    "results/demo/boundaries.csv",
+    "results/demo/confusion_ratios.csv",
+    "results/demo/tune/twice.csv",
+    "results/demo/tables/eps_table_1.csv",
+    "results/demo/gallery/index.html",
 )
-# A training on the maps of other detectors, which the tests' demo does not have.
+# What the tests' demo does not have: a training on the maps of other detectors, and a sweep.
 OVERLAY = {
+    "tunings": {"twice": {"mask": "eps", "vary": {"masks.eps.threshold": [0.2, 0.4]}}},
     "saliency": {
         "distilled_once": {
             "maps": ["rendered"],
@@ -46,9 +56,12 @@ OVERLAY = {
         }
     }
 }
+# In an order of the DAG; those that fetch and unpack files, and the cost, which tells times, have no part here.
 STAGES = (
     "render index truth train_saliency saliency train_classifier classification cams thresholds affinity_labels "
-    "train_affinity masks train_segmenter predictions scores estimated_saliency saliency_table filling_rates montage curves miou"
+    "train_affinity masks train_segmenter predictions scores estimated_saliency saliency_table filling_rates "
+    "instance_truth instances coco_json train_instances detections precision mask_ap boundaries boundary_table "
+    "confusion_ratios confusion_table tune erasing confidence montage curves charts gallery table miou"
 ).split()
 WAYS = (
     ("stage", signal.SIGKILL),

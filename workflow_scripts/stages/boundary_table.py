@@ -4,11 +4,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from workflow_scripts.artifacts import replaced
 from workflow_scripts.command import Job, run
 from workflow_scripts.evaluation.boundary import precision_recall_f1
+from workflow_scripts.tables import mean_and_spread, write_table
 
 
 def main(job: Job) -> None:
@@ -21,11 +20,9 @@ def main(job: Job) -> None:
             entry = {"system": row.system, "mask": row.mask, "split": scores[0]["split"], "images": scores[0]["images"]}
             entry |= {"seeds": len(scores), "tolerance": tolerance}  # share of the diagonal
             for place, name in ((1, "recall"), (0, "precision"), (2, "f1")):
-                entry[name] = f"{values[:, place].mean():.2f}"
-                entry[f"{name}_std"] = f"{values[:, place].std(ddof=1):.2f}" if len(scores) > 1 else None
+                entry |= mean_and_spread(name, values[:, place])
             rows.append(entry)
-    with replaced(job.outputs.table) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n")
+    write_table(job.outputs.table, rows)
 
 
 if __name__ == "__main__":

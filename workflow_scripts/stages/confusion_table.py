@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from workflow_scripts.artifacts import replaced
 from workflow_scripts.command import Job, run
+from workflow_scripts.tables import mean_and_spread, write_table
 
 
 def main(job: Job) -> None:
@@ -18,11 +17,8 @@ def main(job: Job) -> None:
             ratios = np.array([p["mistaken"] / p["found"] if p["found"] else float("nan") for p in pairs])
             entry = {"system": row.system, "mask": row.mask, "split": scores[0]["split"], "class": pairs[0]["of"]}
             entry |= {"background": pairs[0]["context"], "images": pairs[0]["images"], "seeds": len(pairs)}
-            entry |= {"confusion_ratio": f"{ratios.mean():.4f}" if np.isfinite(ratios).all() else None}
-            spread = np.isfinite(ratios).all() and len(ratios) > 1
-            rows.append(entry | {"confusion_ratio_std": f"{ratios.std(ddof=1):.4f}" if spread else None})
-    with replaced(job.outputs.table) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n")
+            rows.append(entry | mean_and_spread("confusion_ratio", ratios, digits=4))
+    write_table(job.outputs.table, rows)
 
 
 if __name__ == "__main__":

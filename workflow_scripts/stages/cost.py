@@ -5,17 +5,17 @@ Durations and memory are what the sidecars of the artifacts hold, of jobs that m
 
 from types import SimpleNamespace
 
-import pandas as pd
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from workflow_scripts import methods, segmentation
-from workflow_scripts.artifacts import open_hdf5, replaced
+from workflow_scripts.artifacts import open_hdf5
 from workflow_scripts.command import Job, run
 from workflow_scripts.errors import UserError
 from workflow_scripts.provenance import read_sidecar, sidecar_path
 from workflow_scripts.refine import affinity_networks
+from workflow_scripts.tables import write_table
 
 COLUMNS = (
     "system",
@@ -44,8 +44,7 @@ def main(job: Job) -> None:
             rows.append({"system": system.name} | row | (_use(part.used) if part.used else {}))
         seconds = sum(_record(path)["seconds"] for path in system.artifacts)
         rows.append({"system": system.name, "network": "all jobs", "hours": _rounded(seconds / 3600)})
-    with replaced(job.outputs.cost) as temporary:
-        pd.DataFrame(rows, columns=COLUMNS).to_csv(temporary, index=False, lineterminator="\n")
+    write_table(job.outputs.cost, rows, COLUMNS)
 
 
 def build(kind: str, block: SimpleNamespace, classes: list[str]) -> nn.Module:

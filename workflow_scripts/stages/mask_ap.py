@@ -4,11 +4,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from workflow_scripts.artifacts import replaced
 from workflow_scripts.command import Job, run
 from workflow_scripts.evaluation.mask_ap import MEASURES
+from workflow_scripts.tables import mean_and_spread, write_table
 
 
 def main(job: Job) -> None:
@@ -19,27 +18,25 @@ def main(job: Job) -> None:
         entry |= {name: splits[0][name] for name in ("images", "instances")} | {"seeds": len(splits)}
         for measure in MEASURES:
             values = np.array([[_number(part[measure]) for part in split["classes"].values()] for split in splits])
-            entry[measure] = _mean(np.nanmean(values, axis=1)) if np.isfinite(values).any() else None
-            if measure == "ap" and len(splits) > 1:
-                entry["ap_std"] = f"{np.nanmean(values, axis=1).std(ddof=1):.2f}"
-            elif measure == "ap":
-                entry["ap_std"] = None
+            entry |= mean_and_spread(measure, _over_classes(values))
         published = vars(row.published[0]) if row.published else {}
         entry |= {f"published_{measure}": published.get(measure) for measure in MEASURES}
         entry |= {"source": published.get("source")}
         for name in settings.classes:
-            entry[name] = _mean(np.array([_number(split["classes"][name]["ap"]) for split in splits]))
+            values = np.array([_number(split["classes"][name]["ap"]) for split in splits])
+            entry[name] = mean_and_spread(name, values)[name]
         rows.append(entry)
-    with replaced(job.outputs.mask_ap) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n")
+    write_table(job.outputs.mask_ap, rows)
 
 
 def _number(value: float | None) -> float:
     return np.nan if value is None else 100 * value
 
 
-def _mean(values: np.ndarray) -> str | None:
-    return f"{values.mean():.2f}" if np.isfinite(values).all() else None
+def _over_classes(values: np.ndarray) -> np.ndarray:
+    """Means over the classes that have such instances; NaN where none has."""
+    counted = np.isfinite(values).any(axis=0)
+    return values[:, counted].mean(axis=1) if counted.any() else np.full(len(values), np.nan)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,11 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from workflow_scripts.artifacts import replaced
 from workflow_scripts.command import Job, run
 from workflow_scripts.evaluation.groups import mean_iou_of_counts
 from workflow_scripts.evaluation.miou import intersection_over_union, mean_intersection_over_union
+from workflow_scripts.tables import mean_and_spread, write_table
 
 
 def main(job: Job) -> None:
@@ -39,8 +38,7 @@ def main(job: Job) -> None:
             "seeds": len(scores),
             "threshold": _threshold(row, [*scores, *(read[path] for path in getattr(row, "threshold_in", []))]),
             "threshold_from": getattr(row, "threshold_from", None),
-            "miou": f"{per_seed.mean():.2f}",
-            "miou_std": _spread(per_seed),
+            **mean_and_spread("miou", per_seed),
             "published": published.miou if published else None,
             "source": published.source if published else None,
         }
@@ -51,9 +49,9 @@ def main(job: Job) -> None:
             continue
         where = {name: entry[name] for name in ("system", "stage", "prediction", "split")}
         groups += [where | group for group in _groups(splits)]
-    _write(job.outputs.miou, rows)
-    _write(job.outputs.groups, groups)
-    _write(job.outputs.inputs, [_given(item, [read[path] for path in item.scores]) for item in settings.inputs])
+    write_table(job.outputs.miou, rows)
+    write_table(job.outputs.groups, groups)
+    write_table(job.outputs.inputs, [_given(item, [read[path] for path in item.scores]) for item in settings.inputs])
 
 
 def _unscored(row) -> dict:
@@ -70,11 +68,6 @@ def _threshold(row, scores: list[dict]) -> str | None:
     return ";".join(f"{value:g}" for value in dict.fromkeys(values)) or None
 
 
-def _spread(values: np.ndarray) -> str | None:
-    """Sample standard deviation; none for a single seed."""
-    return f"{values.std(ddof=1):.2f}" if len(values) > 1 else None
-
-
 def _groups(splits: list[dict]) -> list[dict]:
     """Mean IoU by number of labels (background included) and by size of the object (object classes alone)."""
     rows = []
@@ -83,7 +76,7 @@ def _groups(splits: list[dict]) -> list[dict]:
             values = 100 * np.array([measure(np.array(split[kind][name])) for split in splits])
             if np.isfinite(values).all():
                 group = {"group_by": kind.removeprefix("by_"), "group": name}
-                rows.append(group | {"miou": f"{values.mean():.2f}", "miou_std": _spread(values)})
+                rows.append(group | mean_and_spread("miou", values))
     return rows
 
 
@@ -98,13 +91,7 @@ def _given(item, scores: list[dict]) -> dict:
         return row
     precision = np.array([score["mean_average_precision"] for score in scores], float)
     row |= {"split": scores[0]["split"], "images": scores[0]["images"]}
-    spread = f"{precision.std(ddof=1):.4f}" if len(precision) > 1 else None
-    return row | {"mean_average_precision": f"{precision.mean():.4f}", "mean_average_precision_std": spread}
-
-
-def _write(path: str, rows: list[dict]) -> None:
-    with replaced(path) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n")
+    return row | mean_and_spread("mean_average_precision", precision, digits=4)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from workflow_scripts.artifacts import replaced
 from workflow_scripts.command import Job, run
+from workflow_scripts.tables import mean_and_spread, write_table
 
 MEASURES = ("foreground_iou", "mean_absolute_error", "max_f_measure")
 
@@ -21,11 +20,9 @@ def main(job: Job) -> None:
         entry["images"] = splits[0][split]["images"]
         for measure in MEASURES:
             values = np.array([found[split][measure] for found in splits])
-            entry[measure] = f"{values.mean():.4f}"
-            entry[f"{measure}_std"] = f"{values.std(ddof=1):.4f}" if len(values) > 1 else None
+            entry |= mean_and_spread(measure, values, digits=4)
         rows.append(entry)
-    with replaced(job.outputs.saliency) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n")
+    write_table(job.outputs.saliency, rows)
 
 
 if __name__ == "__main__":

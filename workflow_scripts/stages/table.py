@@ -13,6 +13,7 @@ from workflow_scripts.artifacts import replaced
 from workflow_scripts.command import Job, run
 from workflow_scripts.evaluation.boundary import precision_recall_f1
 from workflow_scripts.evaluation.miou import intersection_over_union, mean_intersection_over_union
+from workflow_scripts.tables import write_table
 
 FORMATS = {"miou": "{:.2f}", "boundary": "{:.2f}", "confusion_ratio": "{:.3f}", "cost": "{:.4g}", "mask_ap": "{:.2f}"}
 
@@ -23,8 +24,7 @@ def main(job: Job) -> None:
         cells = zip(settings.columns, row.cells, strict=True)
         rows.append((row, {name: _values(measure, cell) for (name, measure), cell in cells if cell is not None}))
     table = [_entry(settings, *row) for row in rows]
-    with replaced(job.outputs.table) as temporary:
-        pd.DataFrame(table).to_csv(temporary, index=False, lineterminator="\n")
+    write_table(job.outputs.table, table)
     with replaced(job.outputs.text) as temporary:
         temporary.write_text(_text(settings, rows, table), encoding="utf-8")
 
@@ -87,6 +87,8 @@ def _entry(settings, row, found: dict[str, np.ndarray]) -> dict:
             entry[name] = printed
             continue
         form, values = FORMATS[measure].format, found.get(name)
+        if values is not None and not np.isfinite(values).all():  # a class or a background that nobody found
+            values = None
         mean = float(values.mean()) if values is not None else None
         entry[name] = form(mean) if values is not None else None
         entry[f"{name} std"] = form(values.std(ddof=1)) if values is not None and len(values) > 1 else None

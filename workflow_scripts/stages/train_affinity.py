@@ -7,7 +7,7 @@ from workflow_scripts.plugins import plugin
 from workflow_scripts.refine import affinity_networks
 from workflow_scripts.training.device import deterministic
 from workflow_scripts.training.imported import take_over
-from workflow_scripts.training.loop import train
+from workflow_scripts.training.loop import train_for
 
 
 def main(job: Job) -> None:
@@ -23,11 +23,7 @@ def main(job: Job) -> None:
     samples = plugin("data", f"{block.network}_samples").Samples(
         index, images, settings.split, block.recipe, settings.seed, job.inputs.labels, network.backbone.stride
     )
-    train(
-        network, samples, block.recipe,
-        seed=settings.seed, fingerprint=job.fingerprint, output=job.outputs.weights, curve=job.outputs.curve,
-        workers=job.workers, save_every=job.save_every,
-    )  # fmt: skip
+    train_for(job, network, samples)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from workflow_scripts.data.instance_samples import InstanceSamples
 from workflow_scripts.data.weights import load_initial
 from workflow_scripts.training.device import deterministic
 from workflow_scripts.training.imported import take_over
-from workflow_scripts.training.loop import train
+from workflow_scripts.training.loop import train_for
 
 
 def main(job: Job) -> None:
@@ -24,12 +24,8 @@ def main(job: Job) -> None:
     samples = InstanceSamples(
         index, images, settings.split, block.recipe, settings.seed, job.inputs.instances, block.frame
     )
-    train(
-        network, samples, block.recipe,
-        seed=settings.seed, fingerprint=job.fingerprint, output=job.outputs.weights, curve=job.outputs.curve,
-        workers=job.workers, save_every=job.save_every,
-    )  # fmt: skip
+    train_for(job, network, samples)
 
 
 if __name__ == "__main__":
-    run(main, inputs=("index", "images", "instances", "initial"), outputs=("weights", "curve"))
+    run(main, inputs=("index", "images", "instances", "initial"), outputs=("weights", "curve"), shared=True)

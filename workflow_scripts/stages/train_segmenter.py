@@ -8,7 +8,7 @@ from workflow_scripts.data.weights import load_initial
 from workflow_scripts.plugins import plugin
 from workflow_scripts.training.device import deterministic
 from workflow_scripts.training.imported import take_over
-from workflow_scripts.training.loop import train
+from workflow_scripts.training.loop import train_for
 
 
 def main(job: Job) -> None:
@@ -28,11 +28,7 @@ def main(job: Job) -> None:
         samples = plugin("data", "cosine_samples").CosineSamples(*given, network.label_maps)
     else:
         samples = SegmentationSamples(*given)
-    train(
-        network, samples, block.recipe,
-        seed=settings.seed, fingerprint=job.fingerprint, output=job.outputs.weights, curve=job.outputs.curve,
-        workers=job.workers, save_every=job.save_every,
-    )  # fmt: skip
+    train_for(job, network, samples)
 
 
 if __name__ == "__main__":

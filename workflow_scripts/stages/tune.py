@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from workflow_scripts.artifacts import replaced
 from workflow_scripts.command import Job, run
@@ -12,6 +11,7 @@ from workflow_scripts.data.index import Index, read_index
 from workflow_scripts.errors import UserError
 from workflow_scripts.evaluation.miou import mean_intersection_over_union
 from workflow_scripts.grid_plots import grid_picture
+from workflow_scripts.tables import mean_and_spread, write_table
 
 
 def main(job: Job) -> None:
@@ -27,13 +27,11 @@ def main(job: Job) -> None:
         values = dict(zip(settings.keys, point.values, strict=True))
         for seed, miou in zip(settings.seeds, mious[number], strict=True):
             rows.append(values | {"seed": seed, "split": settings.split, "images": images, "miou": f"{miou:.2f}"})
-        spread = f"{mious[number].std(ddof=1):.2f}" if len(settings.seeds) > 1 else None
         marks = {"best": "best" if number == best else None, "configured": "yes" if point.configured else None}
-        mean = {"seed": "mean", "split": settings.split, "images": images, "miou": f"{mious[number].mean():.2f}"}
-        rows.append(values | mean | {"miou_std": spread} | marks)
-    with replaced(job.outputs.table) as temporary:
-        columns = [*settings.keys, "seed", "split", "images", "miou", "miou_std", "best", "configured"]
-        pd.DataFrame(rows, columns=columns).to_csv(temporary, index=False, lineterminator="\n")
+        mean = {"seed": "mean", "split": settings.split, "images": images}
+        rows.append(values | mean | mean_and_spread("miou", mious[number]) | marks)
+    columns = [*settings.keys, "seed", "split", "images", "miou", "miou_std", "best", "configured"]
+    write_table(job.outputs.table, rows, columns)
     title = f"{settings.tuning}: mIoU on {images} images of split {settings.split} of {settings.dataset}"
     values = [tuple(point.values) for point in settings.points]
     configured = [point.configured for point in settings.points]

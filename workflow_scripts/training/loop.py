@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from workflow_scripts.command import Job
 from workflow_scripts.data.weights import save_weights
 from workflow_scripts.errors import UserError
 from workflow_scripts.stopping import Stopped, postponed
@@ -18,6 +19,16 @@ from workflow_scripts.training.state import State
 from workflow_scripts.training.step import Step
 
 REPORT_EVERY = 50  # iterations between lines of the log and rows of the curve
+
+
+def train_for(job: Job, network: nn.Module, samples: Dataset) -> None:
+    """`train` with the recipe, the seed, the fingerprint and the outputs `weights` and `curve` of a job."""
+    settings, outputs = job.settings, job.outputs
+    train(
+        network, samples, settings.block.recipe,
+        seed=settings.seed, fingerprint=job.fingerprint, output=outputs.weights, curve=outputs.curve,
+        workers=job.workers, save_every=job.save_every,
+    )  # fmt: skip
 
 
 def train(
