@@ -88,7 +88,7 @@ class Jitter(Block):
     hue: Annotated[float, Field(ge=0, le=0.5)]
 
 
-class Cosine(Block):
+class CosineDecay(Block):
     """Half a cosine from the initial rate to a final one, after the rise of `warm_up`."""
 
     first_rate: PositiveFloat = Field(description="from which the warm-up rises; of the backbone's weights")
@@ -115,7 +115,7 @@ class Schedule(Block):
         (), description="steps from which on the rate is multiplied by drop_factor"
     )
     drop_factor: PositiveFloat | None = Field(None, description="of the rate at every step of drop_at")
-    cosine: Cosine | None = Field(None, description="decay by a cosine instead of the polynomial")
+    cosine: CosineDecay | None = Field(None, description="decay by a cosine instead of the polynomial")
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         description="of the forward pass; weights stay float32; float16 on a GPU alone"
     )

@@ -19,7 +19,9 @@ def schema() -> dict:
         ("archives", archives.Archive),
     ):
         part = TypeAdapter(type_).json_schema(ref_template="#/$defs/{model}")
-        definitions |= part.pop("$defs", {})
+        for name, definition in part.pop("$defs", {}).items():
+            if definitions.setdefault(name, definition) != definition:
+                raise TypeError(f"two types of the configuration are called {name}; rename one")
         properties[section] = {"type": "object", "additionalProperties": part}
     parts = [part["additionalProperties"] for part in properties.values()]
     for definition in (*definitions.values(), *(part for part in parts if "properties" in part)):
