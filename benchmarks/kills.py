@@ -54,7 +54,7 @@ OVERLAY = {
             "initial": "random",
             "recipe": {"iterations": 6, "batch": 4, "save_every": 2},
         }
-    }
+    },
 }
 # In an order of the DAG; those that fetch and unpack files, and the cost, which tells times, have no part here.
 STAGES = (
