@@ -14,7 +14,7 @@ from workflow_scripts.config.resolve import Config
 
 # Stages that write what a function makes of each image, and the modules that make splitting them worth its while.
 BY_IMAGE = ("saliency", "cams", "affinity_labels", "masks", "predictions")
-TRAININGS = ("train_saliency", "train_classifier", "train_affinity", "train_segmenter")
+TRAININGS = ("train_saliency", "train_classifier", "train_affinity", "train_segmenter", "train_instances")
 # The blocks that they train, and the wildcards that name these.
 TRAINED = {
     "train_saliency": ("saliency", "saliency"),
