@@ -11,6 +11,7 @@ checksum, crashes and hangs are counted alone.
 
 import argparse
 import contextlib
+import faulthandler
 import json
 import mmap
 import os
@@ -181,6 +182,7 @@ def _child(*arguments) -> None:
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)
         os.dup2(silent, 2)
+        faulthandler.disable()  # pytest's, which says of a crash more than the exit status
         warnings.simplefilter("ignore")
         work(*arguments)
         code = 0

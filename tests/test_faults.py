@@ -9,6 +9,7 @@ import io
 import os
 import signal
 import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Iterator
@@ -26,7 +27,6 @@ from training_set import recipe
 
 from workflow_scripts import artifacts, gpus, runs
 from workflow_scripts.artifacts import Reader, create, replaced
-from workflow_scripts.command import run as run_stage
 from workflow_scripts.data.archives import unpack
 from workflow_scripts.data.download import download
 from workflow_scripts.data.weights import save_weights
@@ -238,13 +238,26 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch, number):
         refused(lambda: gpus._lock(tmp_path / "gpu.lock"), tmp_path / "gpu.lock", "gives no lock", "TMPDIR")
 
 
-def test_the_stages_command_line_tells_a_disk_that_others_met(monkeypatch, tmp_path):
+STAGE = """
+import errno
+from workflow_scripts.command import run
+
+def main(job):
+    raise OSError(errno.ENOSPC, "x", "/tmp/somewhere")
+
+run(main, outputs=("made",))
+"""
+
+
+def test_the_stages_command_line_tells_a_disk_that_others_met(tmp_path):
     """Such as one for temporary files, which no artifact is on."""
-
-    def main(job) -> None:
-        raise OSError(errno.ENOSPC, "x", "/tmp/somewhere")
-
-    command = ["stage", "--settings", "{}", "--code", "0", "--made-to", str(tmp_path / "made")]
-    monkeypatch.setattr("sys.argv", command)
-    with pytest.raises(SystemExit, match=r"error: /tmp/somewhere: cannot be written \(No space left on device\)"):
-        run_stage(main, outputs=("made",))
+    (tmp_path / "stage.py").write_text(STAGE)
+    options = ["--settings", "{}", "--code", "0", "--made-to", str(tmp_path / "made")]
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "stage.py"), *options],
+        env=os.environ | {"PYTHONPATH": os.getcwd()},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: /tmp/somewhere: cannot be written (No space left on device); make room")
