@@ -21,12 +21,15 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from conftest import refused
+from conftest import SMALL, dry_run, refused, run
+from stage_runs import arguments, start
 from torch.utils.data import Dataset
 from training_set import recipe
 
 from workflow_scripts import artifacts, gpus, runs
 from workflow_scripts.artifacts import Reader, create, replaced
+from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.resolve import Config
 from workflow_scripts.data.archives import unpack
 from workflow_scripts.data.download import download
 from workflow_scripts.data.weights import save_weights
@@ -117,6 +120,26 @@ def test_a_read_only_disk(disk, tmp_path, write):
     archive(tmp_path / "a.tar")
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     refused(lambda: write(disk / "made"), disk / "made", "cannot be written (Read-only file system)")
+
+
+def test_every_stage_on_a_full_disk(tree, disk, monkeypatch):
+    """One job of every stage of the demo: one line, and nothing is left."""
+    (disk / "filler").write_bytes(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize))
+    monkeypatch.chdir(tree)
+    plan, done = Plan(Config.load(*SMALL)), set()
+    for stage, wildcards in plan.jobs("demo"):
+        if stage in done:
+            continue
+        done.add(stage)
+        command = arguments(plan, stage, **wildcards)
+        for place, option in enumerate(command):
+            if option.endswith("-to") and option.startswith("--"):
+                command[place + 1] = str(disk / Path(command[place + 1]).name)
+        message = start(plan.modules(stage, wildcards)[0], command)
+        assert isinstance(message, str) and message.startswith("error: ") and message.count("\n") == 0, (stage, message)
+        assert FULL in message and str(disk) in message, (stage, message)
+        assert [path.name for path in disk.iterdir()] == ["filler"], stage
+    assert len(done) > 20
 
 
 def test_what_is_behind_an_error():
@@ -261,3 +284,31 @@ def test_the_stages_command_line_tells_a_disk_that_others_met(tmp_path):
     )
     assert done.returncode == 1
     assert done.stderr.startswith("error: /tmp/somewhere: cannot be written (No space left on device); make room")
+
+
+# --- in the workflow --------------------------------------------------------------------------------------------------
+
+CAMS, MASKS = "results/demo/seed-0/cams/eps.h5", "results/demo/seed-0/masks/eps.h5"
+
+
+def test_a_changed_byte_is_told_by_the_next_run_and_repaired_by_the_one_after(clone):
+    before = {path: (clone / path).read_bytes() for path in (CAMS, MASKS)}
+    content = bytearray(before[CAMS])
+    content[len(content) // 2] ^= 1
+    (clone / CAMS).write_bytes(content)
+    failed = run(clone, MASKS)
+    told = f"error: {CAMS}: its bytes are not those that its stage wrote; delete it and run again"
+    logs = "".join(path.read_text() for path in clone.rglob("*.log"))
+    assert failed.returncode and told in failed.stderr + failed.stdout + logs
+    (clone / CAMS).unlink()
+    repaired = run(clone, MASKS)
+    assert repaired.returncode == 0, repaired.stderr[-3000:]
+    assert {path: (clone / path).read_bytes() for path in before} == before
+
+
+def test_clocks_that_were_set_back_or_forward(clone):
+    """Content decides: neither files of the future nor inputs that are younger than what is made of them run a job."""
+    for place, path in enumerate(sorted((clone / "results").rglob("*"))):
+        shift = (-1, 1)[place % 2] * 365 * 86400
+        os.utime(path, (time.time() + shift, time.time() + shift))
+    assert dry_run(clone) == []
