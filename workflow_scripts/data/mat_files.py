@@ -25,6 +25,10 @@ class Damaged(Exception):
     """What makes a file unreadable, in a few words."""
 
 
+# What reading fields of a variable may raise: the last four where it holds other things than expected.
+UNREADABLE = (OSError, Damaged, LookupError, TypeError, ValueError, OverflowError)
+
+
 def read_variable(path: str | Path, name: str) -> Any:
     """One variable of a file.
 

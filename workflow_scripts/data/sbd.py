@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.data.mat_files import Damaged, read_variable
+from workflow_scripts.data.mat_files import UNREADABLE, read_variable
 from workflow_scripts.errors import UserError, one_line
 
 
@@ -24,13 +24,7 @@ def read_label_mat(path: Path, ids: dict[int, int]) -> np.ndarray:
         label = np.asarray(read_variable(path, "GTcls")["Segmentation"])
     except FileNotFoundError:
         raise UserError(f"{path}: the file is missing; restore it or take the id off the lists") from None
-    except (
-        OSError,
-        Damaged,
-        LookupError,
-        TypeError,
-        ValueError,
-    ) as error:  # the last three: no struct, or no array in it
+    except UNREADABLE as error:
         raise UserError(
             f"{path}: no label map GTcls.Segmentation can be read ({one_line(error)}); unpack SBD's archive again"
         ) from None

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.data.mat_files import Damaged, read_variable
+from workflow_scripts.data.mat_files import UNREADABLE, read_variable
 from workflow_scripts.errors import UserError, one_line
 
 
@@ -21,13 +21,7 @@ def read_contours(path: Path) -> np.ndarray:
         for found in maps:
             contours |= found
         return contours
-    except (
-        OSError,
-        Damaged,
-        LookupError,
-        TypeError,
-        ValueError,
-    ) as error:  # the last three: other things than maps in it
+    except UNREADABLE as error:
         raise UserError(
             f"{path}: no boundaries GTcls.Boundaries can be read ({one_line(error)}); unpack SBD's archive again"
         ) from None

@@ -9,7 +9,7 @@ import numpy as np
 from workflow_scripts.data.images import VOID, read_label_png
 from workflow_scripts.data.index import Index
 from workflow_scripts.data.instances import Instances, from_masks
-from workflow_scripts.data.mat_files import Damaged, read_variable
+from workflow_scripts.data.mat_files import UNREADABLE, read_variable
 from workflow_scripts.data.voc import mask_ids
 from workflow_scripts.errors import UserError, one_line
 
@@ -72,14 +72,7 @@ def read_mat(path: Path, ids: dict[int, int]) -> Instances:
         content = read_variable(path, "GTinst")
         objects = np.asarray(content["Segmentation"])
         categories = [int(value) for value in np.asarray(content["Categories"]).ravel()]
-    except (
-        OSError,
-        Damaged,
-        LookupError,
-        TypeError,
-        ValueError,
-        OverflowError,
-    ) as error:  # the last: other things in it
+    except UNREADABLE as error:
         raise UserError(
             f"{path}: no instances GTinst can be read ({one_line(error)}); unpack SBD's archive again"
         ) from None
