@@ -5,193 +5,31 @@ entities and lists of ids (test_voc_reader), formats and sizes of images (test_i
 """
 
 import json
-import os
-import resource
-import signal
 import struct
 import tarfile
 import zlib
-from collections.abc import Callable
-from pathlib import Path
 
-import h5py
-import numpy as np
 import pytest
 import torch
+from bounded_reads import bounded
 from conftest import refused
 from small_images import CLASSES, png
 from torch import nn
 
-from workflow_scripts.artifacts import PACKED, Reader, create
 from workflow_scripts.config.resolve import Config, read_yaml
 from workflow_scripts.data.archives import unpack
 from workflow_scripts.data.coco import read_coco
 from workflow_scripts.data.csv_table import read_csv
 from workflow_scripts.data.images import check_image, read_image, read_label_png
-from workflow_scripts.data.index import read_index, write_index
-from workflow_scripts.data.index_entries import Entry, check_id
+from workflow_scripts.data.index_entries import check_id
 from workflow_scripts.data.mat_files import Damaged, read_variable
 from workflow_scripts.data.mxnet_params import read_params
-from workflow_scripts.data.saliency_weights import load_published
 from workflow_scripts.data.voc import read_voc
 from workflow_scripts.data.weights import load_weights
-from workflow_scripts.errors import LONGEST_LINE, UserError, one_line
+from workflow_scripts.errors import UserError, one_line
 from workflow_scripts.inspect import describe_weights
 from workflow_scripts.listings import listed_ids
 from workflow_scripts.provenance import read_sidecar
-
-ROOM = 512 << 20  # bytes beyond what the process has
-SECONDS = 30  # of computing
-
-
-def bounded(call: Callable[[], object], *fragments: object) -> None:
-    """As `refused`, in a process that has little memory and time."""
-    told, tell = os.pipe()
-    process = os.fork()
-    if process == 0:
-        try:
-            size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (size + ROOM, size + ROOM))
-            resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-            try:
-                call()
-                message = "nothing was wrong"
-            except UserError as error:
-                message = str(error)
-            except BaseException as error:
-                message = f"not refused but {type(error).__name__}: {error}"
-            os.write(tell, message.encode()[:60_000])
-        finally:
-            os._exit(0)
-    os.close(tell)
-    with os.fdopen(told) as pipe:
-        message = pipe.read()
-    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    assert code == 0, signal.Signals(-code).name
-    for fragment in fragments:
-        assert str(fragment) in message, message[:2000]
-    assert all(line.isprintable() and len(line) <= LONGEST_LINE for line in message.split("\n"))
-
-
-# --- HDF5 -------------------------------------------------------------------------------------------------------------
-
-ABOUT = {"dataset": "demo", "split": "train", "classes": CLASSES}
-SECRET = np.arange(5000, dtype=np.uint8).reshape(50, 100)
-
-
-def secret(folder: Path) -> Path:
-    path = folder / "elsewhere.h5"
-    with h5py.File(path, "w") as file:
-        file["secret"] = SECRET
-        file.create_group("group")["label"] = SECRET
-    return path
-
-
-def bomb(group: h5py.Group) -> None:
-    """A terabyte that was never written, a few bytes in the file."""
-    group.create_dataset("label", (1 << 20, 1 << 20), np.uint8, chunks=(1 << 10, 1 << 20), compression="gzip")
-
-
-def written_bomb(group: h5py.Group) -> None:
-    """Of 2 GiB a chunk is there, of which the file says that it is all."""
-    data = group.create_dataset("label", (1 << 15, 1 << 16), np.uint8, chunks=(1 << 15, 1 << 16), compression="gzip")
-    data.id.write_direct_chunk((0, 0), zlib.compress(bytes(1 << 20), 9) * (1 << 11))
-
-
-def virtual(group: h5py.Group) -> None:
-    layout = h5py.VirtualLayout(shape=SECRET.shape, dtype=np.uint8)
-    layout[:] = h5py.VirtualSource(str(secret(Path(group.file.filename).parent)), "secret", shape=SECRET.shape)
-    group.create_virtual_dataset("label", layout)
-
-
-def raw(group: h5py.Group) -> None:
-    (Path(group.file.filename).parent / "raw").write_bytes(SECRET.tobytes())
-    group.create_dataset("label", SECRET.shape, np.uint8, external=[("raw", 0, h5py.h5f.UNLIMITED)])
-
-
-def put(name: str, value) -> Callable[[h5py.Group], None]:
-    def fill(group: h5py.Group) -> None:
-        group[name] = value
-
-    return fill
-
-
-HDF5 = {
-    "link to another file": lambda group: put("label", h5py.ExternalLink(secret(Path(group.file.filename).parent), "secret"))(group),
-    "soft link": put("label", h5py.SoftLink("/other/label")),
-    "link to nothing": put("label", h5py.SoftLink("/nowhere")),
-    "virtual": virtual,
-    "raw data of another file": raw,
-    "bomb": bomb,
-    "written bomb": written_bomb,
-    "texts": put("label", ["a", "b"]),
-    "references": lambda group: group.create_dataset("label", data=np.array([group.ref], h5py.ref_dtype)),
-    "objects": lambda group: group.create_dataset("label", (2,), h5py.vlen_dtype(np.int32)),
-    "records": put("label", np.zeros(3, [("a", "i4"), ("b", "f8")])),
-    "group": lambda group: group.create_group("label"),
-    "complex numbers": put("label", np.zeros(3, complex)),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("fill", HDF5.values(), ids=HDF5)
-def test_artifacts_hold_numbers_of_their_own(tmp_path, fill):
-    path = tmp_path / "a.h5"
-    with create(path, "mask", **ABOUT) as artifact:
-        artifact.put("other", label=SECRET)
-    with h5py.File(path, "r+") as file:
-        fill(file.create_group("a"))
-    reader = Reader(path, "mask")
-    bounded(lambda: reader.read("a"), path, "image 'a' cannot be read, the file is damaged; delete it and run again")
-    np.testing.assert_array_equal(Reader(path, "mask").read("other")["label"], SECRET)
-    network = nn.Linear(1, 1)
-    bounded(lambda: load_published(network, str(path)), path)
-
-
-@pytest.mark.parametrize(
-    "target", [h5py.SoftLink("/other"), h5py.ExternalLink("elsewhere.h5", "group")], ids=["soft", "external"]
-)
-def test_images_are_no_links(tmp_path, target):
-    path = tmp_path / "a.h5"
-    secret(tmp_path)
-    with create(path, "mask", **ABOUT) as artifact:
-        artifact.put("other", label=SECRET)
-    with h5py.File(path, "r+") as file:
-        file["a"] = target
-    bounded(lambda: Reader(path, "mask").read("a"), path, "image 'a' cannot be read")
-
-
-def test_arrays_that_pack_well_are_no_bombs(tmp_path):
-    with create(tmp_path / "a.h5", "mask", **ABOUT) as artifact:
-        artifact.put("a", label=np.zeros((10_000, 10_000), np.uint8))
-    assert (tmp_path / "a.h5").stat().st_size > 1e8 / PACKED
-    assert Reader(tmp_path / "a.h5", "mask").read("a")["label"].shape == (10_000, 10_000)
-
-
-COLUMNS = {
-    "two rows of one id": ("ids", ["a", "a"]),
-    "ids that are numbers": ("ids", np.zeros(2)),
-    "fewer sizes": ("sizes", np.ones((1, 2), np.int32)),
-    "sizes below 1": ("sizes", np.zeros((2, 2), np.int32)),
-    "labels of other classes": ("labels", np.zeros((2, 30), np.uint8)),
-    "boxes that are no numbers": ("boxes", np.full((2, 5), np.nan, np.float32)),
-    "offsets that go back": ("box_offsets", np.array([0, 3, 2])),
-    "offsets outside": ("box_offsets", np.array([0, 1, 9])),
-    "rows outside": ("splits/train", np.array([0, 2])),
-    "rows below": ("splits/train", np.array([-1])),
-    "rows that are no numbers": ("splits/train", np.zeros(2)),
-}
-
-
-@pytest.mark.parametrize(("name", "values"), COLUMNS.values(), ids=COLUMNS)
-def test_an_index_fits_together(tmp_path, name, values):
-    entries = [Entry(name, "", 20, 30, "", (0,), np.zeros((1, 5), np.float32)) for name in "ab"]
-    write_index(tmp_path / "index.h5", "demo", CLASSES, entries, {"train": ["a", "b"]})
-    assert len(read_index(tmp_path / "index.h5").split("train")) == 2
-    with h5py.File(tmp_path / "index.h5", "r+") as file:
-        del file[name]
-        file[name] = values
-    refused(lambda: read_index(tmp_path / "index.h5"), tmp_path / "index.h5", "damaged; delete it and run again")
-
 
 # --- YAML and JSON ----------------------------------------------------------------------------------------------------
 
