@@ -122,29 +122,36 @@ def work(target: Target, seed: int, first: int, last: int, folder: Path, progres
     start = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
     resource.setrlimit(resource.RLIMIT_AS, (start + ROOM, start + ROOM))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    base, before, slowest = _peak(), _peak(), 0.0
+    most, slowest = 0, 0.0
     counted: Counter = Counter()
     with open(notes, "a") as file:
         for number in range(first, last):
-            progress.tell(number, counted["accepted"], counted["refused"], counted["wrong"], before - base, slowest)
+            progress.tell(number, counted["accepted"], counted["refused"], counted["wrong"], most, slowest)
             path.write_bytes(damaged_input(target, seed, number))
-            clock = time.perf_counter()
+            clock, before = time.perf_counter(), _peak_from_now()
             kind, fault = fault_of(target, path)
             slowest = max(slowest, time.perf_counter() - clock)
-            peak = _peak()
-            if peak - before > MOST_MEMORY:
-                fault = fault or f"{peak - before >> 20} MiB"
+            memory = _peak() - before
+            if memory > MOST_MEMORY:
+                fault = fault or f"{memory >> 20} MiB"
                 kind = "wrong"
-            before = max(before, peak)
+            most = max(most, memory)
             counted[kind] += 1
             if fault:
                 file.write(json.dumps([number, fault]) + "\n")
                 file.flush()
-    progress.tell(last, counted["accepted"], counted["refused"], counted["wrong"], before - base, slowest)
+    progress.tell(last, counted["accepted"], counted["refused"], counted["wrong"], most, slowest)
+
+
+def _peak_from_now() -> int:
+    """Forget the peak of this process's memory; the bytes that it has now."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _peak()
 
 
 def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split(maxsplit=1)[0]) << 10
 
 
 def fuzz(target: Target, inputs: int, seed: int, folder: Path) -> Outcome:

@@ -317,6 +317,12 @@ def test_a_file_that_is_no_configuration(tmp_path, text, message):
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
 
 
+def test_a_nul_character_within_a_text(tmp_path):
+    (tmp_path / "mine.yaml").write_text('datasets: {mine: {table: "photos\\0.csv"}}')
+    with pytest.raises(UserError, match="^config, datasets, mine, table: a NUL character"):
+        Config.load(tmp_path / "mine.yaml")
+
+
 def test_bytes_that_are_no_text_and_a_missing_file(tmp_path):
     (tmp_path / "mine.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="not valid YAML"):

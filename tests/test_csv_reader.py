@@ -78,6 +78,11 @@ def test_csv_not_utf8(table):
     refused(lambda: read_csv(table, CLASSES, SPLITS), table, "not UTF-8", "byte 17")
 
 
+def test_csv_with_nul(table):
+    write(table, "id,image,labels", "a,photos/a\0.png,cat")
+    refused(lambda: read_csv(table, CLASSES, {"train": ""}), table, "a NUL character, number 26")
+
+
 def test_csv_column_missing(table):
     write(table, "id,image,split", "a,photos/a.png,train")
     csv_fault(table, table, "column 'labels' is missing", HEADER.split(",")[0])

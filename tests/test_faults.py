@@ -32,6 +32,8 @@ from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.data.archives import unpack
 from workflow_scripts.data.download import download
+from workflow_scripts.data.index import write_index
+from workflow_scripts.data.index_entries import Entry
 from workflow_scripts.data.weights import save_weights
 from workflow_scripts.errors import UserError, disk_fault
 from workflow_scripts.parallel import ordered_map
@@ -68,6 +70,12 @@ def put(path: Path, images: int, side: int) -> None:
             artifact.put(f"{number}", label=rng.integers(0, 255, (side, side), dtype=np.uint8))
 
 
+def put_index(path: Path) -> None:
+    """Texts of HDF5 lie on a heap that it reads back while it writes."""
+    entries = [Entry(f"{n:06d}", f"{n:06d}.jpg", 9, 9, f"{n:064d}", (0,), np.zeros((0, 5))) for n in range(5000)]
+    write_index(path, "demo", ["cat"], entries, {"train": [entry.id for entry in entries]})
+
+
 def save_state(path: Path) -> None:
     step = SimpleNamespace(state_dict=lambda: {"weights": torch.rand(100_000)})
     State(str(path), "one").save(1, step, Record())
@@ -86,6 +94,7 @@ WRITERS = {
     "large arrays": partial(put, images=30, side=200),
     "little arrays": partial(put, images=3000, side=20),
     "one array": partial(put, images=1, side=2000),
+    "index": put_index,
     "weights": lambda path: save_weights(torch.nn.Linear(500, 500), path),
     "state": save_state,
     "text": text,

@@ -51,22 +51,42 @@ DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeErro
 
 class Disk:
     """A file for HDF5 to write to, which takes everything: HDF5 crashes after a write that fails, so the first failure is
-    kept, and raised by `check`."""
+    kept, and raised by `check`. Until then HDF5 sees a file as long as it has written, of which zeros were not taken."""
 
     def __init__(self, path: Path):
         self._file, self._error = open(path, "w+b", buffering=0), None
-        self.seek, self.tell, self.readinto = self._file.seek, self._file.tell, self._file.readinto
+        self._place = self._size = 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._place = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}[whence]
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
 
     def read(self, size: int = -1) -> bytes:
-        return self._file.read(size)
+        left = max(self._size - self._place, 0)
+        data = bytearray(left if size < 0 else min(size, left))
+        return bytes(data[: self.readinto(memoryview(data))])
+
+    def readinto(self, data: memoryview) -> int:
+        data = memoryview(data).cast("B")[: max(self._size - self._place, 0)]
+        found = self._tried(os.preadv, self._file.fileno(), [data], self._place) or 0
+        data[found:] = bytes(len(data) - found)
+        self._place += len(data)
+        return len(data)
 
     def write(self, data: memoryview) -> int:
         left = memoryview(data).cast("B")
         while len(left) and self._error is None:
-            left = left[self._tried(self._file.write, left) or 0 :]
+            taken = self._tried(os.pwrite, self._file.fileno(), left, self._place) or 0
+            left, self._place = left[taken:], self._place + taken
+        self._place += len(left)
+        self._size = max(self._size, self._place)
         return len(data)
 
     def truncate(self, size: int) -> None:
+        self._size = size
         self._tried(self._file.truncate, size)
 
     def flush(self) -> None:
@@ -96,7 +116,7 @@ def new_hdf5(path: Path) -> Iterator[h5py.File]:
             yield file
     finally:
         disk.close()
-    disk.check()
+        disk.check()  # whatever HDF5 made of it
 
 
 class Writer:
@@ -126,14 +146,13 @@ class Writer:
         self._disk.check()
 
     def close(self) -> None:
-        """End the file, whether it is whole or not."""
-        self._file.attrs["images"] = self._count
-        self._file.close()
-        self._disk.close()
-
-    def check(self) -> None:
-        """Raise the OSError of a disk that did not take it."""
-        self._disk.check()
+        """End the file, whether it is whole or not; the OSError of a disk that did not take it comes before others."""
+        try:
+            self._file.attrs["images"] = self._count
+            self._file.close()
+        finally:
+            self._disk.close()
+            self._disk.check()
 
 
 @contextlib.contextmanager
@@ -146,7 +165,6 @@ def create(path: str | Path, schema: str, *, dataset: str, split: str, classes: 
             yield writer
         finally:
             writer.close()
-        writer.check()
 
 
 @contextlib.contextmanager

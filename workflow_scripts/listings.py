@@ -48,13 +48,16 @@ def _text(path: Path, what: str) -> str:
             raise UserError(
                 f"{path}: has more than {LARGEST >> 20} MiB, which no {what} of images takes; is it the right file?"
             )
-        return path.read_bytes().decode("utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{path}: the {what} is missing; set its path in the config") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}); save the {what} as UTF-8") from None
+    if (place := text.find("\0")) >= 0:  # which no name of a file can have
+        raise UserError(f"{path}: not text (a NUL character, number {place}); save the {what} as UTF-8")
+    return text
 
 
 def _identifier(line: str) -> str:

@@ -26,6 +26,7 @@ class Config:
 
     def __init__(self, raw: Mapping):
         raw = copy.deepcopy(dict(raw))
+        _refuse_nul(raw)
         self.shards = _shards(raw.pop("shards", 1))
         sections = {*KINDS, "datasets", "archives"}
         for key in raw:
@@ -376,6 +377,14 @@ def merge(base: Mapping, change: Mapping) -> dict:
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = merge(merged[key], value) if both else value
     return merged
+
+
+def _refuse_nul(value: object, where: str = "config") -> None:
+    """Texts name files and blocks, and no name has the NUL character."""
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        if "\0" in f"{key}" or isinstance(item, str) and "\0" in item:
+            raise UserError(f"{where}, {key}: a NUL character is in no name of a file or block; take it out")
+        _refuse_nul(item, f"{where}, {key}")
 
 
 def _shards(value) -> int:

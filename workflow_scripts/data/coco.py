@@ -124,7 +124,7 @@ def read_instances(path: Path, classes: Sequence[str], faults: Faults) -> Instan
 def _add_image(item: Any, files: dict[int, str], path: Path) -> None:
     number = _integer(item, "id", f"{path}, images")
     name = item.get("file_name")
-    if not isinstance(name, str) or not name or "/" in name or "\\" in name:
+    if not isinstance(name, str) or not name or "/" in name or "\\" in name or not name.isprintable():
         raise UserError(f"{path}, image {number}: file_name {name!r} is no name of a file; correct it")
     check_id(Path(name).stem)
     if number in files:
