@@ -21,7 +21,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, dry_run, refused, run
+from conftest import SMALL, dry_run, environment, refused, run
 from stage_runs import arguments, start
 from torch.utils.data import Dataset
 from training_set import recipe
@@ -313,6 +313,25 @@ def test_a_changed_byte_is_told_by_the_next_run_and_repaired_by_the_one_after(cl
     repaired = run(clone, MASKS)
     assert repaired.returncode == 0, repaired.stderr[-3000:]
     assert {path: (clone / path).read_bytes() for path in before} == before
+
+
+def test_two_runs_at_once(clone):
+    """The second ends with Snakemake's word for it, the first goes on as if nothing had been."""
+    before = (clone / MASKS).read_bytes()
+    (clone / MASKS).unlink()
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", *SMALL, "--", MASKS]
+    with subprocess.Popen(
+        command, cwd=clone, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as first:
+        while first.poll() is None and not list((clone / ".snakemake/locks").glob("*.lock")):
+            time.sleep(0.02)
+        first.send_signal(signal.SIGSTOP)
+        second = run(clone, MASKS)
+        first.send_signal(signal.SIGCONT)
+        told = first.communicate()[1]
+    assert second.returncode and "LockException" in second.stderr and "Traceback" not in second.stderr
+    assert first.returncode == 0, told[-3000:]
+    assert (clone / MASKS).read_bytes() == before and dry_run(clone) == []
 
 
 def test_clocks_that_were_set_back_or_forward(clone):
