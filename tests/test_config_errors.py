@@ -307,6 +307,7 @@ def test_asking_for_what_is_not_there(raw):
         ("- 1\n- 2\n", "holds no mapping of sections"),
         ("", "holds no mapping of sections"),
         ("a: !!python/object/apply:os.getcwd []", r"not valid YAML \("),
+        ("a: !!float _", r"not valid YAML \("),
     ],
 )
 def test_a_file_that_is_no_configuration(tmp_path, text, message):

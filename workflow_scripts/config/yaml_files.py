@@ -23,8 +23,8 @@ def read_yaml(path: str | Path) -> dict:
         raise UserError(f"{path}: cannot be read ({error.strerror}); name an existing YAML file") from None
     except RecursionError:
         raise UserError(f"{path}: not valid YAML (nested too deep, or within itself)") from None
-    # The last four: what a number, a date or a !!tag with a text that is none makes the library raise.
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, AttributeError, TypeError, OverflowError) as error:
+    # The last five: what a number, a date or a !!tag with a text that is none makes the library raise.
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, AttributeError, TypeError, LookupError, OverflowError) as error:
         raise UserError(f"{path}: not valid YAML ({one_line(error)})") from None
     if not isinstance(data, dict):
         raise UserError(f"{path}: holds no mapping of sections; expected keys such as datasets and systems")
