@@ -24,7 +24,7 @@ def read_yaml(path: str | Path) -> dict:
     except RecursionError:
         raise UserError(f"{path}: not valid YAML (nested too deep, or within itself)") from None
     # The last five: what a number, a date or a !!tag with a text that is none makes the library raise.
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, AttributeError, TypeError, LookupError, OverflowError) as error:
+    except (yaml.YAMLError, ValueError, AttributeError, TypeError, LookupError, OverflowError) as error:
         raise UserError(f"{path}: not valid YAML ({one_line(error)})") from None
     if not isinstance(data, dict):
         raise UserError(f"{path}: holds no mapping of sections; expected keys such as datasets and systems")
