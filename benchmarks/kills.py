@@ -9,6 +9,7 @@ byte, something temporary is left, or a process outlives the Snakemake that star
 """
 
 import argparse
+import contextlib
 import hashlib
 import os
 import random
@@ -141,6 +142,12 @@ class Run:
                 process.kill()
             raise SystemExit(f"{self.folder}: did not end in {seconds} s, see kills.log") from None
 
+    def end(self) -> None:
+        """Stop it, however far it is: to run all that follows takes minutes."""
+        with contextlib.suppress(psutil.Error):
+            self.process.terminate()
+        self.wait()
+
     def said(self) -> str:
         return self.log.read_bytes()[self.start :].decode(errors="replace")
 
@@ -208,7 +215,7 @@ def disturb(
             try:
                 fault = strike(run, kill, seconds.get(kill.stage, 1.0))
             except Missed:
-                run.wait()
+                run.end()
                 continue
             done.append(kill)
             print(f"{len(done)}: {kill}", flush=True)
