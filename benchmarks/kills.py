@@ -250,6 +250,9 @@ def prepare(folder: Path, targets: Sequence[str] = TARGETS) -> list[str]:
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
         copy(ROOT / part, folder / part)
     (folder / "kills.yaml").write_text(yaml.safe_dump(OVERLAY))
+    # A failed job ends the run: what does not need it would go on for minutes.
+    profile = folder / "profiles/default/config.yaml"
+    profile.write_text(profile.read_text().replace("keep-going: true", "keep-going: false"))
     configuration = ["--configfile", "config.yaml", "tests/small.yaml", "kills.yaml"]
     return [sys.executable, "-m", "snakemake", "--cores", "2", *configuration, "--", *targets]
 

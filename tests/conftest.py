@@ -64,11 +64,17 @@ def python(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
 
 
+def overlays(configfiles: Iterable[str | Path]) -> list[str | Path]:
+    """Snakemake's option for all but config.yaml, which the Snakefile names, and which takes half a second to read again."""
+    others = [path for path in configfiles if path != "config.yaml"]
+    return ["--configfile", *others] if others else []
+
+
 def run(
     folder: Path, *targets: str, configfiles: Iterable[str | Path] = SMALL, cores: int = 2, options: Iterable[str] = ()
 ) -> subprocess.CompletedProcess:
     """Run Snakemake in a folder; the caller looks at `returncode`."""
-    arguments = ["-m", "snakemake", "--cores", cores, *options, "--configfile", *configfiles, "--", *targets]
+    arguments = ["-m", "snakemake", "--cores", cores, *options, *overlays(configfiles), "--", *targets]
     return python(folder, *map(str, arguments))
 
 
@@ -79,7 +85,7 @@ def dry_run(
 
     So ("cams", "0/eps") is the cam `eps` of seed 0. Without targets, those of the small demo.
     """
-    arguments = ["--dry-run", "--cores", "1", *options, "--configfile", *configfiles, "--", *(targets or TARGETS)]
+    arguments = ["--dry-run", "--cores", "1", *options, *overlays(configfiles), "--", *(targets or TARGETS)]
     done = python(folder, "-c", DRY_RUN, *arguments)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     lines = [line.removeprefix("JOB ") for line in done.stdout.splitlines() if line.startswith("JOB ")]
