@@ -4,8 +4,9 @@
 
 A small demo with every kind of stage is run in one folder undisturbed and in another with kills: of a stage's process,
 of its shell or of Snakemake, by SIGKILL, SIGTERM or (Snakemake and all it started, as Ctrl-C does) SIGINT. After each kill
-the same command is run again, with no option that repairs anything. It exits with 1 where artifacts or tables differ in a
-byte, something temporary is left, or a process outlives the Snakemake that started it by more than a minute.
+the same command is run again, with no option that repairs anything: up to the stage whose turn it is, the last time to the
+end. It exits with 1 where artifacts or tables differ in a byte, something temporary is left, or a process outlives the
+Snakemake that started it by more than a minute.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import contextlib
 import hashlib
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -211,7 +213,7 @@ def disturb(
     for kill in kills:
         for _ in range(3):  # of a stage that is over at once
             forget(folder, kill.stage)
-            run = Run(folder, command)
+            run = Run(folder, [*command[:3], "--until", *rules(folder, kill.stage), *command[3:]])
             try:
                 fault = strike(run, kill, seconds.get(kill.stage, 1.0))
             except Missed:
@@ -225,6 +227,17 @@ def disturb(
     if code := run.wait():
         faults.append(f"the last run ended with {code}:\n{run.said()[-3000:]}")
     return done, faults
+
+
+def rules(folder: Path, stage: str) -> list[str]:
+    """Names of the rules that run a stage: its own, or several that begin alike."""
+    text = "\n".join(path.read_text() for path in sorted((folder / "rules").glob("*.smk")))
+    start = {"scores": "score_", "precision": "precision_"}.get(stage)
+    return [
+        name
+        for name in re.findall(r"^(?:use )?rule (?:.+ as )?(\w+)", text, re.MULTILINE)
+        if name == stage or start and name.startswith(start)
+    ]
 
 
 def digests(folder: Path) -> dict[str, str]:
