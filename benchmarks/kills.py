@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -62,7 +62,7 @@ OVERLAY = {
 # In an order of the DAG; those that fetch and unpack files, and the cost, which tells times, have no part here.
 STAGES = (
     "render index truth train_saliency saliency train_classifier classification cams thresholds affinity_labels "
-    "train_affinity masks train_segmenter predictions scores estimated_saliency saliency_table filling_rates "
+    "train_affinity masks train_segmenter predictions estimated_saliency scores saliency_table filling_rates "
     "instance_truth instances coco_json train_instances detections precision mask_ap boundaries boundary_table "
     "confusion_ratios confusion_table tune erasing confidence montage curves charts gallery table miou"
 ).split()
@@ -211,17 +211,18 @@ def disturb(
     """Run the command until it ends by itself, with kills on the way; which were done, and what was found wrong."""
     done, faults = [], []
     for kill in kills:
-        for _ in range(3):  # of a stage that is over at once
+        for attempt in range(4):  # earlier each time, as some are over at once
+            tried = replace(kill, moment=kill.moment / (attempt + 1))
             forget(folder, kill.stage)
             run = Run(folder, [*command[:3], "--until", *rules(folder, kill.stage), *command[3:]])
             try:
-                fault = strike(run, kill, seconds.get(kill.stage, 1.0))
+                fault = strike(run, tried, seconds.get(kill.stage, 1.0))
             except Missed:
                 run.end()
                 continue
             done.append(kill)
-            print(f"{len(done)}: {kill}", flush=True)
-            faults += [f"{kill}: {fault}"] if fault else []
+            print(f"{len(done)}: {tried}", flush=True)
+            faults += [f"{tried}: {fault}"] if fault else []
             break
     run = Run(folder, command)
     if code := run.wait():

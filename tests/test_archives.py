@@ -109,6 +109,13 @@ def test_hostile_names_in_zips(name, tmp_path):
     spoilt(write_zip(tmp_path / "a.zip", {"set/c.txt": b"c", name: b"x"}), tmp_path, "outside")
 
 
+@pytest.mark.parametrize("name", ["\0et/x", "set/\0"])
+def test_names_in_zips_that_python_would_cut_off(name, tmp_path):
+    path = write_zip(tmp_path / "a.zip", {"set/c.txt": b"c", "?" * len(name): b"x"})
+    path.write_bytes(path.read_bytes().replace(b"?" * len(name), name.encode()))
+    spoilt(path, tmp_path, "outside")
+
+
 def test_links_in_zips(tmp_path):
     about = zipfile.ZipInfo("set/x")
     about.external_attr = (stat.S_IFLNK | 0o777) << 16

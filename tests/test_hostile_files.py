@@ -235,9 +235,10 @@ def test_safetensors_that_lie(tmp_path, header):
     bounded(lambda: list(describe_weights(path)), path, "not readable weights")
 
 
-def test_mxnet_parameters_that_lie(tmp_path):
+@pytest.mark.parametrize("shape", [(1 << 40, 1 << 22), (0, 1 << 62)])
+def test_mxnet_parameters_that_lie(tmp_path, shape):
     path = tmp_path / "a.params"
-    array = struct.pack("<Ii", 0xF993FAC9, 0) + struct.pack("<Iqq", 2, 1 << 40, 1 << 22) + struct.pack("<iii", 1, 0, 0)
+    array = struct.pack("<Ii", 0xF993FAC9, 0) + struct.pack("<Iqq", 2, *shape) + struct.pack("<iii", 1, 0, 0)
     path.write_bytes(struct.pack("<QQQ", 0x112, 0, 1) + array + bytes(64))
     bounded(lambda: read_params(path), path, "damaged or truncated")
 

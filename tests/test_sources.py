@@ -1,5 +1,6 @@
 """Digests of the user's own files: whatever file a reader reads, its content counts."""
 
+import json
 import re
 from pathlib import Path
 
@@ -130,3 +131,15 @@ def test_what_cannot_be_read_has_a_digest_too(voc, table, content):
         Path(path).unlink() if content is None else Path(path).write_bytes(content)
     for dataset in (voc, table):
         assert len(digest(dataset, "images")) == len(digest(dataset, "truth")) == 32
+
+
+@pytest.mark.parametrize("value", ["\ud800", "0", 3])
+def test_a_digest_that_is_none_is_made_again(tmp_path, monkeypatch, value):
+    """What is kept between runs is only believed where it can be one."""
+    monkeypatch.chdir(tmp_path)
+    photo, kept = tmp_path / "a.jpg", tmp_path / "results/mine/.sources.json"
+    photo.write_bytes(b"pixels")
+    expected = sources.digest_of("mine", [str(photo)])
+    ((path, entry),) = json.loads(kept.read_text()).items()
+    kept.write_text(json.dumps({path: [*entry[:2], value]}))
+    assert sources.digest_of("mine", [str(photo)]) == expected

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
@@ -19,6 +20,7 @@ from workflow_scripts.digests import file_sha256
 from workflow_scripts.errors import UserError
 from workflow_scripts.listings import listed_ids, table_rows
 
+SHA256 = re.compile("[0-9a-f]{64}")
 BLOCK = 500  # files that a thread takes at once: one by one, handing them over takes longer than looking at them
 
 
@@ -147,7 +149,9 @@ def _entries(found) -> dict[str, list]:
     """Those of JSON that are as they were written: by path size, time and digest."""
     known = found.items() if isinstance(found, dict) else ()
     return {
-        path: entry for path, entry in known if isinstance(entry, list) and list(map(type, entry)) == [int, int, str]
+        path: entry
+        for path, entry in known
+        if isinstance(entry, list) and list(map(type, entry)) == [int, int, str] and SHA256.fullmatch(entry[2])
     }
 
 

@@ -127,7 +127,7 @@ def _copied(content: IO[bytes], file: IO[bytes], room: int, archive: Path) -> tu
 def _checked(name: str, archive: Path) -> PurePosixPath:
     """The path of a member; one that leads out of the folder spoils the archive, whether it is wanted or not."""
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+    if not name or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
         raise UserError(f"{archive}: {name!r} would be written outside its folder; get another copy of the archive")
     return path
 
@@ -144,7 +144,8 @@ def _members(archive: Path) -> Iterator[_Member]:
             time = calendar.timegm((*item.date_time, 0, 0, 0))
             is_folder = item.filename.endswith("/")  # its own is_dir() fails where a name is empty
             is_file = not is_folder and kind in (0, stat.S_IFREG)
-            yield _Member(item.filename, is_folder, is_file, time, partial(source.open, item))
+            # Its own filename ends at a NUL character.
+            yield _Member(item.orig_filename, is_folder, is_file, time, partial(source.open, item))
 
 
 def _tar_members(archive: Path) -> Iterator[_Member]:

@@ -49,7 +49,11 @@ def _array(cursor: "_Cursor") -> np.ndarray:
     dtype = np.dtype(DTYPES.get(cursor.take("<i"), "V1"))
     if dtype.kind == "V" or any(side < 0 for side in shape):
         raise cursor.damaged()
-    return np.frombuffer(cursor.bytes(int(np.prod(shape, dtype=object)) * dtype.itemsize), dtype).reshape(shape)
+    values = np.frombuffer(cursor.bytes(int(np.prod(shape, dtype=object)) * dtype.itemsize), dtype)
+    try:
+        return values.reshape(shape)
+    except ValueError:  # of no values, and sides that are too large
+        raise cursor.damaged() from None
 
 
 class _Cursor:
