@@ -211,8 +211,8 @@ def disturb(
     """Run the command until it ends by itself, with kills on the way; which were done, and what was found wrong."""
     done, faults = [], []
     for kill in kills:
-        for attempt in range(4):  # earlier each time, as some are over at once
-            tried = replace(kill, moment=kill.moment / (attempt + 1))
+        for attempt in range(6):  # earlier each time, as some are over at once
+            tried = replace(kill, moment=kill.moment / 2**attempt)
             forget(folder, kill.stage)
             run = Run(folder, [*command[:3], "--until", *rules(folder, kill.stage), *command[3:]])
             try:
