@@ -26,7 +26,7 @@ from stage_runs import arguments, start
 from torch.utils.data import Dataset
 from training_set import recipe
 
-from workflow_scripts import artifacts, gpus, runs
+from workflow_scripts import artifacts, export, gpus, inspect, runs
 from workflow_scripts.artifacts import Reader, create, replaced
 from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.resolve import Config
@@ -187,6 +187,20 @@ def test_one_changed_bit_is_told_before_a_stage_reads(tmp_path, name, share):
         refused(check, path, "its bytes are not those that its stage wrote; delete it and run again")
     path.write_bytes(whole)
     check_bytes(path)
+
+
+def test_one_changed_bit_is_told_before_people_look(tmp_path, capsys):
+    path = written(tmp_path)["a.h5"]
+    inspect.main([str(path), "--number", "1"])
+    assert "3 images" in capsys.readouterr().out
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+    for command in (inspect.main, export.main):
+        with pytest.raises(SystemExit, match=f"^error: {path}: its bytes are not those that its stage wrote"):
+            command(
+                [str(path), *(["--format", "voc", "--out", str(tmp_path / "out")] if command is export.main else [])]
+            )
 
 
 def test_one_changed_bit_of_a_state_begins_anew(tmp_path, capsys):

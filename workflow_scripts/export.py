@@ -24,12 +24,13 @@ import numpy as np
 from PIL import Image
 
 from workflow_scripts import pictures
-from workflow_scripts.artifacts import Reader, open_hdf5, replaced
+from workflow_scripts.artifacts import Reader, open_hdf5, read_attribute, replaced
 from workflow_scripts.data import coco_regions, labelmap
 from workflow_scripts.data.beside import DataSet, asked_for, find_data_set
 from workflow_scripts.data.index_entries import check_id
 from workflow_scripts.errors import UserError
 from workflow_scripts.progress import progress
+from workflow_scripts.provenance import check_bytes
 from workflow_scripts.refine.background import upsampled
 
 SCHEMAS = ("mask", "prediction", "truth")
@@ -68,8 +69,9 @@ def read_masks(path: Path, ids: Sequence[str] | None, results: Path | None) -> M
     """Open an artifact and its data set; ids are checked, as they become names of files."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; run snakemake to make it")
+    check_bytes(path)
     with open_hdf5(path) as file:
-        schema, dataset = file.attrs.get("schema"), str(file.attrs.get("dataset"))
+        schema, dataset = read_attribute(file, path, "schema"), str(read_attribute(file, path, "dataset"))
     if schema not in SCHEMAS:
         raise UserError(
             f"{path}: holds {schema or 'no known content'!r}, expected masks or predictions; name another file"

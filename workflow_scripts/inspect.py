@@ -17,13 +17,14 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from workflow_scripts import pictures
-from workflow_scripts.artifacts import Reader, open_hdf5, replaced
+from workflow_scripts.artifacts import Reader, open_hdf5, read_attribute, replaced
 from workflow_scripts.data.beside import DataSet, asked_for, evenly_spread, find_data_set
 from workflow_scripts.data.index import Index, read_index
 from workflow_scripts.data.instances import Instances
 from workflow_scripts.errors import UserError
 from workflow_scripts.instance_pictures import instance_cell
 from workflow_scripts.plots import loss_curves, read_curve
+from workflow_scripts.provenance import check_bytes
 
 SCHEMAS = {
     "images": "rendered images",
@@ -163,8 +164,9 @@ def inspect(path: Path, ids: Sequence[str] | None, number: int, out: Path | None
         return
     if path.suffix != ".h5":
         raise UserError(f"{path}: expected an artifact (.h5), weights (.safetensors) or a training curve (.csv)")
+    check_bytes(path)
     with open_hdf5(path) as file:
-        schema, dataset = file.attrs.get("schema"), str(file.attrs.get("dataset"))
+        schema, dataset = read_attribute(file, path, "schema"), str(read_attribute(file, path, "dataset"))
     if schema == "index":
         index = read_index(str(path))
         shown = asked_for(index.ids, ids, path) if ids else evenly_spread(index.ids, number)
