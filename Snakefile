@@ -21,6 +21,7 @@ from workflow_scripts import runs, stopping
 
 if workflow.is_main_process:
     runs.enter()
+    runs.end_aside()
     outlast = ""
 else:
     outlast = runs.outlast_the_stage()

@@ -33,6 +33,7 @@ def test_every_system_of_every_data_set_can_be_planned(overlay, tmp_path, monkey
         assert made >= set(plan.targets(name))
         stages = {row["stage"] for system in config.dataset(name).systems for row in systems.rows(config, name, system)}
         assert stages >= {"mask", "segmentation", "segmentation_crf"}
+        assert config.dataset(name).gallery, f"{name} has no gallery, which README and tutorial promise"
 
 
 def test_any_system_can_be_used_on_any_data_set(raw, tmp_path, monkeypatch):

@@ -4,11 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
+from snakemake.scheduling.job_scheduler import JobScheduler
 
 from benchmarks.kills import Kill, digests, disturb, durations, prepare
 from workflow_scripts import runs, stopping
@@ -132,6 +135,17 @@ def test_locks_of_a_killed_snakemake_are_removed_and_those_of_a_living_one_stay(
     assert not lock.exists()
     runs._kept.pop().close()
     assert Path(tmp_path / "alive.lock").exists()
+
+
+def test_a_signal_while_snakemake_chooses_jobs(monkeypatch):
+    """Its own handler would wait for the lock that the thread holds which it interrupted."""
+    monkeypatch.setattr(JobScheduler, "exit_gracefully", JobScheduler.exit_gracefully)  # as it was, afterwards
+    runs.end_aside()
+    scheduler = SimpleNamespace(_lock=threading.Lock(), _user_kill=None, _open_jobs=threading.Semaphore(0))
+    with scheduler._lock:
+        JobScheduler.exit_gracefully(scheduler, signal.SIGTERM, None)
+        assert scheduler._user_kill is None
+    assert scheduler._open_jobs.acquire(timeout=60) and scheduler._user_kill == "graceful"
 
 
 KILLS = [

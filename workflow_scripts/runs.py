@@ -3,8 +3,11 @@
 import fcntl
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import IO
+
+from snakemake.scheduling.job_scheduler import JobScheduler
 
 _kept: list[IO] = []  # open as long as this process lives; the kernel closes them however it ends
 
@@ -36,6 +39,20 @@ def enter(folder: str | Path = ".snakemake") -> None:
             print("A run in this folder was killed; its locks are removed.", file=sys.stderr)
     fcntl.flock(file, fcntl.LOCK_SH)
     _kept.append(file)
+
+
+def end_aside() -> None:
+    """Make SIGTERM wait for Snakemake's scheduler in a thread of its own.
+
+    Snakemake's handler takes a lock that the interrupted thread itself may hold, as it does while it chooses jobs: it
+    would then wait for ever.
+    """
+    told = JobScheduler.exit_gracefully
+
+    def exit_gracefully(scheduler: JobScheduler, *_: object) -> None:
+        threading.Thread(target=told, args=(scheduler,), daemon=True).start()
+
+    JobScheduler.exit_gracefully = exit_gracefully
 
 
 def outlast_the_stage() -> str:
