@@ -19,9 +19,9 @@ sys.path.insert(0, workflow.basedir)
 
 from workflow_scripts import runs, stopping
 
+runs.end_aside()
 if workflow.is_main_process:
     runs.enter()
-    runs.end_aside()
     outlast = ""
 else:
     outlast = runs.outlast_the_stage()
