@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 import torch
 from conftest import refused
+from PIL import Image
 from torch.nn import functional
 
 from workflow_scripts.data.box_samples import BoxSamples
 from workflow_scripts.data.boxes import background_mask, class_regions, region
+from workflow_scripts.data.canvas import finish
 from workflow_scripts.data.cosine_samples import CosineSamples
 from workflow_scripts.data.index import Images, read_index
-from workflow_scripts.data.scaled_crops import ScaledCrop
+from workflow_scripts.data.jitter import draw_jitter
+from workflow_scripts.data.scaled_crops import PADDING, ScaledCrop
+from workflow_scripts.data.transforms import MEAN, STANDARD_DEVIATION, normalise
 from workflow_scripts.evaluation.filling_rate import filling_rates
 from workflow_scripts.methods import bana
 from workflow_scripts.networks import tiny
@@ -276,6 +280,32 @@ def test_a_small_image_lies_in_the_middle():
     assert (values == 255).sum() == 40 * 40 - 20 * 31
 
 
+def padded(image: torch.Tensor) -> torch.Tensor:
+    """Pixels of a sample that have the colour of what the image does not fill."""
+    return torch.isclose(image, normalise(np.full((1, 1, 3), PADDING, np.uint8))).all(dim=0)
+
+
+@pytest.mark.parametrize("augment", ["worker", "device"])
+def test_colours_are_jittered_with_what_is_around_the_image(augment):
+    """Published order: scale, pad, crop, mirror, jitter; all bilinear. Contrast is about the mean of the whole crop."""
+    photograph = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
+    recipe = SimpleNamespace(scale=(0.8, 0.8), crop=40, augment=augment)
+    recipe.jitter = SimpleNamespace(brightness=0, contrast=0.5, saturation=0, hue=0)
+    crop = ScaledCrop.draw(20, 30, recipe, np.random.default_rng(1))
+    ((_, factor),) = draw_jitter(recipe.jitter, np.random.default_rng(2))
+    sample = crop.image(photograph, recipe, np.random.default_rng(2))
+    found = finish({name: value[None] for name, value in sample.items()}, torch.device("cpu"))["image"][0]
+    expected = np.full((40, 40, 3), PADDING, np.uint8)
+    inside = np.asarray(Image.fromarray(photograph).resize((24, 16), Image.BILINEAR))
+    rows, columns = crop.placement.canvas
+    assert (rows, columns) == (slice(12, 28), slice(8, 32))
+    expected[rows, columns] = inside[:, ::-1] if crop.mirrored else inside
+    grey = (expected @ [0.2989, 0.587, 0.114]).mean()
+    jittered = np.clip(factor * expected + (1 - factor) * grey, 0, 255)
+    colours = found.permute(1, 2, 0) * torch.tensor(STANDARD_DEVIATION) + torch.tensor(MEAN)
+    np.testing.assert_allclose(colours.numpy() * 255, jittered, atol=1.1)
+
+
 def test_samples_of_boxes(rendered):
     index = read_index(rendered / "index.h5")
     samples = BoxSamples(index, Images(index, rendered / "images.h5"), "train", RECIPE, 0)
@@ -285,7 +315,7 @@ def test_samples_of_boxes(rendered):
         assert sample["image"].shape == (3, 64, 64) and sample["boxes"].shape == (most, 5)
         background = sample["background"]
         assert background.shape == (1, 64, 64) and set(background.unique().tolist()) <= {0.0, 1.0}
-        padding = (sample["image"] == 0).all(dim=0)
+        padding = padded(sample["image"])
         assert (background[0][padding] == 0).all()  # neither object nor sure background
         for box in sample["boxes"][sample["boxes"][:, 4] >= 0]:
             x0, y0, x1, y1 = ((box[:4] + 1) * 63 / 2).round().int().tolist()
@@ -305,7 +335,7 @@ def test_two_label_maps_are_cut_alike(rendered):
     given = (index, Images(index, rendered / "images.h5"), "train", RECIPE, 0, rendered / "masks.h5")
     sample = CosineSamples(*given)[0, 0]
     assert sample.keys() == {"image", "label"}
-    assert (sample["label"][(sample["image"] == 0).all(dim=0)] == 255).all()
+    assert (sample["label"][padded(sample["image"])] == 255).all()
     refused(lambda: CosineSamples(*given, ("label", "label_retrieved"))[0, 0], "one label map", "box_unary")
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from workflow_scripts import networks
-from workflow_scripts.config import blocks, datasets, mask_blocks, saliency_blocks, systems
+from workflow_scripts.config import blocks, datasets, instance_systems, mask_blocks, saliency_blocks, systems
 from workflow_scripts.config.initial import Download
 from workflow_scripts.config.outputs import output_path
 from workflow_scripts.config.resolve import Config
@@ -97,8 +97,13 @@ def archive_need(config: Config, name: str) -> Need:
 
 
 def system_needs(config: Config, dataset: str, system: str) -> Iterator[Need]:
-    """Supplied saliency maps, weights and packages that the stages of a system ask for."""
-    for stage, names in systems.chain(config, dataset, system):
+    """What the stages of a system ask for."""
+    return stage_needs(config, dataset, systems.chain(config, dataset, system))
+
+
+def stage_needs(config: Config, dataset: str, stages: Sequence[tuple[str, Mapping[str, str]]]) -> Iterator[Need]:
+    """Supplied saliency maps, weights and packages that stages ask for."""
+    for stage, names in stages:
         what, block = stage.removeprefix("train_"), None
         if stage == "saliency":
             block = config.block(dataset, "saliency", names["saliency"])
@@ -114,7 +119,9 @@ def system_needs(config: Config, dataset: str, system: str) -> Iterator[Need]:
                 for folder in (block.data.images, block.data.masks):
                     yield Need("folder", folder, "present" if Path(folder).is_dir() else "missing", source="DUTS-TR")
         elif stage.startswith("train_") and what in systems.NETWORKS:
-            yield from weights_needs(config.block(dataset, systems.NETWORKS[what], names[what]))
+            yield from weights_needs(config.block(names["dataset"], systems.NETWORKS[what], names[what]))
+        elif stage == "train_instances":
+            yield from weights_needs(config.block(dataset, "instance_networks", names["network"]))
         elif stage in {"masks", "predictions"}:
             block = config.block(dataset, stage, names[stage.removesuffix("s")])
             if isinstance(block, mask_blocks.FolderMask):
@@ -152,21 +159,25 @@ def report(config: Config, dataset: str) -> tuple[str, bool]:
     """Text for people about one data set, and whether all is there."""
     data = config.dataset(dataset)
     common = list(data_needs(config, dataset))
+    estimates = Estimates(config, dataset)
     of_system = {name: list(dict.fromkeys(system_needs(config, dataset, name))) for name in data.systems}
+    own_jobs = {name: estimates.jobs(name) for name in data.systems}
+    for name in data.instance_systems:
+        found = stage_needs(config, dataset, instance_systems.chain(config, dataset, name))
+        of_system[f"{name} (instances)"] = list(dict.fromkeys(found))
+        own_jobs[f"{name} (instances)"] = estimates.instance_jobs(name)
     every = list(dict.fromkeys([*common, *(need for needs in of_system.values() for need in needs)]))
     rows = [[need.what, need.path, need.state, need.size, need.checksum, need.source] for need in every]
     text = [_table(["needs", "where", "state", "size", "checksum", "source"], rows)] if rows else ["needs nothing"]
 
-    estimates = Estimates(config, dataset)
     gpus = min(data.gpus, torch.cuda.device_count())
     jobs: dict[tuple, None] = {}
     rows = []
     for name, needs in of_system.items():
         absent = ["data set"] * any(need.state != "present" for need in common)
         absent += [Path(need.path).name for need in needs if need.state != "present"]
-        own = estimates.jobs(name)
-        jobs |= {(stage, tuple(sorted(names.items()))): None for stage, names in own}
-        rows.append([name, *_cost(estimates, own, gpus), ", ".join(absent) or "nothing"])
+        jobs |= {(stage, tuple(sorted(names.items()))): None for stage, names in own_jobs[name]}
+        rows.append([name, *_cost(estimates, own_jobs[name], gpus), ", ".join(absent) or "nothing"])
     together = [(stage, dict(names)) for stage, names in jobs]
     rows.append(["together", *_cost(estimates, together, gpus), ""])
     where = f"{gpus} GPU{'s' * (gpus > 1)}" if gpus else f"{_cores()} cores"

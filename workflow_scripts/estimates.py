@@ -15,11 +15,12 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from workflow_scripts import methods, segmentation
-from workflow_scripts.config import blocks, datasets, systems
+from workflow_scripts import instance_segmentation, methods, segmentation
+from workflow_scripts.config import blocks, datasets, instance_systems, systems
 from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.resolve import Config, order_splits
 from workflow_scripts.errors import UserError
+from workflow_scripts.instance_segmentation.mask_rcnn import BOX_CELLS, MASK_CELLS
 from workflow_scripts.listings import listed_ids, table_rows
 from workflow_scripts.refine import affinity_networks
 
@@ -28,8 +29,11 @@ from workflow_scripts.refine import affinity_networks
 CORE = {"float32": {"ordinary": 8e10, "depthwise": 4.5e10}, "bfloat16": {"ordinary": 1.3e11, "depthwise": 7.5e10}}
 # Of one GPU: EPS on VOC, 3.8e17 operations, took its authors 3.6 hours on two (training log of the published code).
 GPU = 1.5e13
-# Seconds of one core for a dense CRF of an image of 375 x 500 pixels: few labels at a colour deviation of 13, 21 labels at 3.
-CRF_COARSE, CRF_FINE = 0.23, 2.65
+# Seconds of one core for ten steps of a dense CRF on photographs of 375 x 500 pixels: for the image, and for each label; at a
+# colour deviation of 13, and at 3.
+CRF_COARSE, CRF_FINE = (0.15, 0.01), (0.24, 0.026)
+# Seconds of one core for five steps of GrabCut in the boxes of such a photograph.
+GRABCUT = 0.5
 # Seconds of one core for 256 steps of a random walk on the same image, cells of 8 pixels (benchmarks/random_walk.py).
 WALK = 0.14
 # Bytes a pixel of compressed label and saliency maps, measured on photographs; soft maps count as if uncompressed.
@@ -97,15 +101,23 @@ class Estimates:
         self.members = members(self.data)
         self.height, self.width = SIZES.get(self.data.kind, VOC_SIZE)
         self._counted: dict[str, tuple[float, float, str]] = {}
+        self._parts: dict[str, SimpleNamespace] = {}
 
     def jobs(self, system: str) -> list[tuple[str, dict[str, str]]]:
         """Those of a system that cost anything, of all its seeds; what systems share is in each of them."""
-        block, data = self.config.block(self.dataset, "systems", system), self.data
+        return self._of_seeds(systems.chain, system)
+
+    def instance_jobs(self, system: str) -> list[tuple[str, dict[str, str]]]:
+        """Likewise of an instance system."""
+        return self._of_seeds(instance_systems.chain, system)
+
+    def _of_seeds(self, chain, system: str) -> list[tuple[str, dict[str, str]]]:
+        data = self.data
         found: dict[tuple, None] = {}
         for seed in data.seeds:
-            for stage, names in systems.chain(self.config, self.dataset, system, seed):
-                segments = "segmenter" in names
-                if not segments or seed in (data.segmentation_seeds or data.seeds) or not block.segmenter:
+            segments = seed in (data.segmentation_seeds or data.seeds)
+            for stage, names in chain(self.config, self.dataset, system, seed):
+                if segments or not {"segmenter", "network"} & names.keys():
                     found[stage, tuple(sorted(names.items()))] = None
         return [(stage, dict(names)) for stage, names in found]
 
@@ -148,12 +160,15 @@ class Estimates:
 
     def _affinity_labels(self, names: Mapping[str, str]) -> Cost:
         images = self._images([self.data.use.affinity or self.data.use.train])
-        return Cost(self._stored(LABEL_BYTES * self.pixels, images), seconds=2 * CRF_COARSE * self.relative * images)
+        crf = self._crf(self.config.block(self.dataset, "affinities", names["affinity"]).labels.crf, LABELS + 1)
+        return Cost(self._stored(LABEL_BYTES * self.pixels, images), seconds=2 * crf * images)
 
     def _masks(self, names: Mapping[str, str]) -> Cost:
         block = self._block("masks", names)
         images = self._images(self.plan.job("masks", names).settings["splits"])
-        seconds = 0.005 + self._crf(block)
+        seconds = 0.005 + self._crf(getattr(block, "crf", None), LABELS + 1)
+        if block.rule == "grabcut":
+            seconds += GRABCUT * self.relative * block.iterations / 5
         if name := getattr(block, "affinity", None):
             _, operations, kind = self._network("affinities", name)
             fine = 1 if block.rule == "random_walk" else 4  # cells of 4 pixels instead of 8
@@ -170,12 +185,36 @@ class Estimates:
     def _predictions(self, names: Mapping[str, str]) -> Cost:
         block, images = self._block("predictions", names), self._images(self.data.use.evaluation)
         if isinstance(block, blocks.CrfPrediction):
-            return Cost(self._stored(LABEL_BYTES * self.pixels, images), seconds=self._crf(block) * images)
+            return Cost(
+                self._stored(LABEL_BYTES * self.pixels, images),
+                seconds=self._crf(block.crf, len(self.data.classes) + 1) * images,
+            )
         _, operations, kind = self._network("segmenters", names["segmenter"])
         labels = len(self.data.classes) + 1
         work = operations * self.pixels * _passes(block) * images
         size = self._stored(2 * labels * self.pixels / block.resolution**2, images)
         return Cost(size, work, kind, block.precision)
+
+    def _instances(self, names: Mapping[str, str]) -> Cost:
+        images = self._images(self.plan.job("instances", names).settings["splits"])
+        return Cost(self._stored(LABEL_BYTES * self.pixels, images, 3), seconds=0.01 * images)
+
+    def _train_instances(self, names: Mapping[str, str]) -> Cost:
+        block, parts = self._instance_network(names["network"])
+        if block.trained:
+            return Cost(parts.size)
+        recipe, sampling = block.recipe, block.box_sampling
+        image = parts.pixel * recipe.crop**2 + sampling.count * (parts.box + sampling.positive * parts.mask)
+        return Cost(parts.size, 3 * image * recipe.batch * recipe.iterations, parts.kind, recipe.precision)
+
+    def _detections(self, names: Mapping[str, str]) -> Cost:
+        block, parts = self._instance_network(names["network"])
+        finding, images = block.finding, self._images(self.data.use.evaluation)
+        short, long = sorted((self.height, self.width))
+        pixels = self.pixels * min(finding.short_side / short, finding.long_side / long) ** 2
+        image = parts.pixel * pixels + finding.proposals.after * parts.box + finding.count * parts.mask
+        size = self._stored(LABEL_BYTES * self.pixels, images, 4)
+        return Cost(size, image * images, parts.kind, finding.precision)
 
     # Shared parts
 
@@ -197,19 +236,21 @@ class Estimates:
         known = self.members or {}
         return len(set().union(*(known.get(name, ()) for name in (known if splits is None else splits))))
 
-    def _crf(self, block) -> float:
-        crf = getattr(block, "crf", None)
+    def _crf(self, crf, labels: float) -> float:
+        """Seconds of one core for one image."""
         if crf is None:
             return 0
-        return (CRF_FINE if crf.bilateral[1] <= 5 else CRF_COARSE) * self.relative * crf.iterations / 10
+        image, label = CRF_FINE if crf.bilateral[1] <= 5 else CRF_COARSE
+        return (image + label * labels) * self.relative * crf.iterations / 10
 
     def _block(self, kind: str, names: Mapping[str, str]):
-        singular = {"saliency": "saliency"}.get(kind, kind.removesuffix("s"))
-        return self.config.block(self.dataset, kind, names[singular])
+        return self.config.block(self.dataset, kind, names[kind.removesuffix("s")])
 
     def _network_training(self, kind: str, names: Mapping[str, str]) -> Cost:
         name = names[{"classifiers": "classifier", "affinities": "affinity", "segmenters": "segmenter"}[kind]]
-        block = self.config.block(self.dataset, kind, name)
+        block = self.config.block(
+            names.get("dataset", self.dataset), kind, name
+        )  # a classifier may be another data set's
         size, operations, sort = self._network(kind, name)
         if block.trained:
             return Cost(size)
@@ -237,13 +278,44 @@ class Estimates:
                 network = build().eval()
                 images = torch.zeros(1, 3, 224, 224)
             forward = getattr(network, "class_logits", network)
-            with FlopCounterMode(display=False) as counter, torch.no_grad():
-                forward(images)
-            depthwise = any(isinstance(part, nn.Conv2d) and part.groups > 1 for part in network.modules())
-            size = sum(value.numel() * value.element_size() for value in network.state_dict().values())
-            operations = counter.get_total_flops() / 224**2
-            self._counted[key] = size, operations, "depthwise" if depthwise else "ordinary"
+            self._counted[key] = _bytes(network), _operations(lambda: forward(images)) / 224**2, _kind(network)
         return self._counted[key]
+
+    def _instance_network(self, name: str) -> tuple[blocks.Network, SimpleNamespace]:
+        """Its block; bytes of the weights, operations a pixel, those a box and a mask beside, kind of the convolutions."""
+        block = self.config.block(self.dataset, "instance_networks", name)
+        if name not in self._parts:
+            settings = json.loads(block.model_dump_json(), object_hook=lambda item: SimpleNamespace(**item))
+            with torch.device("meta"):
+                network = instance_segmentation.build(settings, len(self.data.classes) + 1).eval()
+                images, heads = torch.zeros(1, 3, 224, 224), network.heads
+                box, mask = (torch.zeros(1, block.channels, cells, cells) for cells in (BOX_CELLS, MASK_CELLS))
+            self._parts[name] = SimpleNamespace(
+                size=_bytes(network),
+                pixel=_operations(lambda: network.rpn.head(list(network.maps(images).values()))) / 224**2,
+                box=_operations(lambda: heads.box_predictor(heads.box_head(box))),
+                mask=_operations(lambda: heads.mask_predictor(heads.mask_head(mask))),
+                kind=_kind(network),
+            )
+        return block, self._parts[name]
+
+
+def _bytes(network: nn.Module) -> int:
+    """Of the weights."""
+    return sum(value.numel() * value.element_size() for value in network.state_dict().values())
+
+
+def _operations(forward) -> int:
+    """Floating-point operations of a call."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        forward()
+    return counter.get_total_flops()
+
+
+def _kind(network: nn.Module) -> str:
+    """Which convolutions a network is made of, as in `CORE`."""
+    depthwise = any(isinstance(part, nn.Conv2d) and part.groups > 1 for part in network.modules())
+    return "depthwise" if depthwise else "ordinary"
 
 
 def _passes(block) -> float:

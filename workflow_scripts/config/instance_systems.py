@@ -6,6 +6,19 @@ from workflow_scripts.config.outputs import OUTPUTS
 from workflow_scripts.config.resolve import Config
 
 
+def chain(config: Config, dataset: str, system: str, seed: int | None = None) -> list[tuple[str, dict[str, str]]]:
+    """The stages of an instance system that leave an artifact, in order, for one seed (the first, if not said)."""
+    block, first = config.block(dataset, "instance_systems", system), systems.first_names(config, dataset, seed)
+    made = config.block(dataset, "instances", block.instances)
+    stages = systems.mask_stages(config, first, made.mask if isinstance(made, MaskInstances) else None)
+    names = {**first, "instances": block.instances}
+    stages.append(("instances", names))
+    if block.network:
+        names = {**names, "network": block.network}
+        stages += [("train_instances", names), ("detections", names)]
+    return stages
+
+
 def scored_split(config: Config, dataset: str) -> str:
     """The split that instances made from boxes are scored on."""
     use = config.dataset(dataset).use

@@ -11,12 +11,29 @@ NETWORKS = {"classifier": "classifiers", "affinity": "affinities", "segmenter": 
 
 def chain(config: Config, dataset: str, system: str, seed: int | None = None) -> list[tuple[str, dict[str, str]]]:
     """The stages of a system that leave an artifact, in order, for one seed (the first, if not said)."""
-    data, block = config.dataset(dataset), config.block(dataset, "systems", system)
-    first = {"dataset": dataset, "seed": str((data.segmentation_seeds or data.seeds)[0] if seed is None else seed)}
+    block, first = config.block(dataset, "systems", system), first_names(config, dataset, seed)
+    stages = mask_stages(config, first, block.mask, block.cam)
+    if block.segmenter:
+        names = {**first, "mask": block.mask, "segmenter": block.segmenter}
+        stages.append(("train_segmenter", names))
+        stages += [("predictions", {**names, "prediction": prediction}) for prediction in block.predictions]
+    return stages
+
+
+def first_names(config: Config, dataset: str, seed: int | None) -> dict[str, str]:
+    """What the names of a chain begin with: the data set, and the seed or the first that all stages have."""
+    data = config.dataset(dataset)
+    return {"dataset": dataset, "seed": str((data.segmentation_seeds or data.seeds)[0] if seed is None else seed)}
+
+
+def mask_stages(
+    config: Config, first: dict[str, str], mask: str | None, cam: str | None = None
+) -> list[tuple[str, dict[str, str]]]:
+    """The stages up to a mask, or up to maps alone, in order."""
+    dataset = first["dataset"]
     stages: list[tuple[str, dict[str, str]]] = []
-    first_mask = origin(config, dataset, block.mask) if block.mask else None
-    cam = block.cam or getattr(first_mask, "cam", None)
-    if cam:
+    first_mask = origin(config, dataset, mask) if mask else None
+    if cam := cam or getattr(first_mask, "cam", None):
         classifier = config.block(dataset, "cams", cam).classifier
         learner = config.block(dataset, "classifiers", classifier)
         asking = [] if learner.trained else [learner]
@@ -24,20 +41,15 @@ def chain(config: Config, dataset: str, system: str, seed: int | None = None) ->
         for saliency in filter(None, (getattr(item, "saliency", None) for item in asking)):
             stages += [stage for stage in detection(config, dataset, saliency) if stage not in stages]
         stages += [("train_classifier", {**first, "classifier": classifier}), ("cams", {**first, "cam": cam})]
-    if name := affinity(config, dataset, system):
+    if name := getattr(first_mask, "affinity", None):
         names = {**first, "affinity": name}
         labels = [] if is_imported(config, "train_affinity", names) else [("affinity_labels", names)]
         stages += [*labels, ("train_affinity", names)]
-    if block.mask:
-        masks = made_from(config, dataset, block.mask)
+    if mask:
         if classifier := getattr(first_mask, "classifier", None):
             source = getattr(first_mask, "dataset", None) or dataset
             stages.append(("train_classifier", {**first, "dataset": source, "classifier": classifier}))
-        stages += [("masks", {**first, "mask": name}) for name in reversed(masks)]
-    if block.segmenter:
-        names = {**first, "mask": block.mask, "segmenter": block.segmenter}
-        stages.append(("train_segmenter", names))
-        stages += [("predictions", {**names, "prediction": prediction}) for prediction in block.predictions]
+        stages += [("masks", {**first, "mask": name}) for name in reversed(made_from(config, dataset, mask))]
     return stages
 
 
@@ -82,12 +94,6 @@ def true_splits(config: Config, dataset: str) -> set[str]:
     named = [config.block(dataset, "systems", system).mask for system in config.dataset(dataset).systems]
     used = [config.block(dataset, "masks", mask) for name in named if name for mask in made_from(config, dataset, name)]
     return {block.split for block in used if isinstance(block, box_blocks.PartlyTrueMask)}
-
-
-def affinity(config: Config, dataset: str, system: str) -> str | None:
-    """The affinity network that a system's masks come from, if they do."""
-    mask = config.block(dataset, "systems", system).mask
-    return getattr(origin(config, dataset, mask), "affinity", None) if mask else None
 
 
 def is_imported(config: Config, stage: str, names: dict[str, str]) -> bool:

@@ -10,6 +10,8 @@ from workflow_scripts.data import transforms
 from workflow_scripts.data.canvas import on_canvas
 from workflow_scripts.data.jitter import draw_jitter, jitter_colours
 
+PADDING = (123, 117, 104)  # RGB; the mean colour of BANA's code
+
 
 @dataclass(frozen=True)
 class ScaledCrop:
@@ -36,13 +38,18 @@ class ScaledCrop:
         return cls((height, width), size, mirrored, recipe.crop, placement)
 
     def image(self, image: np.ndarray, recipe, rng: np.random.Generator) -> dict[str, Tensor]:
-        """`image` of the sample, colours jittered, outside the mean colour; or what the device makes it from."""
-        image, steps = transforms.resized(image, *self.size), draw_jitter(recipe.jitter, rng)
-        if recipe.augment == "worker":
-            image = jitter_colours(image, steps)
+        """`image` of the sample, the mean colour around it, colours jittered with it; or what the device makes it from.
+
+        Bilinear, as BANA's code resizes.
+        """
+        image = transforms.resized(image, *self.size, linear=True)
         image = image[:, ::-1] if self.mirrored else image
-        patch = image[self.placement.source]
-        return on_canvas(patch, self.placement.canvas, self.crop, recipe.augment, steps=steps)
+        canvas = np.full((self.crop, self.crop, 3), PADDING, np.uint8)
+        canvas[self.placement.canvas] = image[self.placement.source]
+        steps, whole = draw_jitter(recipe.jitter, rng), (slice(0, self.crop),) * 2
+        if recipe.augment == "worker":
+            canvas = jitter_colours(canvas, steps)
+        return on_canvas(canvas, whole, self.crop, recipe.augment, steps=steps)
 
     def map(self, values: np.ndarray, outside: int) -> Tensor:
         """uint8 (H, W) -> int64 (crop, crop), nearest samples."""

@@ -21,11 +21,12 @@ def normalise(image: np.ndarray) -> Tensor:
     return (tensor - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STANDARD_DEVIATION)[:, None, None]
 
 
-def resized(image: np.ndarray, height: int, width: int, nearest: bool = False) -> np.ndarray:
-    """Resize uint8 (H, W[, 3]) by Pillow: bicubic with antialiasing, or nearest for labels."""
+def resized(image: np.ndarray, height: int, width: int, nearest: bool = False, linear: bool = False) -> np.ndarray:
+    """Resize uint8 (H, W[, 3]) by Pillow: bicubic or bilinear with antialiasing, or nearest for labels."""
     if image.shape[:2] == (height, width):
         return image
-    return np.array(Image.fromarray(image).resize((width, height), Image.NEAREST if nearest else Image.BICUBIC))
+    sampling = Image.NEAREST if nearest else Image.BILINEAR if linear else Image.BICUBIC
+    return np.array(Image.fromarray(image).resize((width, height), sampling))
 
 
 def scaled_size(height: int, width: int, scale: float) -> tuple[int, int]:
