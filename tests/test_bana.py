@@ -103,6 +103,14 @@ def test_any_box_has_its_vectors(box):
     assert pooled.shape == (1, 8, 2, 2) and pooled.isfinite().all() and (pooled >= 0).all()
 
 
+def test_a_box_inside_one_cell_has_that_cell_s_features_in_each_vector():
+    features, _, _, background = scene()
+    box = torch.tensor([[0.1, 0.1, 0.101, 0.101]])
+    pooled = bana.background_aware_pooling(features, box, torch.tensor([0]), background)
+    corner = functional.grid_sample(features[:1], box[:, None, None, :2], align_corners=False)
+    torch.testing.assert_close(pooled, corner.expand(1, 8, 2, 2))
+
+
 def test_no_box_at_all():
     features, _, _, background = scene()
     none = bana.background_aware_pooling(features, torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), background)
@@ -136,11 +144,12 @@ def test_what_resembles_the_background_counts_less():
 def test_gradients_of_pooling():
     generator = torch.Generator().manual_seed(0)
     features = (0.2 + torch.rand(2, 3, 7, 7, dtype=torch.float64, generator=generator)).requires_grad_()
-    boxes = torch.tensor([[-0.6, -0.5, 0.3, 0.4], [-0.2, -0.3, 0.8, 0.7]], dtype=torch.float64)
+    boxes = [[-0.6, -0.5, 0.3, 0.4], [-0.2, -0.3, 0.8, 0.7], [0.1, 0.1, 0.12, 0.12], [-1, -1, 1, 1]]
+    boxes, image = torch.tensor(boxes, dtype=torch.float64), torch.tensor([0, 1, 0, 1])
     background = torch.ones(2, 1, 28, 28, dtype=torch.float64)
     background[:, :, 7:21, 7:21] = 0
     assert torch.autograd.gradcheck(
-        lambda values: bana.background_aware_pooling(values, boxes, torch.tensor([0, 1]), background, 2), features
+        lambda values: bana.background_aware_pooling(values, boxes, image, background, 2), features
     )
     assert torch.autograd.gradcheck(lambda values: bana.background_queries(values, background, 2)[0], features)
 

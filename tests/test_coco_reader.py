@@ -13,9 +13,11 @@ from small_images import one_fault
 
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.data import json_lists
+from workflow_scripts.data.box_samples import BoxSamples
+from workflow_scripts.data.boxes import background_mask, boxes_of, objects_of
 from workflow_scripts.data.coco import read_coco
 from workflow_scripts.data.coco_truth import CATEGORY_IDS, UNUSED, draw, encode, map_values, reader, runs
-from workflow_scripts.data.index import read_index, write_index
+from workflow_scripts.data.index import Images, read_index, write_index
 from workflow_scripts.errors import UserError
 
 CLASSES = ("cat", "dog")
@@ -56,8 +58,30 @@ def test_entries(root, capsys):
     first, second = entries[:2]
     assert first.image == str(root / "train2014" / f"{NAMES[0]}.jpg") and (first.height, first.width) == (HEIGHT, WIDTH)
     assert first.labels == (0,) and first.boxes.tolist() == [[4, 5, 14, 13, 0]]
-    assert second.labels == (0, 1) and second.boxes.tolist() == [[4, 5, 14, 13, 1]]  # a crowd is a label and no box
-    assert "4 images, 1 without an object; 1 boxes without area" in capsys.readouterr().out
+    assert second.labels == (0, 1) and second.boxes.tolist() == [[4, 5, 14, 13, 1], [0, 0, 5, 5, 0]]
+    assert (first.crowds, second.crowds) == ((), (1,))
+    assert "4 images, 1 without an object; 1 boxes of crowds, 1 without area" in capsys.readouterr().out
+
+
+def test_a_class_of_a_crowd_or_of_a_flat_box_alone(root, tmp_path):
+    """It is labelled, so methods that learn from boxes have its box; single objects are the others."""
+    crowd, flat = instance(90, 1, 17, (0, 0, 5, 5), iscrowd=1), instance(91, 0, 18, (3, 3, 4, 0))
+    changed(root, lambda content: content["annotations"].extend([crowd, flat]))
+    splits, entries = read_coco(root, CLASSES, SPLITS)
+    assert entries[0].boxes.tolist() == [[4, 5, 14, 13, 0], [3, 3, 7, 4, 1]] and entries[0].crowds == ()
+    write_index(tmp_path / "index.h5", "coco", CLASSES, entries, splits)
+    index = read_index(tmp_path / "index.h5")
+    first, second = splits["train"][:2]
+    assert boxes_of(index, second).tolist() == [[4, 5, 14, 13, 1], [0, 0, 5, 5, 0]]
+    assert objects_of(index, second).tolist() == [[4, 5, 14, 13, 1]] and len(objects_of(index, first)) == 2
+    recipe = SimpleNamespace(scale=(1, 1), crop=HEIGHT, augment="worker")
+    recipe.jitter = SimpleNamespace(brightness=0, contrast=0, saturation=0, hue=0)
+    samples = BoxSamples(index, Images(index, None), "train", recipe, 0)
+    for position in range(3):
+        sample = samples[0, position]
+        assert sample["boxes"].shape == (2, 5)
+        covered = background_mask(index.boxes_of(splits["train"][position]), HEIGHT, WIDTH)
+        assert sample["background"].sum() <= covered.sum()
 
 
 def test_limit(root):

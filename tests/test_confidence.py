@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import put, refused
 from test_box_masks import BOXES, OPTIONS, SIZE, maps_of, picture
+from torch.nn import functional
 
 from workflow_scripts import segmentation
 from workflow_scripts.config.plan import Plan
@@ -90,6 +91,28 @@ def test_each_box_gives_its_class(rule, boxes):
     for label in rule.labels(maps, probabilities).values():
         assert label.dtype == np.uint8 and label.shape == SIZE and (label[~inside] == 0).all()
         assert set(np.unique(label)) <= {0, *(boxes[:, 4].astype(int) + 1)}
+
+
+def test_what_does_not_resemble_the_background_is_object(tmp_path):
+    """1 - u_0 stands for all class maps: the attention to the mean of what is outside the boxes, below its threshold 0."""
+    torch.manual_seed(1)
+    save_weights(
+        bana.Classifier(tiny.Backbone(8), ("a", "b", "c"), SimpleNamespace(initial_deviation=0.1)),
+        tmp_path / "w.safetensors",
+    )
+    plain = SimpleNamespace(**OPTIONS | {"softmax": False, "threshold": 0.9})
+    rule = box_attention_mask.load(plain, SimpleNamespace(backbone=BACKBONE), str(tmp_path / "w.safetensors"))
+    maps = maps_of(UNKNOWN, source="direct")
+    background, objects = rule.probabilities(maps)
+    features = rule.probabilities.__self__._features(maps).features
+    full = functional.interpolate(features[None], size=SIZE, mode="bilinear", align_corners=True)[0]
+    outside = torch.from_numpy(background_mask(UNKNOWN, *SIZE) == 1)
+    attention = torch.cosine_similarity(full, full[:, outside].mean(dim=1)[:, None, None], dim=0).relu()
+    attention[attention < 0.9 * attention.max()] = 0
+    expected = torch.where(outside, 1, attention)
+    np.testing.assert_allclose(background, expected, atol=1e-5)
+    np.testing.assert_allclose(objects, 1 - expected, atol=1e-5)
+    assert 0 < (attention[~outside] > 0).float().mean() < 1
 
 
 def test_smaller_boxes_give_the_class_where_they_overlap(rule):

@@ -188,6 +188,7 @@ def index_of(tmp_path_factory):
     def write(images: int) -> str:
         path = tmp_path_factory.mktemp("index") / "index.h5"
         entries = [Entry(f"image_{n}", "", 200, 300, "", (0,), np.zeros((0, 5))) for n in range(images)]
+        np.random.default_rng(7).shuffle(entries)  # lists are in any order
         write_index(path, "x", ("a", "b", "c"), entries, {"val": [entry.id for entry in entries]})
         return str(path)
 
@@ -225,6 +226,38 @@ def test_the_table_is_that_of_pycocotools(tmp_path, index_of, seed):
     assert int(ours["instances"]) == len(true.anns) and ours["published_ap"] == ""
 
 
+def test_masks_of_boxes_as_pycocotools_scores_them(tmp_path, index_of):
+    """All have score 1, so that the images' numbers decide which counts first; a box without a pixel is nothing found."""
+    random = np.random.default_rng(0)
+    truth, boxed = {}, {}
+    for image in range(40):
+        label = square(20, 20).astype(np.uint8)
+        truth[image] = from_masks([label], [0])
+        boxes = np.array(
+            [[20, 20, 70, 70, 0], [100, 100, 150, 150, 0]], np.float32
+        )  # nothing of the class in the second
+        boxed[image] = boxed_instances(label if random.random() < 0.5 else square(20, 20, 30).astype(np.uint8), boxes)
+    inputs = {
+        "index": index_of(40),
+        "truth": written(tmp_path, "truth", truth),
+        "artifact": written(tmp_path, "boxed", boxed),
+    }
+    precision.main(job({"splits": ["val"]}, inputs, {"scores": str(tmp_path / "scores.json")}))
+    found = json.loads((tmp_path / "scores.json").read_text())["splits"]["val"]
+    assert (found["instances"], found["found"]) == (40, 40)
+    for name, path in (("truth", inputs["truth"]), ("boxed", inputs["artifact"])):
+        given = {"index": inputs["index"], "instances": path}
+        coco_json.main(job({"kind": "csv"}, given, {"annotations": str(tmp_path / f"{name}.json")}))
+    true = COCO(tmp_path / "truth.json")
+    written_boxes = json.loads((tmp_path / "boxed.json").read_text())["annotations"]
+    assert len(written_boxes) == 80
+    evaluator = COCOeval(true, true.loadRes([item | {"score": 1} for item in written_boxes if item["area"]]), "segm")
+    for step in (evaluator.evaluate, evaluator.accumulate, evaluator.summarize):
+        step()
+    assert [found["classes"]["a"][name] for name in MEASURES[:3]] == pytest.approx(evaluator.stats[:3].tolist())
+    assert 0.1 < evaluator.stats[2] < 0.9
+
+
 # --- COCO's JSON ------------------------------------------------------------------------------------------------------
 
 
@@ -246,6 +279,26 @@ def test_the_json_comes_back_as_it_was(tmp_path, index_of):
     assert (doubtful == (given.mask(0, 200, 300) == 255)).all() and doubtful.any()
     assert first["bbox"] == [50, 30, 61, 61] and first["area"] == content.annToMask(first).sum()
     assert (first["category_id"], second["category_id"], second["area"]) == (2, 1, 0)
+
+
+def test_coco_s_own_numbers(tmp_path):
+    """Categories 1 to 90 with their gaps, images by the number at the end of their name."""
+    classes = [f"class {n}" for n in range(80)]
+    entries = [Entry(f"COCO_train2014_{n:012}", "", *SIZE, "", (0, 79), np.zeros((0, 5))) for n in (581921, 9)]
+    write_index(tmp_path / "index.h5", "x", classes, entries, {"train": [entry.id for entry in entries]})
+    with create(tmp_path / "x.h5", "instances", dataset="x", split="train", classes=classes) as artifact:
+        for entry in entries:
+            artifact.put(entry.id, **from_masks([np.ones(SIZE, bool), np.ones(SIZE, bool)], [11, 79]).arrays())
+    inputs = {"index": str(tmp_path / "index.h5"), "instances": str(tmp_path / "x.h5")}
+    coco_json.main(job({"kind": "coco"}, inputs, {"annotations": str(tmp_path / "x.json")}))
+    content = COCO(tmp_path / "x.json").dataset
+    assert [image["id"] for image in content["images"]] == [581921, 9]
+    assert [(category["id"], category["name"]) for category in content["categories"]][10:13] == [
+        (11, "class 10"), (13, "class 11"), (14, "class 12"),
+    ]  # fmt: skip
+    assert [(item["image_id"], item["category_id"]) for item in content["annotations"]] == [
+        (581921, 13), (581921, 90), (9, 13), (9, 90),
+    ]  # fmt: skip
 
 
 # --- true instances ---------------------------------------------------------------------------------------------------

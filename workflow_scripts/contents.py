@@ -120,6 +120,8 @@ def _index(index: Index, settings: Mapping) -> Iterator[str]:
         yield f"classes {', '.join(index.classes)}, the configuration has others"
     if index.labels.max(initial=0) > 1:
         yield "labels other than 0 and 1"
+    if index.crowds.max(initial=0) > 1:
+        yield "marks of crowds other than 0 and 1"
     for row, identifier in enumerate(index.ids):
         boxes = index.boxes[index.box_offsets[row] : index.box_offsets[row + 1], 4]
         if not np.isin(boxes, np.flatnonzero(index.labels[row])).all():

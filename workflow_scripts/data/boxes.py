@@ -23,6 +23,12 @@ def boxes_of(index: Index, identifier: str) -> np.ndarray:
     return boxes
 
 
+def objects_of(index: Index, identifier: str) -> np.ndarray:
+    """Those drawn around one object; of a class that only crowds have, there are none."""
+    boxes_of(index, identifier)
+    return index.objects_of(identifier)
+
+
 def region(box: np.ndarray, height: int, width: int) -> tuple[slice, slice]:
     """Rows and columns of a box: corners truncated, the last excluded as in BANA's code; at least one pixel of the image."""
     x0, y0, x1, y1 = (int(value) for value in box[:4])

@@ -19,7 +19,8 @@ class Instances:
     files: dict[int, str] = field(default_factory=dict)
     labels: dict[int, set[int]] = field(default_factory=dict)
     boxes: dict[int, list[Box]] = field(default_factory=dict)
-    flat: int = 0  # boxes without area, which are left out
+    crowds: dict[int, list[int]] = field(default_factory=dict)  # rows of the boxes
+    flat: int = 0  # boxes without area
 
 
 def read_coco(
@@ -33,8 +34,8 @@ def read_coco(
 
     The id of an image is the name of its file without suffix. Labels are the classes of all its instances, crowd
     regions included; an image without any is left out, as in the lists of the field (82,081 of 82,783 training and
-    40,137 of 40,504 validation images of 2014). Boxes are x0, y0, x1, y1 as the file has them, counted from 0, those
-    of crowd regions left out.
+    40,137 of 40,504 validation images of 2014). Boxes are x0, y0, x1, y1 as the file has them, counted from 0; those of
+    crowd regions are marked. One without area is left out, or a pixel where its class has no other in the image.
 
     Args:
         root: the folder that all paths are under.
@@ -51,7 +52,7 @@ def read_coco(
     """
     root, faults = Path(root), Faults()
     members: dict[str, list[str]] = {}
-    found: dict[str, tuple[Path, Path, set[int], list[Box]]] = {}
+    found: dict[str, tuple[Path, Path, set[int], list[Box], list[int]]] = {}
     for split, (file, folder) in splits.items():
         path = root / file
         instances = read_instances(path, classes, faults)
@@ -66,16 +67,18 @@ def read_coco(
                 )
                 continue
             members[split].append(identifier)
-            found[identifier] = path, image, instances.labels[number], instances.boxes.get(number, [])
+            found[identifier] = path, image, instances.labels[number], instances.boxes[number], instances.crowds[number]
         empty = len(instances.files) - len(instances.labels)
-        print(f"{path}: {len(instances.files)} images, {empty} without an object; {instances.flat} boxes without area")
+        crowds = sum(map(len, instances.crowds.values()))
+        said = f"{empty} without an object; {crowds} boxes of crowds, {instances.flat} without area"
+        print(f"{path}: {len(instances.files)} images, {said}")
         if not members[split] and not faults.messages:
             faults.add(f"{path}: split {split!r} is empty, as no image has an object")
     faults.raise_if_any(str(root))  # before the images are read, which takes long
 
     def check(identifier: str, own: Faults) -> Entry | None:
-        path, image, labels, boxes = found[identifier]
-        return check_entry(identifier, image, labels, boxes, f"{path}, image {identifier!r}", own)
+        path, image, labels, boxes, crowds = found[identifier]
+        return check_entry(identifier, image, labels, boxes, f"{path}, image {identifier!r}", own, crowds)
 
     entries = gather(check, list(found), faults, progress)
     faults.raise_if_any(str(root))
@@ -115,10 +118,20 @@ def read_instances(path: Path, classes: Sequence[str], faults: Faults) -> Instan
         if image not in names or not items:
             continue
         found.labels[image] = {categories[category] for category, _, _ in items}
-        boxes = [(*box, categories[category]) for category, box, crowd in items if not crowd]
-        found.boxes[image] = [box for box in boxes if box[2] > box[0] and box[3] > box[1]]
-        found.flat += len(boxes) - len(found.boxes[image])
+        boxes = [((*box, categories[category]), crowd) for category, box, crowd in items]
+        with_area = [(box, crowd) for box, crowd in boxes if box[2] > box[0] and box[3] > box[1]]
+        found.flat += len(boxes) - len(with_area)
+        boxed = {box[4] for box, _ in with_area}
+        with_area += [(_pixel(box), crowd) for box, crowd in boxes if box[4] not in boxed]
+        found.boxes[image] = [box for box, _ in with_area]
+        found.crowds[image] = [row for row, (_, crowd) in enumerate(with_area) if crowd]
     return found
+
+
+def _pixel(box: Box) -> Box:
+    """A box without area, a pixel wide and high at least."""
+    x0, y0, x1, y1, label = box
+    return x0, y0, max(x1, x0 + 1), max(y1, y0 + 1), label
 
 
 def _add_image(item: Any, files: dict[int, str], path: Path) -> None:

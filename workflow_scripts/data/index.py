@@ -1,12 +1,14 @@
 """The index: the checked list of a data set's images that every later stage trusts.
 
 Stored in columns: `ids`, `images` (path of the file, empty for rendered images), `digests` (SHA-256), `sizes` (H, W),
-`labels` (0/1 per class), `boxes` (x0, y0, x1, y1, class) with `box_offsets`, and `splits/{name}` (rows of a split).
+`labels` (0/1 per class), `boxes` (x0, y0, x1, y1, class) with `crowds` (0/1 per box) and `box_offsets`, and `splits/{name}`
+(rows of a split).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import h5py
@@ -38,6 +40,7 @@ class Index:
     sizes: np.ndarray
     labels: np.ndarray
     boxes: np.ndarray
+    crowds: np.ndarray
     box_offsets: np.ndarray
     splits: dict[str, np.ndarray]
 
@@ -72,6 +75,11 @@ class Index:
         row = self.row[identifier]
         return self.boxes[self.box_offsets[row] : self.box_offsets[row + 1]]
 
+    def objects_of(self, identifier: str) -> np.ndarray:
+        """The boxes that are drawn around one object."""
+        row = self.row[identifier]
+        return self.boxes_of(identifier)[self.crowds[self.box_offsets[row] : self.box_offsets[row + 1]] == 0]
+
 
 def write_index(
     path: str, dataset: str, classes: Sequence[str], entries: Sequence[Entry], splits: Mapping[str, Sequence[str]]
@@ -82,6 +90,7 @@ def write_index(
     for row, entry in enumerate(entries):
         labels[row, list(entry.labels)] = 1
     counts = [len(entry.boxes) for entry in entries]
+    crowds = [[row in entry.crowds for row in range(len(entry.boxes))] for entry in entries]
     boxes = np.concatenate([entry.boxes for entry in entries]) if entries else np.zeros((0, 5))
     text = h5py.string_dtype()
     with replaced(path) as temporary, new_hdf5(temporary) as file:
@@ -92,6 +101,7 @@ def write_index(
         file.create_dataset("sizes", data=np.array([[entry.height, entry.width] for entry in entries], np.int32))
         file.create_dataset("labels", data=labels)
         file.create_dataset("boxes", data=boxes.astype(np.float32))
+        file.create_dataset("crowds", data=np.array(list(chain.from_iterable(crowds)), np.uint8))
         file.create_dataset("box_offsets", data=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
         for name, ids in splits.items():
             file.create_dataset(f"splits/{name}", data=np.array([rows[identifier] for identifier in ids], np.int32))
@@ -111,6 +121,7 @@ def read_index(path: str, dataset: str | None = None) -> Index:
                 sizes=read_array(file, "sizes"),
                 labels=read_array(file, "labels"),
                 boxes=read_array(file, "boxes"),
+                crowds=read_array(file, "crowds"),
                 box_offsets=read_array(file, "box_offsets"),
                 splits={name: read_array(file["splits"], name) for name in file["splits"]},
             )
@@ -130,7 +141,8 @@ def _texts(file: h5py.File, name: str) -> list[str]:
 def _check(index: Index) -> None:
     """Raise a ValueError where columns do not fit each other, as in a damaged file."""
     count, boxes = len(index.ids), len(index.boxes)
-    offsets, integers = index.box_offsets, (index.sizes, index.labels, index.box_offsets, *index.splits.values())
+    offsets = index.box_offsets
+    integers = (index.sizes, index.labels, index.crowds, offsets, *index.splits.values())
     fitting = (
         len(index.images) == len(set(index.ids)) == count
         and all(column.dtype.kind in "ui" for column in integers)
@@ -138,6 +150,7 @@ def _check(index: Index) -> None:
         and index.labels.shape == (count, len(index.classes))
         and index.boxes.ndim == 2
         and index.boxes.shape[1] == 5
+        and index.crowds.shape == (boxes,)
         and offsets.shape == (count + 1,)
         and offsets[0] == 0
         and offsets[-1] == boxes

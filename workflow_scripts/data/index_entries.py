@@ -35,6 +35,7 @@ class Entry:
         digest: SHA-256 of the image file in hexadecimal.
         labels: the 0-based classes in the image, ascending.
         boxes: (M, 5) float32, x0, y0, x1, y1 in pixels as the source has them, and the 0-based class.
+        crowds: rows of the boxes that are drawn around many objects; of COCO.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Entry:
     digest: str
     labels: tuple[int, ...]
     boxes: np.ndarray
+    crowds: tuple[int, ...] = ()
 
 
 class Faults:
@@ -133,6 +135,7 @@ def check_entry(
     boxes: Sequence[tuple[float, float, float, float, int]],
     where: str,
     faults: Faults,
+    crowds: Sequence[int] = (),
 ) -> Entry | None:
     """Decode the image, check the boxes against it and make its entry.
 
@@ -140,6 +143,7 @@ def check_entry(
         boxes: x0, y0, x1, y1 in pixels and the 0-based class. Whether the source counts pixels from 0 or from 1 is not
             known here, so that one pixel outside the image is let through.
         where: the file (and line) that the boxes come from, for the faults.
+        crowds: rows of the boxes that are drawn around many objects.
 
     Returns:
         the entry, or None where the image cannot be read; a fault is noted then.
@@ -156,7 +160,7 @@ def check_entry(
                 " correct the box or restore the image it was drawn on"
             )
     box_array = np.array(boxes, dtype=np.float32).reshape(-1, 5)
-    return Entry(identifier, str(image), height, width, digest, tuple(sorted(set(labels))), box_array)
+    return Entry(identifier, str(image), height, width, digest, tuple(sorted(set(labels))), box_array, tuple(crowds))
 
 
 def gather(

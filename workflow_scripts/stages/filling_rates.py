@@ -22,7 +22,7 @@ def main(job: Job) -> None:
     classes: list[np.ndarray] = []
     ids = index.split(settings.split)
     for identifier in progress(ids, len(ids), "filling rates"):
-        boxes, target = index.boxes_of(identifier), truth.read(identifier)["label"]
+        boxes, target = index.objects_of(identifier), truth.read(identifier)["label"]
         classes.append(boxes[:, 4].astype(int))
         labels = {name: reader.read(identifier)["label"] for name, reader in masks.items()} | {"truth": target}
         for name, label in labels.items():

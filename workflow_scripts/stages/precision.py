@@ -10,6 +10,7 @@ from pycocotools import mask as rle
 
 from workflow_scripts.artifacts import Reader, replaced
 from workflow_scripts.command import Job, run
+from workflow_scripts.data.coco_regions import image_numbers
 from workflow_scripts.data.index import Index, read_index
 from workflow_scripts.data.instances import Instances
 from workflow_scripts.evaluation.mask_ap import Instance, average_precision
@@ -25,7 +26,8 @@ def main(job: Job) -> None:
     for split in settings.splits:
         ids = index.split(split)
         true, found = ([[] for _ in index.classes] for _ in range(2))
-        for number, identifier in progress(enumerate(ids), len(ids), f"mask AP {split}"):
+        numbered = zip(image_numbers(ids), ids, strict=True)  # as in COCO's JSON: they decide among equal scores
+        for number, identifier in progress(numbered, len(ids), f"mask AP {split}"):
             for reader, collected in ((truth, true), (artifact, found)):
                 _collect(Instances.from_arrays(reader.read(identifier)), number, index.size_of(identifier), collected)
         result["splits"][split] = {"images": len(ids)} | _measures(index, true, found)
@@ -37,7 +39,7 @@ def _collect(instances: Instances, image: int, size: tuple[int, int], collected:
     """Add an image's instances to those of their classes, run-length encoded: some hundred bytes each."""
     for row, encoded in enumerate(instances.encoded(*size)):
         pixels = float(rle.area(encoded))
-        if not pixels:  # a box of which nothing is known
+        if not pixels:  # a box of which nothing is known: none was found
             continue
         collected[int(instances.boxes[row, 4])].append(
             Instance(
