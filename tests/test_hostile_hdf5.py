@@ -116,6 +116,8 @@ COLUMNS = {
     "sizes below 1": ("sizes", np.zeros((2, 2), np.int32)),
     "labels of other classes": ("labels", np.zeros((2, 30), np.uint8)),
     "boxes that are no numbers": ("boxes", np.full((2, 5), np.nan, np.float32)),
+    "marks of other boxes": ("crowds", np.zeros(3, np.uint8)),
+    "marks that are no numbers": ("crowds", np.zeros(2)),
     "offsets that go back": ("box_offsets", np.array([0, 3, 2])),
     "offsets outside": ("box_offsets", np.array([0, 1, 9])),
     "rows outside": ("splits/train", np.array([0, 2])),
