@@ -119,9 +119,9 @@ def affinity_heads(inputs: tuple[int, int, int]) -> State:
 
 
 def caffe(name: str) -> nn.Module:
-    """A segmentation network of the configuration on caffe's colours."""
+    """A segmentation network of the configuration on caffe's colours and strides."""
     network = segmenter(name)
-    network.backbone.colours.kind = "caffe"
+    network.backbone.colours.kind, network.backbone.stride_in = "caffe", "first"
     return network
 
 
