@@ -290,14 +290,14 @@ def measure_gpu(case: Case, folder: Path, where: torch.device, steps: int, worke
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     step = Step(case.network(), recipe, where)
-    loaded = batches(samples_of(folder, case.kind, recipe), recipe, 0, where, workers=workers)
-    first = next(loaded)
-    estimate = memory.estimate(step, first)
-    counted = operations(step, first)
-    run_steps(step, loaded, 9)
-    seconds = [run_steps(step, loaded, steps) for _ in range(2)]
-    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
-        run_steps(step, loaded, steps)
+    with batches(samples_of(folder, case.kind, recipe), recipe, 0, where, workers=workers) as loaded:
+        first = next(loaded)
+        estimate = memory.estimate(step, first)
+        counted = operations(step, first)
+        run_steps(step, loaded, 9)
+        seconds = [run_steps(step, loaded, steps) for _ in range(2)]
+        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
+            run_steps(step, loaded, steps)
     return {
         "seconds": min(seconds),
         "operations": counted,

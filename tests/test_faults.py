@@ -6,6 +6,7 @@ Each ends in one line, leaves nothing half-written, and a rerun repairs it (docs
 import errno
 import fcntl
 import io
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -234,20 +235,47 @@ def test_a_killed_worker():
     assert time.monotonic() - start < 300  # it does not hang
 
 
-class Killed(Dataset):
+class Faulty(Dataset):
+    def __init__(self, fault=None):
+        self.fault = fault
+
     def __len__(self) -> int:
         return 8
 
     def __getitem__(self, key: tuple[int, int]) -> dict:
-        if key[1] == 5:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if key[1] == 5 and self.fault:
+            self.fault()
         return {"image": torch.zeros(3, 8, 8)}
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def unforeseen() -> None:
+    raise KeyError("a fault")
+
+
+def train(samples: Dataset, fault=None) -> None:
+    with batches(samples, recipe(), 0, torch.device("cpu")) as loaded:
+        for _ in loaded:
+            if fault:
+                fault()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_killed_process_that_loads_images():
-    message = refused(lambda: list(batches(Killed(), recipe(), 0, torch.device("cpu"))), "fewer `workers`")
+    message = refused(lambda: train(Faulty(kill)), "fewer `workers`")
     assert message.startswith("a process that loads images ended (DataLoader worker")
+
+
+@pytest.mark.parametrize("step", [None, unforeseen], ids=["in an image", "in a step"])
+def test_processes_that_load_images_end_with_an_unforeseen_fault(step):
+    """Python keeps the stack trace of a program that fails until its end, and waits for its processes there."""
+    with pytest.raises(KeyError, match="a fault") as kept:
+        train(Faulty(None if step else unforeseen), step)
+    assert kept.tb
+    assert not [child for child in multiprocessing.active_children() if child.name.startswith("ForkProcess")]
 
 
 # --- locks ------------------------------------------------------------------------------------------------------------

@@ -336,10 +336,12 @@ def test_affinity_images_are_black_outside(rendered, tmp_path):
 @pytest.mark.parametrize("place", ["worker", "device"])
 def test_the_number_of_loading_processes_changes_no_byte(rendered, place):
     settings = recipe(augment=place, iterations=4)
-    one, two = (
-        list(batches(samples_of(rendered, saliency=True, augment=place), settings, 0, CPU, workers=count))
-        for count in (1, 2)
-    )
+    found = []
+    for count in (1, 2):
+        samples = samples_of(rendered, saliency=True, augment=place)
+        with batches(samples, settings, 0, CPU, workers=count) as loaded:
+            found.append(list(loaded))
+    one, two = found
     assert len(one) == len(two) == 4
     for left, right in zip(one, two, strict=True):
         assert left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)

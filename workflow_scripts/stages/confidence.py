@@ -62,11 +62,11 @@ def main(job: Job) -> None:
             cells.append(pictures.Cell(pictures.heat_map(image, sure), f"{sure.min():.2f} to {sure.max():.2f}"))
 
     show()
-    loaded = batches(samples, block.recipe, settings.seed, device(), workers=job.workers)
-    for done, batch in progress(enumerate(loaded, 1), block.recipe.iterations, "confidence"):
-        step(batch)
-        if done in steps:
-            show()
+    with batches(samples, block.recipe, settings.seed, device(), workers=job.workers) as loaded:
+        for done, batch in progress(enumerate(loaded, 1), block.recipe.iterations, "confidence"):
+            step(batch)
+            if done in steps:
+                show()
     rows = []
     for identifier, cells in found.items():
         image, names = images.read(identifier), [index.classes[label] for label in index.classes_of(identifier)]

@@ -51,17 +51,17 @@ def main(job: Job) -> None:
     step = Step(network, block.recipe, device())
     chosen, steps = representative(index, settings.shown, IMAGES), shown_steps(block.recipe.iterations)
     found: dict[tuple[str, str], list[pictures.Cell]] = {}
-    loaded = batches(samples, block.recipe, settings.seed, device(), workers=job.workers)
-    for done, batch in progress(enumerate(loaded, 1), block.recipe.iterations, "erasing"):
-        step(batch)
-        if done not in steps:
-            continue
-        for identifier in chosen:
-            image = images.read(identifier)
-            attention, erased = branches(network, image, index.labels[index.row[identifier]])
-            for branch, values in zip(("first branch", "second branch"), attention, strict=True):
-                picture = pictures.outlined(pictures.heat_map(image, values), erased)
-                found.setdefault((identifier, branch), []).append(pictures.Cell(picture))
+    with batches(samples, block.recipe, settings.seed, device(), workers=job.workers) as loaded:
+        for done, batch in progress(enumerate(loaded, 1), block.recipe.iterations, "erasing"):
+            step(batch)
+            if done not in steps:
+                continue
+            for identifier in chosen:
+                image = images.read(identifier)
+                attention, erased = branches(network, image, index.labels[index.row[identifier]])
+                for branch, values in zip(("first branch", "second branch"), attention, strict=True):
+                    picture = pictures.outlined(pictures.heat_map(image, values), erased)
+                    found.setdefault((identifier, branch), []).append(pictures.Cell(picture))
     rows = []
     for (identifier, branch), cells in found.items():
         names = [index.classes[label] for label in index.classes_of(identifier)]

@@ -1,6 +1,7 @@
 """Batches of a training run, loaded ahead by processes of their own and brought to the device."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from workflow_scripts.errors import UserError, one_line
 from workflow_scripts.stopping import ignore
 
 
+@contextmanager
 def batches(
     samples: Dataset,
     recipe,
@@ -20,8 +22,10 @@ def batches(
     start: int = 0,
     workers: int = 1,
     part: tuple[int, int] = (0, 1),
-) -> Iterator[dict[str, Tensor]]:
-    """The batches from iteration `start` on, on the device, images float32 (B, 3, H, W) in channels-last order.
+) -> Iterator[Iterator[dict[str, Tensor]]]:
+    """A context that gives the batches from iteration `start` on, on the device, images float32 (B, 3, H, W) in channels-last order.
+
+    The loading processes, which signals do not end, end with the context: a job that fails would wait for them for ever.
 
     Args:
         samples: indexed by (epoch, position).
@@ -41,8 +45,11 @@ def batches(
         worker_init_fn=ignore,
         generator=torch.Generator(),  # its own, so that a resumed run draws the same dropout
     )
-    for batch in _one_line(loader):
-        yield finish(batch, where)
+    loaded = iter(loader)
+    try:
+        yield (finish(batch, where) for batch in _one_line(loaded))
+    finally:
+        loaded._shutdown_workers()  # torch itself does so when nothing refers to it, which a stack trace does
 
 
 def _one_line(loaded: Iterable) -> Iterator:

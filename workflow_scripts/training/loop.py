@@ -76,9 +76,9 @@ def _train(
     step, record = Step(network, recipe, where, group), Record()
     start = state.load(step, record)
     part = (group.rank, group.count)
-    loaded = batches(samples, recipe, seed, where, start, max(1, workers // group.count), part)
     try:
-        _iterate(step, loaded, seed, start, record, state, save_every)
+        with batches(samples, recipe, seed, where, start, max(1, workers // group.count), part) as loaded:
+            _iterate(step, loaded, seed, start, record, state, save_every)
     except torch.OutOfMemoryError:
         raise UserError(
             f"{output}: the GPU's memory is too small; less is needed with {memory.smaller(recipe)}"
