@@ -170,7 +170,11 @@ def write_model(path: Path, size: int = 320) -> None:
 
 
 def test_a_model_of_rembg(tmp_path, monkeypatch):
+    """Nothing of it is told to others: the library would keep what it sends in the user's folder."""
     monkeypatch.setenv("U2NET_HOME", "elsewhere")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("CI", raising=False)
+    (tmp_path / "home").mkdir()
     write_model(tmp_path / "u2netp.onnx")
     block = namespace({"model": "u2netp", "models": str(tmp_path)})
     detect = rembg_detector.load(block)
@@ -180,6 +184,7 @@ def test_a_model_of_rembg(tmp_path, monkeypatch):
     assert saliency.shape == (40, 60) and saliency.dtype == np.uint8
     assert saliency[15:25, 25:35].min() > 200 and saliency[:5].max() < 50  # rembg resizes by Lanczos, which rings
     assert np.array_equal(saliency, detect(image))
+    assert not list((tmp_path / "home").rglob("*onnxruntime*"))
     (tmp_path / "u2net.onnx").write_bytes(b"no model")
     broken = namespace({"model": "u2net", "models": str(tmp_path)})
     refused(lambda: rembg_detector.load(broken), "'u2net'", "cannot be had", "models")

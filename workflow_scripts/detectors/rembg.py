@@ -28,6 +28,7 @@ def load(block: SimpleNamespace, weights: None = None) -> Callable[[np.ndarray],
         if not file.is_file():
             raise UserError(f"{file}: no such model; copy it there, or take `models` away and rembg downloads it")
         os.environ["U2NET_HOME"] = str(Path(block.models).resolve())
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else it tells its maker of models and machines, from 1.29 on
     try:
         import onnxruntime
         from rembg import new_session
