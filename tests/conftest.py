@@ -1,5 +1,6 @@
 """What tests share: the small demo, run once by Snakemake, and ways to run and question a copy of it; settings; a training set."""
 
+import contextlib
 import copy
 import fcntl
 import json
@@ -8,9 +9,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from subprocess import PIPE
 
+import psutil
 import pytest
 import yaml
 
@@ -32,6 +36,7 @@ PARTS = (
 )
 SMALL = ("config.yaml", "tests/small.yaml")
 TARGETS = ("results/demo/miou.csv", "results/demo/pictures/done.txt")
+PATIENCE = 600  # seconds of a command; the small demo takes one or two minutes where the machine is busy
 
 # Where Slurm is installed, Snakemake asks it when it starts; a controller that does not answer would cost seconds each time.
 os.environ["SLURM_CONF"] = os.devnull
@@ -59,9 +64,32 @@ def environment() -> dict[str, str]:
 
 
 def python(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess:
-    """Run `python arguments` in a folder, output as text."""
+    """Run `python arguments` in a folder, output as text; what hangs is ended, and fails with where each process stood."""
     command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
+    variables = environment() | {"PYTHONFAULTHANDLER": "1"}
+    with subprocess.Popen(command, cwd=folder, env=variables, stdout=PIPE, stderr=PIPE, text=True) as process:
+        try:
+            output, error = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            stood = end(folder)
+            process.kill()
+            raise AssertionError(
+                f"{' '.join(command)} hung:\n{stood}\n{process.communicate(timeout=60)[1][-9000:]}"
+            ) from None
+    return subprocess.CompletedProcess(command, process.returncode, output, error)
+
+
+def end(folder: Path) -> str:
+    """End all processes that work in a folder; their command lines, and what their logs say of where they stood."""
+    told, start = "", time.time() - 1
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid != os.getpid() and Path(process.cwd()) == folder:
+                told += f"{process.pid} {process.status()}: {' '.join(process.cmdline())[:300]}\n"
+                process.send_signal(signal.SIGABRT)  # Python then writes its stack to standard error
+    time.sleep(2)
+    logs = [path for path in folder.glob("logs/**/*.log") if path.stat().st_mtime >= start]
+    return told + "".join(f"{path}:\n{path.read_text(errors='replace')[-4000:]}\n" for path in logs)
 
 
 def overlays(configfiles: Iterable[str | Path]) -> list[str | Path]:
