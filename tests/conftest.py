@@ -70,24 +70,28 @@ def python(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess:
     with subprocess.Popen(command, cwd=folder, env=variables, stdout=PIPE, stderr=PIPE, text=True) as process:
         try:
             output, error = process.communicate(timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
-            stood = end(folder)
-            process.kill()
+        except BaseException as fault:
+            stood = end(process, folder)
+            if not isinstance(fault, subprocess.TimeoutExpired):
+                raise
             raise AssertionError(
                 f"{' '.join(command)} hung:\n{stood}\n{process.communicate(timeout=60)[1][-9000:]}"
             ) from None
     return subprocess.CompletedProcess(command, process.returncode, output, error)
 
 
-def end(folder: Path) -> str:
-    """End all processes that work in a folder; their command lines, and what their logs say of where they stood."""
-    told, start = "", time.time() - 1
-    for process in psutil.process_iter():
+def end(process: subprocess.Popen, folder: Path) -> str:
+    """End a process and all that it has started in a test's own folder; their command lines, and what logs say of where they stood."""
+    told, start, family = "", time.time() - 1, [process.pid]
+    with contextlib.suppress(psutil.Error):
+        family += [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
+    for one in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.pid != os.getpid() and Path(process.cwd()) == folder:
-                told += f"{process.pid} {process.status()}: {' '.join(process.cmdline())[:300]}\n"
-                process.send_signal(signal.SIGABRT)  # Python then writes its stack to standard error
+            if one.pid in family or (folder.resolve() != SOURCES and Path(one.cwd()) == folder.resolve()):
+                told += f"{one.pid} {one.status()}: {' '.join(one.cmdline())[:300]}\n"
+                one.send_signal(signal.SIGABRT)  # Python then writes its stack to standard error
     time.sleep(2)
+    process.kill()
     logs = [path for path in folder.glob("logs/**/*.log") if path.stat().st_mtime >= start]
     return told + "".join(f"{path}:\n{path.read_text(errors='replace')[-4000:]}\n" for path in logs)
 

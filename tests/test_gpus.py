@@ -5,6 +5,9 @@ import subprocess
 import sys
 
 import pytest
+from conftest import refused
+
+from workflow_scripts import gpus
 
 TAKE = """
 import os, sys, time
@@ -86,3 +89,12 @@ def test_too_few_gpus_or_none(start):
     message = "config: gpus: a job asks for 2 GPUs, CUDA_VISIBLE_DEVICES names 1; lower the data set's gpus"
     assert said(start(2, 0, CUDA_VISIBLE_DEVICES="1")) == message
     assert said(start(2, 0, machine=False)) == "has 0 None"
+
+
+def test_a_driver_that_hangs(tmp_path, monkeypatch):
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text("#!/bin/sh\nexec sleep 60\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(gpus, "PATIENCE", 0.2)
+    refused(lambda: gpus.take(1), "nvidia-smi: does not answer", "driver")

@@ -49,6 +49,53 @@ if __name__ == "__main__":
 """
 
 
+WRITES = """
+import os, signal, sys
+import numpy as np
+from workflow_scripts import artifacts, stopping
+
+name, moment = sys.argv[2], int(sys.argv[3])
+call, calls = getattr(artifacts.Disk, name), 0
+
+def struck(self, *arguments):
+    global calls
+    calls += 1
+    if calls == moment:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return call(self, *arguments)
+
+setattr(artifacts.Disk, name, struck)
+stopping.on_signals()
+try:
+    with artifacts.create(sys.argv[1], "mask", dataset="demo", split="train", classes=["cat"]) as artifact:
+        for number in range(130):  # it is opened anew on the way
+            artifact.put(str(number), label=np.full((60, 60), number, np.uint8))
+    print("was not stopped")
+except stopping.Stopped as stop:
+    print(stop)
+"""
+STUBBORN = """
+import multiprocessing, sys, time
+from pathlib import Path
+from workflow_scripts import command, stopping
+
+def work(ready, path):
+    stopping.ignore()
+    ready.set()
+    time.sleep(20)
+    Path(path).touch()
+
+def main(job):
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    context.Process(target=work, args=(ready, job.outputs.weights), daemon=True).start()
+    ready.wait()
+    raise KeyError("a fault")
+
+command.run(main, outputs=("weights",))
+"""
+
+
 def until(condition, seconds: float = 20) -> bool:
     """Wait for it."""
     end = time.monotonic() + seconds
@@ -106,6 +153,27 @@ def test_workers_end_with_a_killed_job(tmp_path):
     process.kill()
     process.wait()
     assert psutil.wait_procs(workers, timeout=10)[1] == []
+
+
+def test_workers_that_heed_no_signal_end_with_a_job_that_fails(tmp_path):
+    """Python itself would wait for them."""
+    (tmp_path / "stage.py").write_text(STUBBORN)
+    arguments = ["--settings", "{}", "--code", "0", "--weights-to", str(tmp_path / "waited")]
+    command = [sys.executable, tmp_path / "stage.py", *arguments]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": "."}, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.endswith("KeyError: 'a fault'\n"), done.stderr
+    assert not (tmp_path / "waited").exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "moment"), [("write", 1), ("write", 60), ("write", 200), ("readinto", 1), ("truncate", 1)]
+)
+def test_a_signal_while_hdf5_writes(tmp_path, call, moment):
+    """HDF5 crashes where a call of it ends by an exception."""
+    command = [sys.executable, "-c", WRITES, tmp_path / "a.h5", call, str(moment)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "SIGTERM\n"), done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_killed_jobs_left_is_removed(tmp_path):

@@ -38,6 +38,7 @@ import h5py
 import numpy as np
 
 from workflow_scripts.errors import UserError, disk_fault, not_written, one_line
+from workflow_scripts.stopping import postponed
 
 # HDF5 keeps metadata of every group it has touched: closing and reopening bounds the memory of long runs.
 REOPEN_EVERY = 50
@@ -51,7 +52,8 @@ DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeErro
 
 class Disk:
     """A file for HDF5 to write to, which takes everything: HDF5 crashes after a write that fails, so the first failure is
-    kept, and raised by `check`. HDF5 sees a file as long as it has written; what the disk did not take reads as zeros."""
+    kept, and raised by `check`. HDF5 sees a file as long as it has written; what the disk did not take reads as zeros.
+    Nor may a signal raise anything in here: whoever calls HDF5 postpones them."""
 
     def __init__(self, path: Path):
         self._file, self._error = open(path, "w+b", buffering=0), None
@@ -112,7 +114,7 @@ def new_hdf5(path: Path) -> Iterator[h5py.File]:
     """A new HDF5 file; a disk that does not take it is told at the end."""
     disk = Disk(path)
     try:
-        with h5py.File(disk, "w") as file:
+        with postponed(), h5py.File(disk, "w") as file:
             yield file
     finally:
         disk.close()
@@ -122,12 +124,14 @@ def new_hdf5(path: Path) -> Iterator[h5py.File]:
 class Writer:
     """Adds images to one new artifact; made by `create`."""
 
+    @postponed()
     def __init__(self, path: Path, attributes: dict):
         self.path, self._disk = path, Disk(path)
         self._file = h5py.File(self._disk, "w")
         self._file.attrs.update(attributes)
         self._count = 0
 
+    @postponed()
     def put(self, identifier: str, **arrays: np.ndarray) -> None:
         """Store the named arrays of one image, each as a single compressed chunk, in the order of their names."""
         if self._count and self._count % REOPEN_EVERY == 0:
@@ -145,6 +149,7 @@ class Writer:
         self._count += 1
         self._disk.check()
 
+    @postponed()
     def close(self) -> None:
         """End the file, whether it is whole or not; the OSError of a disk that did not take it comes before others."""
         try:

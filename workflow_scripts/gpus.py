@@ -14,6 +14,7 @@ from pathlib import Path
 from workflow_scripts.errors import UserError
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
+PATIENCE = 60  # seconds that the driver may take to wake up
 _held: list[int] = []
 
 
@@ -23,7 +24,7 @@ def take(count: int) -> int:
     None are visible to a job that asks for none; a machine without GPUs gives none.
 
     Raises:
-        UserError: fewer than asked for, but some.
+        UserError: fewer than asked for, but some; or their driver hangs.
     """
     if count == 0:
         os.environ[VARIABLE] = ""
@@ -47,7 +48,13 @@ def _locks() -> list[tuple[str, str]]:
     """Number and UUID of each GPU of this machine; locks go by the UUID, by whichever name a GPU was chosen."""
     command = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
     try:
-        lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+        lines = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=PATIENCE
+        ).stdout.splitlines()
+    except subprocess.TimeoutExpired:
+        raise UserError(
+            f"nvidia-smi: does not answer in {PATIENCE} s, the GPUs' driver hangs; restart it, or run without (gpus: 0)"
+        ) from None
     except (OSError, subprocess.CalledProcessError):
         return []
     return [(number.strip(), uuid.strip()) for number, uuid in (line.split(",") for line in lines)]

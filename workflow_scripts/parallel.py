@@ -48,6 +48,7 @@ def ordered_map(
                 yield waiting.popleft().result()
                 waiting.extend(pool.submit(_apply, item) for item in itertools.islice(iterator, 1))
         except BrokenProcessPool:
+            stopping.end_workers()
             raise UserError(
                 "a worker process was killed, most likely by the system as memory ran out; give the data set fewer `workers`, "
                 "or the machine fewer jobs at once, and run again"
