@@ -82,16 +82,21 @@ def python(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess:
 
 def end(process: subprocess.Popen, folder: Path) -> str:
     """End a process and all that it has started in a test's own folder; their command lines, and what logs say of where they stood."""
-    told, start, family = "", time.time() - 1, [process.pid]
+    told, found, start, family = "", [], time.time() - 1, [process.pid]
     with contextlib.suppress(psutil.Error):
         family += [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
     for one in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if one.pid in family or (folder.resolve() != SOURCES and Path(one.cwd()) == folder.resolve()):
+            if one.pid in family or (
+                folder.resolve() not in (SOURCES, Path.cwd()) and Path(one.cwd()) == folder.resolve()
+            ):
                 told += f"{one.pid} {one.status()}: {' '.join(one.cmdline())[:300]}\n"
                 one.send_signal(signal.SIGABRT)  # Python then writes its stack to standard error
+                found.append(one)
     time.sleep(2)
-    process.kill()
+    for one in found:
+        with contextlib.suppress(psutil.Error):
+            one.kill()
     logs = [path for path in folder.glob("logs/**/*.log") if path.stat().st_mtime >= start]
     return told + "".join(f"{path}:\n{path.read_text(errors='replace')[-4000:]}\n" for path in logs)
 

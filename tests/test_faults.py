@@ -258,16 +258,24 @@ def unforeseen() -> None:
     raise KeyError("a fault")
 
 
-def train(samples: Dataset, fault=None) -> None:
+def train(samples: Dataset, step=None) -> None:
     with batches(samples, recipe(), 0, torch.device("cpu")) as loaded:
         for _ in loaded:
-            if fault:
-                fault()
+            if step:
+                step()
+
+
+def kill_the_loader() -> None:
+    """And be told of it in the middle of a step."""
+    for child in multiprocessing.active_children():
+        os.kill(child.pid, signal.SIGKILL)
+    time.sleep(60)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_killed_process_that_loads_images():
-    message = refused(lambda: train(Faulty(kill)), "fewer `workers`")
+@pytest.mark.parametrize(("fault", "step"), [(kill, None), (None, kill_the_loader)], ids=["loading", "waiting"])
+def test_a_killed_process_that_loads_images(fault, step):
+    message = refused(lambda: train(Faulty(fault), step), "fewer `workers`")
     assert message.startswith("a process that loads images ended (DataLoader worker")
 
 

@@ -91,10 +91,18 @@ def test_too_few_gpus_or_none(start):
     assert said(start(2, 0, machine=False)) == "has 0 None"
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_driver_that_hangs(tmp_path, monkeypatch):
+    """What waits for it cannot be killed."""
     smi = tmp_path / "nvidia-smi"
     smi.write_text("#!/bin/sh\nexec sleep 60\n")
     smi.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(gpus, "PATIENCE", 0.2)
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda asked: hung.append(asked))
+    hung: list[subprocess.Popen] = []
     refused(lambda: gpus.take(1), "nvidia-smi: does not answer", "driver")
+    monkeypatch.undo()
+    assert hung[0].poll() is None
+    hung[0].kill()
+    hung[0].communicate()

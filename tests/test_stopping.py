@@ -74,23 +74,28 @@ try:
 except stopping.Stopped as stop:
     print(stop)
 """
-STUBBORN = """
-import multiprocessing, sys, time
+STANDING = """
+import sys, time
 from pathlib import Path
-from workflow_scripts import command, stopping
+from types import SimpleNamespace
+import torch
+from workflow_scripts import command
+from workflow_scripts.training.feed import batches
 
-def work(ready, path):
-    stopping.ignore()
-    ready.set()
-    time.sleep(20)
-    Path(path).touch()
+class Samples(torch.utils.data.Dataset):
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, key):
+        if key[1] == 5:
+            time.sleep(30)
+            Path(sys.argv[-1]).touch()
+        return {"image": torch.zeros(3, 8, 8)}
 
 def main(job):
-    context = multiprocessing.get_context("fork")
-    ready = context.Event()
-    context.Process(target=work, args=(ready, job.outputs.weights), daemon=True).start()
-    ready.wait()
-    raise KeyError("a fault")
+    with batches(Samples(), SimpleNamespace(batch=2, iterations=30), 0, torch.device("cpu"), workers=2) as loaded:
+        for _ in loaded:
+            raise KeyError("a fault")
 
 command.run(main, outputs=("weights",))
 """
@@ -155,9 +160,9 @@ def test_workers_end_with_a_killed_job(tmp_path):
     assert psutil.wait_procs(workers, timeout=10)[1] == []
 
 
-def test_workers_that_heed_no_signal_end_with_a_job_that_fails(tmp_path):
-    """Python itself would wait for them."""
-    (tmp_path / "stage.py").write_text(STUBBORN)
+def test_a_job_that_fails_does_not_wait_for_a_loading_process_that_stands_still(tmp_path):
+    """Python itself would, as they ignore the signal by which it ends them."""
+    (tmp_path / "stage.py").write_text(STANDING)
     arguments = ["--settings", "{}", "--code", "0", "--weights-to", str(tmp_path / "waited")]
     command = [sys.executable, tmp_path / "stage.py", *arguments]
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": "."}, capture_output=True, text=True)

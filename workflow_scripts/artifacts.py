@@ -53,7 +53,7 @@ DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeErro
 class Disk:
     """A file for HDF5 to write to, which takes everything: HDF5 crashes after a write that fails, so the first failure is
     kept, and raised by `check`. HDF5 sees a file as long as it has written; what the disk did not take reads as zeros.
-    Nor may a signal raise anything in here: whoever calls HDF5 postpones them."""
+    Nor may `stopping.Stopped` be raised in here: whoever calls HDF5 postpones signals."""
 
     def __init__(self, path: Path):
         self._file, self._error = open(path, "w+b", buffering=0), None

@@ -10,7 +10,6 @@ import argparse
 import hashlib
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -108,9 +107,6 @@ def run(
         if reason := disk_fault(error):
             sys.exit(f"error: {not_written(_of(error) or arguments[f'{outputs[0]}_to'], reason)}")
         raise
-    finally:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler makes an error of a worker that is killed
-        stopping.end_workers()
     if not first:
         return
     seconds = time.perf_counter() - start

@@ -48,14 +48,17 @@ def _locks() -> list[tuple[str, str]]:
     """Number and UUID of each GPU of this machine; locks go by the UUID, by whichever name a GPU was chosen."""
     command = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
     try:
-        lines = subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=PATIENCE
-        ).stdout.splitlines()
+        asked = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    except OSError:
+        return []
+    try:
+        lines = asked.communicate(timeout=PATIENCE)[0].splitlines()
     except subprocess.TimeoutExpired:
+        asked.kill()  # and not waited for: what a driver holds does not die
         raise UserError(
             f"nvidia-smi: does not answer in {PATIENCE} s, the GPUs' driver hangs; restart it, or run without (gpus: 0)"
         ) from None
-    except (OSError, subprocess.CalledProcessError):
+    if asked.returncode:
         return []
     return [(number.strip(), uuid.strip()) for number, uuid in (line.split(",") for line in lines)]
 

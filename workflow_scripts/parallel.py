@@ -42,20 +42,24 @@ def ordered_map(
     start = {"initializer": _start_worker, "initargs": (make_state, function)}
     with ProcessPoolExecutor(workers, mp_context=context, **start) as pool:
         iterator, waiting = iter(items), deque()
-        waiting.extend(pool.submit(_apply, item) for item in itertools.islice(iterator, 4 * workers))
         try:
+            waiting.extend(pool.submit(_apply, item) for item in itertools.islice(iterator, 4 * workers))
             while waiting:
-                yield waiting.popleft().result()
+                yield waiting[0].result()
+                waiting.popleft()
                 waiting.extend(pool.submit(_apply, item) for item in itertools.islice(iterator, 1))
-        except BrokenProcessPool:
-            stopping.end_workers()
+        except BaseException as error:
+            for future in waiting:
+                if not future.cancel():
+                    future.exception()  # nothing is being written any more, so that the pool does not wait for the rest of it
+            for worker in multiprocessing.active_children():
+                worker.kill()  # they ignore SIGTERM, by which a broken pool would end them before it waits for them
+            if not isinstance(error, BrokenProcessPool):
+                raise
             raise UserError(
                 "a worker process was killed, most likely by the system as memory ran out; give the data set fewer `workers`, "
                 "or the machine fewer jobs at once, and run again"
             ) from None
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def _start(make_state: Callable[[], Any], function: Callable) -> None:

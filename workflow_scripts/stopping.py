@@ -6,7 +6,6 @@ watches the process that the Snakefile names in `WORKFLOW_PARENT`, and the shell
 """
 
 import contextlib
-import multiprocessing
 import os
 import select
 import signal
@@ -48,12 +47,6 @@ def ignore(*_: object) -> None:
     """Leave the decision to the main process: workers end with it, and signals may be sent to all of a job at once."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-
-
-def end_workers() -> None:
-    """Kill the processes that work for this one: they heed no signal by which torch or Python would end them, and Python waits for them."""
-    for worker in multiprocessing.active_children():
-        worker.kill()
 
 
 def check() -> None:

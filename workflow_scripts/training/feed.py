@@ -1,7 +1,7 @@
 """Batches of a training run, loaded ahead by processes of their own and brought to the device."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from workflow_scripts.data.batches import BatchSampler
 from workflow_scripts.data.canvas import finish
 from workflow_scripts.errors import UserError, one_line
-from workflow_scripts.stopping import ignore
+from workflow_scripts.stopping import ignore, postponed
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def batches(
         part: (which, of how many) equal parts of every batch.
 
     Raises:
-        UserError: a mistake that a sample shows.
+        UserError: a mistake that a sample shows, or a loading process was killed.
     """
     loader = DataLoader(
         samples,
@@ -45,23 +45,28 @@ def batches(
         worker_init_fn=ignore,
         generator=torch.Generator(),  # its own, so that a resumed run draws the same dropout
     )
-    loaded = iter(loader)
-    try:
-        yield (finish(batch, where) for batch in _one_line(loaded))
-    finally:
-        loaded._shutdown_workers()  # torch itself does so when nothing refers to it, which a stack trace does
+    with ExitStack() as ending:
+        with postponed():
+            loaded = iter(loader)
+            ending.callback(_end, loaded)
+        try:
+            yield (finish(batch, where) for batch in loaded)
+        except UserError as error:  # with its stack trace, if it comes from a loading process
+            raise UserError(str(error).rpartition("UserError: ")[2].strip()) from None
+        except RuntimeError as error:  # raised wherever this process is when a loading process is killed
+            if "DataLoader worker" not in str(error):
+                raise
+            raise UserError(
+                f"a process that loads images ended ({one_line(error)}); most likely memory ran out: give the data set fewer "
+                "`workers`, or the machine fewer jobs at once, and run again"
+            ) from None
 
 
-def _one_line(loaded: Iterable) -> Iterator:
-    """The batches; a mistake found in the loading process arrives with its stack trace, which is cut off."""
-    try:
-        yield from loaded
-    except UserError as error:
-        raise UserError(str(error).rpartition("UserError: ")[2].strip()) from None
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise UserError(
-            f"a process that loads images ended ({one_line(error)}); most likely memory ran out: give the data set fewer "
-            "`workers`, or the machine fewer jobs at once, and run again"
-        ) from None
+def _end(loaded) -> None:
+    """End the loading processes of an iterator; torch itself does so when nothing refers to it, which a stack trace does."""
+    with postponed():
+        try:
+            loaded._shutdown_workers()
+        finally:
+            for worker in loaded._workers:
+                worker.kill()  # one that stands still; they ignore SIGTERM
