@@ -64,9 +64,8 @@ def batches(
 
 def _end(loaded) -> None:
     """End the loading processes of an iterator; torch itself does so when nothing refers to it, which a stack trace does."""
-    with postponed():
-        try:
-            loaded._shutdown_workers()
-        finally:
-            for worker in loaded._workers:
-                worker.kill()  # one that stands still; they ignore SIGTERM
+    try:
+        loaded._shutdown_workers()
+    finally:
+        for worker in loaded._workers:
+            worker.kill()  # one that stands still; they ignore SIGTERM
