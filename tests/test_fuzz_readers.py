@@ -1,11 +1,11 @@
 """Readers on damaged files, the short form of benchmarks/fuzz_readers.py; and that it notices what it is there for."""
 
+import mmap
 import os
 import time
 from pathlib import Path
 from random import Random
 
-import numpy as np
 import pytest
 
 from benchmarks import fuzz_readers
@@ -40,8 +40,8 @@ def hang() -> None:
 
 
 def hog() -> None:
-    """More than the process can have left over from what it has freed."""
-    np.ones(256 << 20, np.uint8)
+    """New pages, however much the process has left over from what it has freed."""
+    mmap.mmap(-1, 64 << 20).write(bytes(64 << 20))
 
 
 def trace() -> None:
