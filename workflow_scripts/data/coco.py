@@ -29,6 +29,7 @@ def read_coco(
     splits: Mapping[str, tuple[str, str]],
     limit: int | None = None,
     progress: Progress | None = None,
+    faults: Faults | None = None,
 ) -> tuple[dict[str, list[str]], list[Entry]]:
     """Read and check a data set in the layout of COCO.
 
@@ -43,6 +44,7 @@ def read_coco(
         splits: from the name of a split to its instances file and the folder of its images.
         limit: keep the first labelled images of each split only.
         progress: called with (done, total) after each image.
+        faults: collects what is suspicious, too.
 
     Returns:
         the ids of each split in the order of its file, and an entry for each id in the order of first appearance.
@@ -50,7 +52,7 @@ def read_coco(
     Raises:
         UserError: with all faults of all files; a file that is no such JSON is refused at once.
     """
-    root, faults = Path(root), Faults()
+    root, faults = Path(root), Faults() if faults is None else faults
     members: dict[str, list[str]] = {}
     found: dict[str, tuple[Path, Path, set[int], list[Box], list[int]]] = {}
     for split, (file, folder) in splits.items():

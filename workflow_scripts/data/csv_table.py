@@ -29,6 +29,7 @@ def read_csv(
     splits: dict[str, str],
     limit: int | None = None,
     progress: Progress | None = None,
+    faults: Faults | None = None,
 ) -> tuple[dict[str, list[str]], list[Entry]]:
     """Read and check a table of images.
 
@@ -41,6 +42,7 @@ def read_csv(
         splits: from the name of a split to its value in the column `split`; "" stands for every row.
         limit: keep the first rows of each split only.
         progress: called with (done, total) after each image.
+        faults: collects what is suspicious, too.
 
     Returns:
         the ids of each split in the order of the table, and an entry for each id in a split in the order of first
@@ -51,7 +53,7 @@ def read_csv(
             mistyped split would otherwise lose images without a word.
     """
     table = Path(table)
-    faults = Faults()
+    faults = Faults() if faults is None else faults
     rows = _read_rows(table, splits, faults)
     members = {
         name: [identifier for identifier, row in rows.items() if value in ("", row["split"])][:limit]

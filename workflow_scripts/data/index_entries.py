@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from workflow_scripts.data.checks import CHECKS, Finding
 from workflow_scripts.data.images import check_image
 from workflow_scripts.errors import UserError
 
@@ -49,14 +50,37 @@ class Entry:
 
 
 class Faults:
-    """Collects the faults of a data set, so that all of them are reported together."""
+    """Collects the faults of a data set, so that all of them are reported together, and what is suspicious in it."""
 
     def __init__(self) -> None:
         self._messages: dict[str, None] = {}  # in order, each line once
+        self._findings: dict[Finding, None] = {}
 
     def add(self, message: str) -> None:
         """Note one fault: a line that names the file or id, what was expected and what to do. A line counts once."""
         self._messages.setdefault(message)
+
+    def suspect(self, check: str, identifier: str, detail: str = "") -> None:
+        """Note what is suspicious, but may be right.
+
+        Args:
+            check: one of `checks.CHECKS`.
+            identifier: of the image, class, column or file.
+            detail: what exactly, in a few words.
+        """
+        if check not in CHECKS:
+            raise KeyError(check)
+        self._findings.setdefault(Finding(check, identifier, detail))
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is suspicious, in order, each once."""
+        return tuple(self._findings)
+
+    def take(self, other: "Faults") -> None:
+        """Add what another has collected, after one's own."""
+        self._messages |= other._messages
+        self._findings |= other._findings
 
     @property
     def messages(self) -> tuple[str, ...]:
@@ -182,8 +206,7 @@ def gather(
         blocks = (items[start : start + AT_ONCE] for start in range(0, len(items), AT_ONCE))
         found = chain.from_iterable(pool.map(check_alone, block) for block in blocks)
         for done, (entry, own) in enumerate(found, start=1):
-            for message in own.messages:
-                faults.add(message)
+            faults.take(own)
             if entry is not None:
                 entries.append(entry)
             if progress is not None:

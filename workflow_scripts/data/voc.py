@@ -77,6 +77,7 @@ def read_voc(
     annotations: str = "Annotations",
     limit: int | None = None,
     progress: Progress | None = None,
+    faults: Faults | None = None,
 ) -> tuple[dict[str, list[str]], list[Entry]]:
     """Read and check a data set in the layout of VOCdevkit/VOC2012.
 
@@ -91,6 +92,7 @@ def read_voc(
         images, annotations: folders relative to the root, of {id}.jpg and {id}.xml.
         limit: keep the first ids of each list only.
         progress: called with (done, total) after each image.
+        faults: collects what is suspicious, too.
 
     Returns:
         the ids of each split in the order of its list, and an entry for each id in the order of first appearance.
@@ -104,7 +106,7 @@ def read_voc(
         labelled = any(source.labelled for source in sources.values() if source.root == folder)
         _check_layout(folder, images, *([annotations] if labelled else []))
 
-    faults = Faults()
+    faults = Faults() if faults is None else faults
     splits = {name: _read_lists(source.lists, name, limit, faults) for name, source in sources.items()}
     origins: dict[str, Source] = {}
     for name, ids in splits.items():

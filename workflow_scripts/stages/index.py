@@ -7,8 +7,9 @@ import numpy as np
 
 from workflow_scripts.artifacts import Reader
 from workflow_scripts.command import Job, plain, run
+from workflow_scripts.data.checks import summary
 from workflow_scripts.data.index import write_index
-from workflow_scripts.data.index_entries import Entry
+from workflow_scripts.data.index_entries import Entry, Faults
 from workflow_scripts.errors import UserError
 from workflow_scripts.plugins import plugin
 
@@ -20,6 +21,7 @@ def main(job: Job) -> None:
     settings = job.settings
     splits = plain(settings.splits)
     sources = {name: split["ids"] for name, split in splits.items() if split["ids"] is not None}
+    faults = Faults()
     if settings.kind == "synthetic":
         members, entries = _rendered(job.inputs.images, [name for name, split in splits.items() if split["images"]])
     elif settings.kind == "voc":
@@ -31,21 +33,24 @@ def main(job: Job) -> None:
             settings.annotations,
             settings.limit,
             _tell,
+            faults,
         )
     elif settings.kind == "coco":
         folders = {name: (split["ids"], split["folder"]) for name, split in splits.items() if split["ids"] is not None}
         members, entries = plugin("data", "coco").read_coco(
-            Path(settings.root), settings.classes, folders, settings.limit, _tell
+            Path(settings.root), settings.classes, folders, settings.limit, _tell, faults
         )
     else:
         members, entries = plugin("data", "csv_table").read_csv(
-            Path(settings.table), settings.classes, sources, settings.limit, _tell
+            Path(settings.table), settings.classes, sources, settings.limit, _tell, faults
         )
     for name in settings.split_order:
         members[name] = members.get(name) or _part(name, splits[name], members)
     if not settings.limit:
         _check_counts(settings.dataset, splits, members)
     write_index(job.outputs.index, settings.dataset, settings.classes, entries, members)
+    for line in summary(faults.findings):
+        print(line)
     sizes = ", ".join(f"{name} {len(ids)}" for name, ids in members.items())
     print(f"{settings.dataset}: {len(entries)} images; {sizes}")
 

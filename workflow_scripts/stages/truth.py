@@ -5,6 +5,7 @@ from pathlib import Path
 
 from workflow_scripts.artifacts import Reader, create
 from workflow_scripts.command import Job, run
+from workflow_scripts.data.checks import summary
 from workflow_scripts.data.images import read_label_png
 from workflow_scripts.data.index import read_index
 from workflow_scripts.data.index_entries import Faults
@@ -36,6 +37,8 @@ def main(job: Job) -> None:
                 continue
             artifact.put(identifier, **arrays)
         faults.raise_if_any(f"truth of {settings.dataset}")
+    for line in summary(faults.findings):
+        print(line)
 
 
 def _reader(job: Job, index):
