@@ -1,12 +1,11 @@
 """Say what the systems of a data set need, what of it is there, and what they will cost; nothing is downloaded or run.
 
-    python -m workflow_scripts.doctor results/voc [--configfile config.yaml configs/mine.yaml]
+    python -m workflow_scripts.doctor results/voc [--configfile mine.yaml]
 
 Prints this machine, every file and package that is needed, present or missing, with size, checksum and where it is to be
 had, and for every system whether all is there, the disk it takes and the hours. Exits with 1 if anything is missing.
 """
 
-import argparse
 import importlib.metadata
 import os
 import platform
@@ -20,6 +19,7 @@ from pathlib import Path
 import torch
 
 from workflow_scripts import networks
+from workflow_scripts.commands import add_configfile, command_parser, load_config
 from workflow_scripts.config import blocks, datasets, instance_systems, mask_blocks, saliency_blocks, systems
 from workflow_scripts.config.initial import Download
 from workflow_scripts.config.outputs import output_path
@@ -273,12 +273,12 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; exit status 1 if anything is missing."""
-    parser = argparse.ArgumentParser(prog="python -m workflow_scripts.doctor", description=__doc__.splitlines()[0])
+    parser = command_parser("doctor", __doc__)
     parser.add_argument("datasets", nargs="*", help="results/{dataset} or {dataset}; all, if none is named")
-    parser.add_argument("--configfile", nargs="+", default=["config.yaml"], help="as given to snakemake")
+    add_configfile(parser)
     given = parser.parse_args(arguments)
     try:
-        config = Config.load(*given.configfile)
+        config = load_config(given.configfile)
         names = [Path(name).name for name in given.datasets] or list(config.datasets)
         print("\n".join(f"{title:<10} {value}" for title, value in machine()))
         complete = True

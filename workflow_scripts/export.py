@@ -11,7 +11,6 @@ compressed run lengths; 255 is left out. cvat: the archive "Segmentation mask 1.
 tells how corrected masks come back.
 """
 
-import argparse
 import os
 import shutil
 import sys
@@ -25,6 +24,7 @@ from PIL import Image
 
 from workflow_scripts import pictures
 from workflow_scripts.artifacts import Reader, open_hdf5, read_attribute, replaced
+from workflow_scripts.commands import command_parser
 from workflow_scripts.data import coco_regions, labelmap
 from workflow_scripts.data.beside import DataSet, asked_for, find_data_set
 from workflow_scripts.data.index_entries import check_id
@@ -216,9 +216,7 @@ def export(path: Path, kind: str, out: Path, ids: Sequence[str] | None, images: 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.export", description="Export masks for other tools."
-    )
+    parser = command_parser("export", __doc__)
     parser.add_argument("artifact", type=Path, help="masks, predictions or truth (.h5)")
     parser.add_argument("--format", required=True, choices=("voc", "coco", "cvat"), help="folder, JSON or zip archive")
     parser.add_argument("--out", type=Path, required=True, help="what is written; must not exist")

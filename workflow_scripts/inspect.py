@@ -7,7 +7,6 @@
 Weights (.safetensors) and training curves (.csv) are printed, and with --out their losses are drawn.
 """
 
-import argparse
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from workflow_scripts import pictures
 from workflow_scripts.artifacts import Reader, open_hdf5, read_attribute, replaced
+from workflow_scripts.commands import command_parser
 from workflow_scripts.data.beside import DataSet, asked_for, evenly_spread, find_data_set
 from workflow_scripts.data.index import Index, read_index
 from workflow_scripts.data.instances import Instances
@@ -202,7 +202,7 @@ def _write(out: Path, content: bytes) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m workflow_scripts.inspect", description="Look into any result.")
+    parser = command_parser("inspect", __doc__)
     parser.add_argument("artifact", type=Path, help=".h5, .safetensors or .curve.csv")
     parser.add_argument("--ids", nargs="+", help="images to show")
     parser.add_argument(

@@ -1,18 +1,18 @@
-"""Run a trained segmentation network on a folder of new images.
+"""Run a trained segmentation network on a folder of new images, and on the folders in it.
 
-    python -m workflow_scripts.predict --images photos --out labels
-        --weights results/demo/seed-0/segmenters/eps/large_fov.safetensors
+    python -m workflow_scripts.predict --weights results/demo/seed-0/segmenters/eps/large_fov.safetensors --images photos --out labels
 
 Writes `{name}.png` for every image, a palette PNG as large as the image whose values are listed in `classes.csv`
-(0 background), and with --overlay `overlays/{name}.png`. Pixels count as stored: an EXIF orientation is not applied.
+(0 background), and with --overlay `overlays/{name}.png`. Images in folders below are predicted too; their label maps
+lie in folders of the same names. Pixels count as stored: an EXIF orientation is not applied.
 """
 
-import argparse
 import csv
 import io
 import json
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +22,7 @@ from torch import nn
 
 from workflow_scripts import pictures
 from workflow_scripts.artifacts import replaced
+from workflow_scripts.commands import command_parser
 from workflow_scripts.data.images import read_image
 from workflow_scripts.data.index_entries import check_id
 from workflow_scripts.data.transforms import resized, scaled_size
@@ -30,6 +31,7 @@ from workflow_scripts.progress import progress
 from workflow_scripts.provenance import read_sidecar, sidecar_path
 from workflow_scripts.segmentation.inference import load, soft_prediction
 
+OVERLAYS = "overlays"  # folder in --out
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm"}
 
 
@@ -51,31 +53,49 @@ def read_settings(weights: Path) -> SimpleNamespace:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files of a folder, by name; names that would give one label map for two images are refused."""
+    """The image files of a folder and of those below it, by name; two that would give one label map are refused."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of images")
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    files = sorted(_files(folder))
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
-    others = [path.name for path in files if path.suffix.lower() not in SUFFIXES]
+    others = [str(path.relative_to(folder)) for path in files if path.suffix.lower() not in SUFFIXES]
     if others:
         more = f" and {len(others) - 10} more" if len(others) > 10 else ""
         print(f"left out, no images by their names: {', '.join(others[:10])}{more}")
     if not images:
         raise UserError(f"{folder}: holds no image; expected files named {', '.join(sorted(SUFFIXES))}")
-    by_stem: dict[str, Path] = {}
+    by_name: dict[Path, Path] = {}
     for path in images:
-        other = by_stem.setdefault(path.stem, path)
-        if other is not path:
+        name = path.relative_to(folder)
+        other = by_name.setdefault(name.with_suffix(".png"), name)
+        if other is not name:
             raise UserError(
-                f"{folder}: {other.name} and {path.name} would both give {path.stem}.png; rename one of them"
+                f"{folder}: {other} and {name} would both give {name.with_suffix('.png')}; rename one of them"
             )
     return images
 
 
-def check_output(out: Path, images: Path) -> None:
-    """Refuse to write among the images."""
+def _files(folder: Path) -> Iterator[Path]:
+    """Files of a folder and of those below it, also behind links, each folder once; hidden ones are left out."""
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(place))
+        below = [name for name in folders if not name.startswith(".")]
+        folders[:] = sorted(name for name in below if os.path.realpath(os.path.join(place, name)) not in seen)
+        yield from (Path(place, name) for name in names if not name.startswith("."))
+
+
+def check_output(out: Path, images: Path, overlay: bool) -> None:
+    """Refuse to write among the images, and overlays where label maps of a folder of that name go."""
+    if overlay and (images / OVERLAYS).is_dir():
+        raise UserError(
+            f"{images / OVERLAYS}: a folder of images of this name would get its label maps where the overlays go; rename it, or "
+            "leave --overlay out"
+        )
     source = images.resolve()
-    for folder in (out.resolve(), (out / "overlays").resolve()):
+    if out.resolve() in source.parents and (images / source.relative_to(out.resolve())).exists():
+        raise UserError(f"--out {out}: some label maps would be written into {images}; name another folder")
+    for folder in (out.resolve(), (out / OVERLAYS).resolve()):
         if folder == source or source in folder.parents:
             raise UserError(
                 f"--out {out}: lies in the folder of the images, which is never written to; name another folder"
@@ -103,22 +123,24 @@ def predict_label(network: nn.Module, image: np.ndarray, options, longest: int) 
 
 
 def predict_folder(
-    images: Sequence[Path], out: Path, label_of: Callable[[np.ndarray], np.ndarray], overlay: bool
+    folder: Path, images: Sequence[Path], out: Path, label_of: Callable[[np.ndarray], np.ndarray], overlay: bool
 ) -> list[str]:
-    """Write the label map of every image that can be read; returns a line for each of the others."""
+    """Write the label map of every image of a folder that can be read; returns a line for each of the others."""
     faults = []
     for path in progress(images, len(images), "predict"):
         try:
-            check_id(path.stem)
+            name = path.relative_to(folder).with_suffix(".png")
+            for part in (*name.parent.parts, name.stem):
+                check_id(part)
             image = read_image(path)
         except UserError as error:
             faults.append(str(error))
             continue
         label = label_of(image)
-        _write(out / f"{path.stem}.png", pictures.label_png(label))
+        _write(out / name, pictures.label_png(label))
         if overlay:
             picture = pictures.blended(image, label)
-            _write(out / "overlays" / f"{path.stem}.png", pictures.png(Image.fromarray(picture)))
+            _write(out / OVERLAYS / name, pictures.png(Image.fromarray(picture)))
     return faults
 
 
@@ -129,13 +151,11 @@ def _write(path: Path, content: bytes) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; exit status 1 if any image could not be predicted."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.predict", description="Segment a folder of new images."
-    )
+    parser = command_parser("predict", __doc__)
     parser.add_argument(
         "--weights", type=Path, required=True, help="a trained segmentation network, its .json beside it"
     )
-    parser.add_argument("--images", type=Path, required=True, help="folder of images")
+    parser.add_argument("--images", type=Path, required=True, help="folder of images, which may hold folders")
     parser.add_argument("--out", type=Path, required=True, help="folder for the label maps")
     parser.add_argument(
         "--scales", type=float, nargs="+", default=[1.0], help="test scales, their predictions are averaged (1)"
@@ -152,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if given.longest < 1:
             raise UserError(f"--longest: {given.longest} pixels is no size; give at least 1")
         settings = read_settings(given.weights)
-        check_output(given.out, given.images)
+        check_output(given.out, given.images, given.overlay)
         images = list_images(given.images)
         network = load(settings.block, len(settings.classes) + 1, str(given.weights))
         options = SimpleNamespace(
@@ -165,6 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         _write(given.out / "classes.csv", classes_csv(settings.classes).encode())
         faults = predict_folder(
+            given.images,
             images,
             given.out,
             lambda image: predict_label(network, image, options, given.longest),

@@ -1,9 +1,16 @@
-"""Print a table for people: `python -m workflow_scripts.show results/demo/miou.csv`, or tune/eps_crf.csv, saliency.csv, cost.csv."""
+"""Print a table for people: the columns that hold something.
+
+    python -m workflow_scripts.show results/demo/miou.csv
+
+Any table of the results will do, such as tune/eps_crf.csv, saliency.csv or cost.csv.
+"""
 
 import sys
+from collections.abc import Sequence
 
 import pandas as pd
 
+from workflow_scripts.commands import command_parser
 from workflow_scripts.errors import UserError
 
 COLUMNS = (
@@ -36,10 +43,16 @@ def show(path: str) -> str:
     return table[kept].to_string(index=False)
 
 
-if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m workflow_scripts.show results/{dataset}/miou.csv")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = command_parser("show", __doc__)
+    parser.add_argument("table", help="a table of the results (.csv)")
+    given = parser.parse_args(arguments)
     try:
-        print(show(sys.argv[1]))
+        print(show(given.table))
     except UserError as error:
         sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

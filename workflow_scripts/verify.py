@@ -1,6 +1,6 @@
 """Check results against the configuration and the code, without Snakemake's own memory.
 
-    python -m workflow_scripts.verify results/voc [--configfile config.yaml configs/mine.yaml]
+    python -m workflow_scripts.verify results/voc [--configfile mine.yaml]
 
     python -m workflow_scripts.verify --deep results/voc
 
@@ -11,7 +11,6 @@ networks, tables and pictures, so that an artifact is found that was written wro
 itself as long as `.snakemake/` is there; it cannot when results were copied without it.
 """
 
-import argparse
 import importlib
 import json
 import re
@@ -20,9 +19,9 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
+from workflow_scripts.commands import add_configfile, command_parser, load_config
 from workflow_scripts.config.outputs import FOLDERS, output_path
 from workflow_scripts.config.plan import Plan
-from workflow_scripts.config.resolve import Config
 from workflow_scripts.data.index import Index, read_index
 from workflow_scripts.digests import file_sha256
 from workflow_scripts.errors import UserError
@@ -144,15 +143,15 @@ def _differences(old, new, where: str = "") -> list[str]:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m workflow_scripts.verify", description=__doc__.splitlines()[0])
+    parser = command_parser("verify", __doc__)
     parser.add_argument("results", type=Path, help="results/{dataset}")
     parser.add_argument("--deep", action="store_true", help="read what is up to date, and check what it holds")
-    parser.add_argument("--configfile", nargs="+", default=["config.yaml"], help="as given to snakemake")
+    add_configfile(parser)
     arguments = parser.parse_args()
     try:
         if arguments.results.parent.name != "results":
             raise UserError(f"{arguments.results}: expected results/{{dataset}}, in the folder that snakemake ran in")
-        plan = Plan(Config.load(*arguments.configfile))
+        plan = Plan(load_config(arguments.configfile))
         found = list(check(plan, arguments.results.name, arguments.deep))
     except UserError as error:
         sys.exit(f"error: {error}")
