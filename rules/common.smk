@@ -1,5 +1,6 @@
 """The configuration, resolved once; rules ask it for inputs, settings and code of their stage."""
 
+from workflow_scripts import terminal
 from workflow_scripts.config.rules import Rules, kept_between_runs
 from workflow_scripts.errors import UserError
 
@@ -8,6 +9,8 @@ try:
 except UserError as error:
     raise WorkflowError(str(error))
 
+if workflow.is_main_process:
+    terminal.tell(stages.plan, with_commands=workflow.output_settings.printshellcmds)
 
 # What rules with `cache` make: whether it is taken from, and given to, a folder that several runs share.
 CACHED = kept_between_runs(workflow.workflow_settings.cache)

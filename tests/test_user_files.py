@@ -154,4 +154,4 @@ def test_verify_notices_a_replaced_photograph(photographs):
     redraw(photographs / "data" / "devkit" / "JPEGImages" / "a1.jpg")
     done = python(photographs, *arguments)
     assert done.returncode == 1
-    assert "stale      results/photographs/index.h5: settings changed: sources\n" in done.stdout
+    assert "stale      results/photographs/index.h5: settings changed: files of datasets.photographs\n" in done.stdout

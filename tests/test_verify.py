@@ -85,7 +85,9 @@ def test_verify_lists_what_a_changed_setting_makes_stale(bare, overlay, change, 
 def test_verify_names_the_setting(bare, overlay):
     arguments = ["results/demo", "--configfile", *SMALL, overlay(CHANGES["mask crf"][0])]
     done = python(bare, "-m", "workflow_scripts.verify", *arguments)
-    assert "results/demo/seed-0/masks/eps_crf.h5: settings changed: block.crf.iterations\n" in done.stdout
+    assert (
+        "results/demo/seed-0/masks/eps_crf.h5: settings changed: masks.eps_crf.crf.iterations 10 -> 9\n" in done.stdout
+    )
 
 
 def test_verify_lists_what_edited_code_makes_stale(bare):

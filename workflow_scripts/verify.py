@@ -20,8 +20,10 @@ from functools import cached_property
 from pathlib import Path
 
 from workflow_scripts.commands import add_configfile, command_parser, load_config
+from workflow_scripts.config.changes import changes
 from workflow_scripts.config.outputs import FOLDERS, output_path
 from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.resolve import Config
 from workflow_scripts.data.index import Index, read_index
 from workflow_scripts.digests import file_sha256
 from workflow_scripts.errors import UserError
@@ -50,7 +52,7 @@ def check(plan: Plan, dataset: str, deep: bool = False) -> Iterator[tuple[str, s
         for name, path in plan.outputs(stage, wildcards).items():
             known |= {path, str(sidecar_path(path))}
             settings = plan.settings(stage, wildcards)
-            found = _state(path, settings, plan.code(stage, wildcards), parents, bad)
+            found = _state(plan.config, path, settings, plan.code(stage, wildcards), parents, bad)
             if contents and not found:
                 found = contents.wrong(path, stage, name, settings)
             if found:
@@ -109,7 +111,9 @@ def _files(files: dict[str, str]) -> Iterator[tuple[str, str, str]]:
             yield "corrupt", path, "its bytes are not those that its stage wrote; delete its folder and run again"
 
 
-def _state(path: str, settings: str, code: str, parents: list[str], bad: set[str]) -> tuple[str, str] | None:
+def _state(
+    config: Config, path: str, settings: str, code: str, parents: list[str], bad: set[str]
+) -> tuple[str, str] | None:
     if not Path(path).exists():
         return "missing", "run snakemake to make it"
     record = read_sidecar(path)
@@ -119,7 +123,7 @@ def _state(path: str, settings: str, code: str, parents: list[str], bad: set[str
         return "corrupt", "its bytes are not those that its stage wrote; delete it and run again"
     wanted = json.loads(settings)
     if record["settings"] != wanted:
-        return "stale", f"settings changed: {', '.join(_differences(record['settings'], wanted))}"
+        return "stale", f"settings changed: {', '.join(changes(path, record['settings'], wanted, config))}"
     if record["code"] != code:
         return "stale", "the code of its stage changed"
     for parent in parents:
@@ -131,14 +135,6 @@ def _state(path: str, settings: str, code: str, parents: list[str], bad: set[str
         if recorded != digest:
             return "stale", f"made from another {parent}"
     return None
-
-
-def _differences(old, new, where: str = "") -> list[str]:
-    """Dotted names of the settings that differ."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = sorted({*old, *new})
-        return [name for key in keys for name in _differences(old.get(key), new.get(key), f"{where}.{key}".lstrip("."))]
-    return [] if old == new else [where]
 
 
 def main() -> None:

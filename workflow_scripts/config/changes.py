@@ -1,0 +1,103 @@
+"""What changed between two settings of a job, by the keys of `config.yaml`: `masks.eps.threshold 0.2 -> 0.35`."""
+
+import json
+from collections.abc import Iterator, Mapping
+
+from workflow_scripts.config import datasets
+from workflow_scripts.config.outputs import maker
+from workflow_scripts.config.resolve import Config
+from workflow_scripts.errors import UserError
+
+MOST = 8  # changes told of one job
+LONGEST = 60  # characters of a value
+ABSENT = object()
+
+# The section of the block that a stage makes, and the wildcard that names it.
+BLOCKS = {
+    "saliency": ("saliency", "saliency"),
+    "train_saliency": ("saliency", "saliency"),
+    "train_classifier": ("classifiers", "classifier"),
+    "cams": ("cams", "cam"),
+    "affinity_labels": ("affinities", "affinity"),
+    "train_affinity": ("affinities", "affinity"),
+    "masks": ("masks", "mask"),
+    "train_segmenter": ("segmenters", "segmenter"),
+    "predictions": ("predictions", "prediction"),
+    "instances": ("instances", "instances"),
+    "train_instances": ("instance_networks", "network"),
+    "detections": ("instance_networks", "network"),
+}
+# Blocks that a stage is given beside its own, by the key of its settings: the section.
+OTHERS = {"classifier": "classifiers", "affinity": "affinities", "segmenter": "segmenters"}
+# Settings that are keys of the data set; `splits` of other stages are those that they work on.
+OF_DATASET = {"threads": "torch_threads"} | {
+    key: key
+    for kind in (datasets.SyntheticDataset, datasets.VocDataset, datasets.CocoDataset, datasets.CsvDataset)
+    for key in kind.model_fields
+}
+# Digests say that something changed, not what.
+DIGESTS = {
+    "sources": "files of datasets.{dataset}",
+    "initial_digest": "the file of initial weights",
+    "weights_digest": "the file of weights",
+    "made_from": "which files it is made from",
+}
+
+
+def changes(path: str, old: Mapping, new: Mapping, config: Config | None = None) -> list[str]:
+    """What differs between the settings that an artifact was made under and those that it has now, for people.
+
+    Args:
+        path: of the artifact, which says the block it is of.
+        config: names the blocks that others are made from; without it they are named by what they are.
+    """
+    stage, names = maker(path) or ("", {})
+    found = []
+    for keys, before, now in _differences(old, new):
+        top, *below = keys
+        if top in DIGESTS:
+            found.append(DIGESTS[top].format(dataset=names.get("dataset", "")).strip())
+        elif place := _place(stage, names, top, config):
+            found.append(f"{'.'.join([*place, *below])} {_shown(before)} -> {_shown(now)}")
+        else:
+            found.append(f"its {' '.join(keys).replace('_', ' ')}")
+    found = list(dict.fromkeys(found))
+    return found if len(found) <= MOST else [*found[:MOST], f"{len(found) - MOST} more"]
+
+
+def _differences(old, new, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object, object]]:
+    """Keys down to each value that differs, and the two values."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in sorted({*old, *new}):
+            yield from _differences(old.get(key, ABSENT), new.get(key, ABSENT), (*keys, key))
+    elif old != new:
+        yield keys, old, new
+
+
+def _place(stage: str, names: Mapping[str, str], key: str, config: Config | None) -> list[str]:
+    """Where a key of a stage's settings stands in the configuration; nothing for what is concluded from it."""
+    kind, wildcard = BLOCKS.get(stage, ("", ""))
+    own = names.get(wildcard, "").partition("@")[0]  # without what makes it a variant
+    if key == "block":
+        return [kind, own]
+    if stage == "affinity_labels" and key in {"labels", "network"}:
+        return [kind, own, key]
+    if key in OTHERS:
+        return [OTHERS[key], names.get(key) or _named(config, names.get("dataset", ""), kind, own, key) or key]
+    if "dataset" in names and key in OF_DATASET and (key != "splits" or stage == "index"):
+        return ["datasets", names["dataset"], OF_DATASET[key]]
+    return []
+
+
+def _named(config: Config | None, dataset: str, kind: str, name: str, key: str) -> str | None:
+    try:
+        return getattr(config.block(dataset, kind, name), key, None) if config else None
+    except UserError:
+        return None
+
+
+def _shown(value: object) -> str:
+    if value is ABSENT or value is None:
+        return "none"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
