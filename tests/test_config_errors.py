@@ -230,7 +230,7 @@ WRONG = {
         [7],
         "config: datasets.voc.segmentation_seeds: [7] are not all among seeds [0]",
     ),
-    "class twice": ("datasets.voc.classes", ["cat", "cat"], "config: datasets.voc.classes: a class is listed twice"),
+    "class twice": ("datasets.voc.classes", ["cat", "cat"], "config: datasets.voc.classes: 'cat' is listed 2 times"),
     "class missing": ("datasets.voc.classes", None, "config: datasets.voc.classes: "),
     "system without an end": (
         "systems.eps",

@@ -84,17 +84,17 @@ def test_bars_are_as_long_as_their_values():
     """The bar of twice the value has twice the pixels, in the system's own colour, the first of its scheme."""
     colour = [31, 119, 180]
     long, short = (
-        int((picture(class_bars({"dog": {"eps": value}}, "IoU, %")) == colour).all(axis=2).sum())
+        int((picture(class_bars([("dog", {"eps": value})], "IoU, %")) == colour).all(axis=2).sum())
         for value in (80.0, 40.0)
     )
     assert long == pytest.approx(2 * short, rel=0.05)
-    assert class_bars({"dog": {"eps": 1.0}}, "x") == class_bars({"dog": {"eps": 1.0}}, "x")
+    assert class_bars([("dog", {"eps": 1.0})], "x") == class_bars([("dog", {"eps": 1.0})], "x")
 
 
 def test_as_many_panels_as_classes_and_none_for_no_classes():
-    many = {f"class {number}": {"eps": 50.0, "cam": 30.0} for number in range(81)}
-    assert picture(class_bars(many, "x")).shape[0] > 3 * picture(class_bars({"dog": {"eps": 1.0}}, "x")).shape[0]
-    assert picture(class_bars({}, "x")).size
+    many = [(f"class {number}", {"eps": 50.0, "cam": 30.0}) for number in range(81)]
+    assert picture(class_bars(many, "x")).shape[0] > 3 * picture(class_bars([("dog", {"eps": 1.0})], "x")).shape[0]
+    assert picture(class_bars([], "x")).size
 
 
 def test_lines_go_through_the_stages_that_a_system_has():

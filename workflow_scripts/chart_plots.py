@@ -5,27 +5,27 @@ from collections.abc import Mapping, Sequence
 import matplotlib.style
 from matplotlib.figure import Figure
 
-from workflow_scripts.plots import encoded
+from workflow_scripts.plots import STYLE, encoded
 
 ACROSS = 6  # panels
 STAGES = ("cam", "mask", "segmentation", "segmentation_crf")
 
 
-def class_bars(values: Mapping[str, Mapping[str, float]], measure: str) -> bytes:
+def class_bars(values: Sequence[tuple[str, Mapping[str, float]]], measure: str) -> bytes:
     """PNG with one panel for each class and one bar for each system.
 
     Args:
-        values: IoU in percent by system, by class; the classes of a system are those that occur.
+        values: name of the class, and IoU in percent by system; the classes of a system are those that occur.
         measure: what the bars are.
     """
-    systems = list(dict.fromkeys(name for found in values.values() for name in found))
+    systems = list(dict.fromkeys(name for _, found in values for name in found))
     across = min(ACROSS, max(1, len(values)))
     down = max(1, -(-len(values) // across))
-    with matplotlib.style.context("default"):
+    with matplotlib.style.context(STYLE):
         figure = Figure((2.5 * across, 0.7 + (0.5 + 0.19 * len(systems)) * down), dpi=100, layout="constrained")
         panels = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
         colours = {name: matplotlib.colormaps["tab20"](place % 20) for place, name in enumerate(systems)}
-        for axes, (title, found) in zip(panels.ravel(), values.items(), strict=False):
+        for axes, (title, found) in zip(panels.ravel(), values, strict=False):
             shown = [found.get(name, 0.0) for name in systems]
             bars = axes.barh(range(len(systems)), shown, color=[colours[name] for name in systems])
             axes.bar_label(bars, [f"{value:.0f}" for value in shown], fontsize=7, padding=2)
@@ -49,7 +49,7 @@ def stage_lines(systems: Mapping[str, Mapping[str, tuple[float, float]]], splits
         splits: on which each stage is scored.
     """
     stages = [stage for stage in STAGES if any(stage in found for found in systems.values())]
-    with matplotlib.style.context("default"):
+    with matplotlib.style.context(STYLE):
         figure = Figure((8.5, 4.8), dpi=110, layout="constrained")
         axes = figure.subplots()
         for place, (name, found) in enumerate(systems.items()):

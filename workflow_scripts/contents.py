@@ -33,6 +33,7 @@ from workflow_scripts.errors import UserError, one_line
 from workflow_scripts.plugins import plugin
 from workflow_scripts.progress import progress
 from workflow_scripts.refine import affinity_networks
+from workflow_scripts.tables import class_column
 
 MOST_FAULTS = 3  # told of one file
 SUM = 0.02  # by which probabilities stored as float16 may miss 1
@@ -325,7 +326,10 @@ def _table(path: str, output: str, settings: Mapping) -> Iterator[str]:
             header = next(rows, [])
             if header in ([], [""]) and settings.get(output) == [] and not any(map(any, rows)):
                 return  # a table without rows has no columns either: systems that start from boxes are given nothing
-            wanted = (*COLUMNS.get(output, ()), *(settings.get("classes", ()) if output == "miou" else ()))
+            wanted = (
+                *COLUMNS.get(output, ()),
+                *(class_column("iou", name) for name in settings.get("classes", ()) if output == "miou"),
+            )
             missing = [name for name in wanted if name not in header]
             if missing or len({*header}) != len(header) or not all(header):
                 yield f"its columns are {', '.join(header)[:200]}" + (f", without {missing[0]}" if missing else "")

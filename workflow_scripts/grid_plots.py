@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from workflow_scripts.plots import encoded
+from workflow_scripts.plots import STYLE, encoded
 
 BEST, CONFIGURED, SEED = "tab:red", "tab:blue", "0.6"
 
@@ -24,7 +24,7 @@ def grid_picture(
         mious: (P, S) percent, a column for each seed.
         configured: which points are as the configuration has them.
     """
-    with matplotlib.style.context("default"):
+    with matplotlib.style.context(STYLE):
         if len(keys) == 1:
             figure = _line(keys[0], [value for (value,) in points], mious, configured)
         elif len(keys) == 2:

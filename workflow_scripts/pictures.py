@@ -201,12 +201,12 @@ def cells(schema: str, arrays: Mapping[str, np.ndarray], image: np.ndarray, clas
             Cell(heat_map(image, saliency / 255), f"{saliency.min()} to {saliency.max()}, mean {saliency.mean():.0f}")
         ]
     if schema == "cam":
-        maps = {classes[index]: scores for index, scores in zip(arrays["classes"], arrays["scores"], strict=True)}
+        maps = [(classes[index], scores) for index, scores in zip(arrays["classes"], arrays["scores"], strict=True)]
         if "background" in arrays:
-            maps["learnt background"] = arrays["background"]
+            maps.append(("learnt background", arrays["background"]))
         return [
             Cell(heat_map(image, _divided_by_peak(m[None])[0]), f"{name} {m.min():.2f} to {m.max():.2f}")
-            for name, m in maps.items()
+            for name, m in maps
         ]
     if schema == "affinity_labels":  # of the image's size, or of its feature cells
         height, width = image.shape[:2]

@@ -13,6 +13,7 @@ from matplotlib.ticker import LogLocator
 from workflow_scripts.errors import UserError, one_line
 
 PANELS_ACROSS = 3
+STYLE = ("default", {"text.parse_math": False})  # a name with two dollar signs is no formula
 
 
 def read_curve(path: str | Path) -> dict[str, list[float]]:
@@ -39,7 +40,7 @@ def loss_curves(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> bytes:
         return _words("No training curves: no system trains a network.")
     across = min(PANELS_ACROSS, len(curves))
     down = -(-len(curves) // across)
-    with matplotlib.style.context("default"):
+    with matplotlib.style.context(STYLE):
         figure = Figure((4.6 * across, 3.3 * down), dpi=110, layout="constrained")
         panels = figure.subplots(down, across, squeeze=False).ravel()
         for axes, (title, columns) in zip(panels, curves.items(), strict=False):
@@ -60,7 +61,7 @@ def threshold_sweeps(sweeps: Mapping[str, Sequence[tuple[Mapping[float, float], 
     """
     if not sweeps:
         return _words("No threshold sweeps: no split is named to choose thresholds on.")
-    with matplotlib.style.context("default"):
+    with matplotlib.style.context(STYLE):
         figure = Figure((7.0, 4.4), dpi=110, layout="constrained")
         axes = figure.subplots()
         for number, (name, seeds) in enumerate(sweeps.items()):
@@ -91,7 +92,7 @@ def violins(groups: Mapping[str, Mapping[str, Sequence[float]]], measure: str) -
     """
     across = min(PANELS_ACROSS, len(groups))
     down = -(-len(groups) // across)
-    with matplotlib.style.context("default"):
+    with matplotlib.style.context(STYLE):
         figure = Figure((4.6 * across, 3.1 * down), dpi=110, layout="constrained")
         panels = figure.subplots(down, across, squeeze=False).ravel()
         for axes, (title, values) in zip(panels, groups.items(), strict=False):
@@ -129,7 +130,7 @@ def _draw_losses(axes, columns: Mapping[str, Sequence[float]]) -> None:
 
 
 def _words(text: str) -> bytes:
-    with matplotlib.style.context("default"):
+    with matplotlib.style.context(STYLE):
         figure = Figure((7.0, 1.2), dpi=110)
         figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=11)
         return encoded(figure)

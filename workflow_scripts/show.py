@@ -8,10 +8,9 @@ Any table of the results will do, such as tune/eps_crf.csv, saliency.csv or cost
 import sys
 from collections.abc import Sequence
 
-import pandas as pd
-
 from workflow_scripts.commands import command_parser
 from workflow_scripts.errors import UserError
+from workflow_scripts.tables import read_table
 
 COLUMNS = (
     "system",
@@ -34,7 +33,7 @@ def show(path: str) -> str:
         UserError: there is no such file, or it is no table.
     """
     try:
-        table = pd.read_csv(path, dtype=str).fillna("")
+        table = read_table(path, dtype=str).fillna("")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `snakemake --cores 2 {path}` makes a table of the results") from None
     except (OSError, ValueError) as error:  # pandas' own are among them

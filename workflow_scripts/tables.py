@@ -8,6 +8,11 @@ import pandas as pd
 from workflow_scripts.artifacts import replaced
 
 
+def class_column(measure: str, name: str) -> str:
+    """The column of one class, such as `iou.cat`: no other column has a point, so no class takes another's place."""
+    return f"{measure}.{name}"
+
+
 def mean_and_spread(name: str, values: np.ndarray, digits: int = 2) -> dict[str, str | None]:
     """Two columns, `name` and `{name}_std`: the mean over seeds and its sample standard deviation.
 
@@ -22,6 +27,11 @@ def mean_and_spread(name: str, values: np.ndarray, digits: int = 2) -> dict[str,
         name: f"{values.mean():.{digits}f}" if known else None,
         f"{name}_std": f"{values.std(ddof=1):.{digits}f}" if known and len(values) > 1 else None,
     }
+
+
+def read_table(path: str, **options) -> pd.DataFrame:
+    """A table of the results; an empty cell alone is missing, as a class or a system may be called NA or null."""
+    return pd.read_csv(path, keep_default_na=False, na_values=[""], **options)
 
 
 def write_table(path: str, rows: Sequence[dict], columns: Sequence[str] | None = None) -> None:

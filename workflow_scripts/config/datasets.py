@@ -1,10 +1,26 @@
 """Types of the data sets of `config.yaml`: their files, splits and what the splits are used for, with units and limits."""
 
+from collections import Counter
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import AfterValidator, Discriminator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from workflow_scripts.config.parts import Block, Name, Share
+
+MOST_CLASSES = 254  # a label map has 8 bits: 0 is the background, 255 is ignored
+
+
+def _classes(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not 1 <= len(names) <= MOST_CLASSES:
+        raise ValueError(
+            f"{len(names)} classes, expected 1 to {MOST_CLASSES}, as a label map has 8 bits; merge classes"
+        )
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ValueError(f"{name!r} is listed {count} times; list it once")
+        if not name or name != name.strip() or not name.isprintable():
+            raise ValueError(f"{name!r} is empty, or has white space around it or a control character; rename it")
+    return names
 
 
 class Split(Block):
@@ -61,7 +77,9 @@ class Gallery(Block):
 
 
 class Dataset(Block):
-    classes: tuple[str, ...] = Field(description="object classes in order; background is not listed")
+    classes: Annotated[tuple[str, ...], AfterValidator(_classes)] = Field(
+        description="object classes in order, 254 at most; background is not listed"
+    )
     splits: dict[Name, Split]
     use: Use
     seeds: tuple[NonNegativeInt, ...]
@@ -141,6 +159,14 @@ class CocoDataset(Dataset):
 class CsvDataset(Dataset):
     kind: Literal["csv"]
     table: str = Field(description="CSV: id,image,labels[,mask][,boxes][,split]; paths are relative to it")
+
+    @model_validator(mode="after")
+    def _can_be_written(self) -> "CsvDataset":
+        """Cells separate names by ";", and "-" alone stands for no label."""
+        for name in self.classes:
+            if ";" in name or name == "-":
+                raise ValueError(f"classes: {name!r} cannot be written in a cell of the table; rename the class")
+        return self
 
 
 AnyDataset = Annotated[SyntheticDataset | VocDataset | CocoDataset | CsvDataset, Discriminator("kind")]

@@ -322,8 +322,6 @@ class Config:
             raise UserError(
                 f"{where}.segmentation_seeds: {list(dataset.segmentation_seeds)} are not all among seeds {list(dataset.seeds)}"
             )
-        if len(set(dataset.classes)) != len(dataset.classes):
-            raise UserError(f"{where}.classes: a class is listed twice")
 
     def _check_sources(self, where: str, dataset: datasets.Dataset) -> None:
         """What of the splits and of the use belongs to one kind of data set, and what needs labels."""

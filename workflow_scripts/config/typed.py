@@ -7,6 +7,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from workflow_scripts.errors import UserError
 
+MOST_SHOWN = 80  # characters of a value that is not as it should be
+
 _adapter = cache(TypeAdapter)
 
 
@@ -30,8 +32,12 @@ def typed(type_: Any, data: dict, where: str):
             message = "missing, and no base gives it"
         elif "input" in first and not isinstance(first["input"], dict):
             message = (
-                f"{message[0].lower() + message[1:]}, found {first['input']!r}"
+                f"{message[0].lower() + message[1:]}, found {_shortened(repr(first['input']))}"
                 if "unknown key" not in message
                 else message
             )
         raise UserError(f"config: {'.'.join([where, *location])}: {message}") from None
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."

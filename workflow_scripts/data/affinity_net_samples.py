@@ -39,4 +39,4 @@ class Samples(ImageSamples):
             patch, target, left = patch[:, ::-1], target[:, ::-1], cells * cell - left - patch.shape[1]
         window = slice(top, top + patch.shape[0]), slice(left, left + patch.shape[1])
         sample = on_canvas(patch, window, cells * cell, recipe.augment, "black", steps)
-        return sample | {"label": torch.from_numpy(np.ascontiguousarray(target))}
+        return sample | {"label": transforms.as_tensor(target)}

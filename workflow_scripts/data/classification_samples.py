@@ -49,6 +49,6 @@ class ClassificationSamples(ImageSamples):
             saliency = transforms.resized(saliency, *size)
             saliency = saliency[:, ::-1] if mirrored else saliency
             sample["saliency"] = torch.zeros(1, self.recipe.crop, self.recipe.crop)
-            patch = np.ascontiguousarray(saliency[placement.source])
-            sample["saliency"][:, *placement.canvas] = torch.from_numpy(patch).float() / 255
+            patch = transforms.as_tensor(saliency[placement.source])
+            sample["saliency"][:, *placement.canvas] = patch.float() / 255
         return sample

@@ -56,7 +56,7 @@ class InstanceSamples(ImageSamples):
             filled = _moved(instances.windows[row, [2, 0, 3, 1]], factors, mirrored, width)
             frames[number] = torch.from_numpy(filled)
             mask = transforms.resized(instances.patches[row], frame, frame, nearest=True)
-            masks[number] = torch.from_numpy(np.ascontiguousarray(mask[:, ::-1] if mirrored else mask))
+            masks[number] = transforms.as_tensor(mask[:, ::-1] if mirrored else mask)
         return {"boxes": boxes, "frames": frames, "masks": masks}
 
 

@@ -63,7 +63,16 @@ def parsed(text: str, where: str) -> list[tuple[str, Colour | None]]:
 
 
 def label_of(name: str, classes: Sequence[str]) -> int | None:
-    """The label that a name stands for: 1 and up for the classes, 0 background, 255 ignored; None for any other."""
+    """The label that a name stands for: 1 and up for the classes, 0 background, 255 ignored; None for any other.
+
+    Raises:
+        UserError: a class has a name that the format gives to another label.
+    """
+    if name in classes and name in (BACKGROUND, IGNORED):
+        raise UserError(
+            f"label {name!r} of labelmap.txt is also a class of the data set, so it is not clear what it stands for; "
+            "rename the class"
+        )
     if name in classes:
         return classes.index(name) + 1
     return {BACKGROUND: 0, IGNORED: VOID}.get(name)

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from workflow_scripts.data.batches import generator
 from workflow_scripts.data.salient_input import squared, squared_map
-from workflow_scripts.data.transforms import normalise
+from workflow_scripts.data.transforms import as_tensor, normalise
 
 
 class Source(Protocol):
@@ -50,7 +50,7 @@ class SalientSamples(Dataset):
             valid = squared_map(valid, self.form.side, nearest=True)
             image = squared(image, self.form.side, self.form.padding).image
             saliency = squared_map(saliency, self.form.side)
-        mask = torch.from_numpy(np.ascontiguousarray(saliency)).float()[None] / 255
+        mask = as_tensor(saliency).float()[None] / 255
         return {"image": normalise(image), "mask": mask, "valid": torch.from_numpy(valid).float()[None]}
 
 

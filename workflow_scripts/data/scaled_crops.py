@@ -56,7 +56,7 @@ class ScaledCrop:
         values = transforms.resized(values, *self.size, nearest=True)
         values = values[:, ::-1] if self.mirrored else values
         canvas = torch.full((self.crop, self.crop), outside, dtype=torch.long)
-        canvas[self.placement.canvas] = torch.from_numpy(np.ascontiguousarray(values[self.placement.source])).long()
+        canvas[self.placement.canvas] = transforms.as_tensor(values[self.placement.source]).long()
         return canvas
 
     def boxes(self, boxes: np.ndarray) -> np.ndarray:

@@ -30,5 +30,5 @@ class SegmentationSamples(ImageSamples):
         placement = transforms.place(*size, self.recipe.crop, rng)
         sample = on_canvas(image[placement.source], placement.canvas, self.recipe.crop, self.recipe.augment)
         target = torch.full((self.recipe.crop, self.recipe.crop), 255, dtype=torch.long)
-        target[placement.canvas] = torch.from_numpy(np.ascontiguousarray(label[placement.source])).long()
+        target[placement.canvas] = transforms.as_tensor(label[placement.source]).long()
         return sample | {"label": target}

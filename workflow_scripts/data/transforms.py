@@ -21,6 +21,11 @@ def normalise(image: np.ndarray) -> Tensor:
     return (tensor - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STANDARD_DEVIATION)[:, None, None]
 
 
+def as_tensor(array: np.ndarray) -> Tensor:
+    """A tensor of a copy: torch refuses mirrored arrays, and numpy takes one that is a pixel wide for contiguous."""
+    return torch.from_numpy(array.copy())
+
+
 def resized(image: np.ndarray, height: int, width: int, nearest: bool = False, linear: bool = False) -> np.ndarray:
     """Resize uint8 (H, W[, 3]) by Pillow: bicubic or bilinear with antialiasing, or nearest for labels."""
     if image.shape[:2] == (height, width):

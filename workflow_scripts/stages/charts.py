@@ -5,18 +5,18 @@ import pandas as pd
 from workflow_scripts.artifacts import replaced
 from workflow_scripts.chart_plots import class_bars, stage_lines
 from workflow_scripts.command import Job, run
+from workflow_scripts.tables import class_column, read_table
 
 
 def main(job: Job) -> None:
-    table = pd.read_csv(job.inputs.miou)
+    table = read_table(job.inputs.miou)
     table = table[table["miou"].notna()]
-    names = ["background", *job.settings.classes]
+    classes = [(name, class_column("iou", name)) for name in job.settings.classes]
     masks = table[(table["stage"] == "mask") & (table["system"] != "truth")]
-    bars = {
-        name: {row["system"]: row[name] for _, row in masks.iterrows() if pd.notna(row[name])}
-        for name in ["miou", *names]
-    }
-    bars = {"mean" if name == "miou" else name: found for name, found in bars.items() if found}
+    panels = [
+        (title, {row["system"]: row[column] for _, row in masks.iterrows() if pd.notna(row[column])})
+        for title, column in [("mean", "miou"), ("background", "background"), *classes]
+    ]
     lines: dict[str, dict] = {}
     splits: dict[str, list[str]] = {}
     for _, row in table.iterrows():  # of several predictions of one stage, the last
@@ -25,7 +25,7 @@ def main(job: Job) -> None:
         splits.setdefault(row["stage"], []).append(row["split"])
     splits = {stage: list(dict.fromkeys(found)) for stage, found in splits.items()}
     with replaced(job.outputs.classes) as temporary:
-        temporary.write_bytes(class_bars(bars, "IoU of the pseudo masks, %"))
+        temporary.write_bytes(class_bars([panel for panel in panels if panel[1]], "IoU of the pseudo masks, %"))
     with replaced(job.outputs.stages) as temporary:
         temporary.write_bytes(stage_lines(lines, splits))
 

@@ -29,7 +29,7 @@ def main(job: Job) -> None:
             rates[name].append(filling_rates(label, boxes, target != VOID))
     found, label = {name: np.concatenate(values) for name, values in rates.items()}, np.concatenate(classes)
     rows = []
-    for number, class_name in [*enumerate(index.classes), (None, "all")]:
+    for number, class_name in [*enumerate(index.classes), (None, None)]:  # last, all classes, which no name stands for
         chosen = np.ones(len(label), bool) if number is None else label == number
         for name, values in found.items():
             values = values[chosen & np.isfinite(values)]

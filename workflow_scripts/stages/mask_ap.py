@@ -7,7 +7,7 @@ import numpy as np
 
 from workflow_scripts.command import Job, run
 from workflow_scripts.evaluation.mask_ap import MEASURES
-from workflow_scripts.tables import mean_and_spread, write_table
+from workflow_scripts.tables import class_column, mean_and_spread, write_table
 
 
 def main(job: Job) -> None:
@@ -24,7 +24,7 @@ def main(job: Job) -> None:
         entry |= {"source": published.get("source")}
         for name in settings.classes:
             values = np.array([_number(split["classes"][name]["ap"]) for split in splits])
-            entry[name] = mean_and_spread(name, values)[name]
+            entry[class_column("ap", name)] = mean_and_spread("ap", values)["ap"]
         rows.append(entry)
     write_table(job.outputs.mask_ap, rows)
 

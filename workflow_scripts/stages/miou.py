@@ -8,13 +8,13 @@ import numpy as np
 from workflow_scripts.command import Job, run
 from workflow_scripts.evaluation.groups import mean_iou_of_counts
 from workflow_scripts.evaluation.miou import intersection_over_union, mean_intersection_over_union
-from workflow_scripts.tables import mean_and_spread, write_table
+from workflow_scripts.tables import class_column, mean_and_spread, write_table
 
 
 def main(job: Job) -> None:
     settings = job.settings
     read = {path: json.loads(Path(path).read_text()) for path in job.inputs.scores}
-    names = ["background", *settings.classes]
+    columns = ["background", *(class_column("iou", name) for name in settings.classes)]
     rows, groups = [], []
     for row in settings.rows:
         if not row.scores:  # a split that an evaluation server scores
@@ -43,7 +43,7 @@ def main(job: Job) -> None:
             "source": published.source if published else None,
         }
         rows.append(
-            entry | {name: f"{classes[:, k].mean():.2f}" if occurs[k] else None for k, name in enumerate(names)}
+            entry | {name: f"{classes[:, k].mean():.2f}" if occurs[k] else None for k, name in enumerate(columns)}
         )
         if row.stage == "mask_labelled":
             continue

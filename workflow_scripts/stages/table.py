@@ -13,7 +13,7 @@ from workflow_scripts.artifacts import replaced
 from workflow_scripts.command import Job, run
 from workflow_scripts.evaluation.boundary import precision_recall_f1
 from workflow_scripts.evaluation.miou import intersection_over_union, mean_intersection_over_union
-from workflow_scripts.tables import write_table
+from workflow_scripts.tables import read_table, write_table
 
 FORMATS = {"miou": "{:.2f}", "boundary": "{:.2f}", "confusion_ratio": "{:.3f}", "cost": "{:.4g}", "mask_ap": "{:.2f}"}
 
@@ -36,7 +36,7 @@ def _scores(path: str) -> dict:
 
 @cache
 def _file(path: str) -> pd.DataFrame:
-    return pd.read_csv(path)
+    return read_table(path)
 
 
 def _values(measure: str, cell: SimpleNamespace) -> np.ndarray:
