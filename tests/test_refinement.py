@@ -145,7 +145,7 @@ def test_a_walk_keeps_the_image_size_and_probabilities(tmp_path):
 def test_an_edge_walk_has_a_constant_background(tmp_path):
     settings = affinity("irn", radius=10)
     save_weights(affinity_networks.build(settings), tmp_path / "net.safetensors")
-    block = SimpleNamespace(threshold=0.25, radius=5, beta=10, log_steps=4)
+    block = SimpleNamespace(threshold=0.25, frame=64, radius=5, beta=10, log_steps=4)
     walk = edge_walk_mask.load(block, settings, tmp_path / "net.safetensors").probabilities
     image, scores = square_scene()
     walked = walk(maps_of(image, scores))
@@ -158,7 +158,7 @@ def test_an_edge_walk_leaves_maps_where_they_are(tmp_path, monkeypatch):
     settings = affinity("irn", radius=10)
     save_weights(affinity_networks.build(settings), tmp_path / "net.safetensors")
     monkeypatch.setattr(edge_walk_mask, "propagate_along_edges", lambda scores, *rest: scores)
-    block = SimpleNamespace(threshold=0.25, radius=5, beta=10, log_steps=4)
+    block = SimpleNamespace(threshold=0.25, frame=64, radius=5, beta=10, log_steps=4)
     rows = np.linspace(0, 1, 373, dtype=np.float32)
     scores = np.broadcast_to(rows[:, None], (1, 373, 50)).copy()
     walk = edge_walk_mask.load(block, settings, tmp_path / "net.safetensors").probabilities

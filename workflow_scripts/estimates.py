@@ -173,7 +173,8 @@ class Estimates:
             _, operations, kind = self._network("affinities", name)
             fine = 1 if block.rule == "random_walk" else 4  # cells of 4 pixels instead of 8
             seconds += WALK * self.relative * fine * 2 ** (block.log_steps - 8)
-            work = operations * self.pixels * images
+            framed = 2 * max(self.pixels, block.frame**2) if block.rule == "edge_walk" else self.pixels  # mirrored, too
+            work = operations * framed * images
             return Cost(self._stored(LABEL_BYTES * self.pixels, images), work, kind, seconds=seconds * images)
         if name := getattr(block, "classifier", None):  # two label maps
             _, operations, kind = self._network("classifiers", name)

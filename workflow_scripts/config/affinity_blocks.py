@@ -20,6 +20,11 @@ class AffinityRecipe(Recipe):
     jitter: Jitter
 
 
+class IrnRecipe(SegmenterRecipe):
+    bias_multiplier: PositiveFloat = Field(description="rate of biases, times that of the weights")
+    bias_decay: bool = Field(description="whether biases decay as weights do")
+
+
 class IrnLabels(Block):
     """Constant background scores: a high one leaves sure objects, a low one sure background."""
 
@@ -51,7 +56,7 @@ class AffinityNet(Affinity):
 class Irn(Affinity):
     network: Literal["irn"]
     labels: IrnLabels
-    recipe: SegmenterRecipe
+    recipe: IrnRecipe
 
 
 AnyAffinity = Annotated[AffinityNet | Irn, Discriminator("network")]

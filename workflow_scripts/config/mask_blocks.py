@@ -72,6 +72,9 @@ class EdgeWalkMask(Block):
     cam: Name
     affinity: Name
     threshold: Share = Field(description="background score beside walked maps whose common maximum is 1")
+    frame: PositiveInt = Field(
+        description="side that images are filled up to, pixels, before edges are found; larger images stay as they are"
+    )
     radius: PositiveInt = Field(description="of the walk's steps, cells of 4 pixels")
     beta: PositiveFloat = Field(description="power of the affinities")
     log_steps: PositiveInt = Field(description="the walk has 2^log_steps steps")

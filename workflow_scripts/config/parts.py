@@ -67,6 +67,9 @@ class Resnet(Backbone):
         description="layer of a block that takes the stride: 1x1 as He et al. and DeepLab, 3x3 as torchvision's weights"
     )
     colours: Literal["torch", "caffe"] = Field(description="that the initial weights were made for")
+    form: Literal["deeplab", "irn"] = Field(
+        "deeplab", description="last stages dilated, pooling rounded up; or as IRN, layer4 of stride 1 without dilation"
+    )
 
 
 class Vgg16(Backbone):
@@ -103,9 +106,7 @@ class Schedule(Block):
     accumulate: PositiveInt = Field(description="equal parts of the batch, worked on one after another to save memory")
     optimiser: Literal["sgd", "adamw"]
     learning_rate: PositiveFloat = Field(description="initial rate of the backbone's weights")
-    bias_multiplier: PositiveFloat = Field(
-        description="rate of biases, times that of the weights; biases have no decay"
-    )
+    bias_multiplier: PositiveFloat = Field(description="rate of biases, times that of the weights; biases have no decay")
     momentum: Share = Field(description="SGD momentum, or AdamW beta 1")
     weight_decay: NonNegativeFloat
     warm_up: NonNegativeInt = Field(description="steps over which the rate rises to its initial value")

@@ -232,6 +232,12 @@ class Config:
                     f"config: affinities.{name}.backbone.stride: network 'affinity_net' joins features of stride 8, "
                     f"found {block.backbone.stride}; set 8"
                 )
+            wanted = {"deeplab": "irn", "seenet": "psa"}.get(getattr(block.backbone, "form", None))
+            if block.network == "irn" and wanted:
+                raise UserError(
+                    f"config: affinities.{name}.backbone.form: network 'irn' joins maps of {block.backbone.name} as {wanted!r}, "
+                    f"found {block.backbone.form!r}; set {wanted}"
+                )
         for name, block in masks.items():
             wanted = WALKS.get(block.rule)
             if wanted and affinities[block.affinity].network != wanted:

@@ -28,12 +28,15 @@ def of_backbone(network: nn.Module, state: Mapping[str, Tensor], source: str) ->
 
     Args:
         network: a backbone; `renames` are its rules, and names that begin with one of `ignored` are heads that it lacks.
-        state: a state dict of the backbone alone, or of a whole network, where it may bear the prefix `backbone.`.
+        state: a state dict of the backbone alone, or of a whole network, where it may bear the prefix `backbone.` or one
+            of its `wrappers`.
         source: where it is from, for messages.
     """
     names = {name: name.removeprefix("module.") for name in state}
-    if any(name.startswith(PREFIX) for name in names.values()):
-        names = {name: short.removeprefix(PREFIX) for name, short in names.items() if short.startswith(PREFIX)}
+    for prefix in (*getattr(network, "wrappers", ()), PREFIX):
+        if any(name.startswith(prefix) for name in names.values()):
+            names = {name: short.removeprefix(PREFIX) for name, short in names.items() if short.startswith(prefix)}
+            break
     ours = {name: renamed(short, network.renames) for name, short in names.items()}
     taken = {name: own for name, own in ours.items() if not own.startswith(network.ignored)}
     _tell_left_out(source, [name for name in state if name not in taken])
@@ -51,7 +54,8 @@ def of_network(network: nn.Module, state: Mapping[str, Tensor], source: str) -> 
             head = PREFIX + renamed(short.removeprefix(PREFIX), network.backbone.renames)
         return head if head in known else name  # what fits nowhere keeps its name, for the message
 
-    unused = getattr(network, "unused", ())  # layers of its authors' checkpoints that their network never applies
+    # Layers of its authors' checkpoints that their network never applies, or that are there twice.
+    unused = (*getattr(network, "unused", ()), *getattr(network.backbone, "unused", ()))
     names = {name: own(name) for name in state if not name.removeprefix("module.").startswith(unused)}
     _tell_left_out(source, [name for name in state if name not in names])
     return _joined(state, names, source)

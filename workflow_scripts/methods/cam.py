@@ -45,7 +45,8 @@ class Classifier(nn.Module):
     """
 
     learns_background = False
-    renames = ((r"fc8\.", "head."),)  # PSA, EPS code
+    renames = ((r"fc8\.", "head."), (r"classifier\.", "head."))  # PSA, EPS code; IRN code
+    unused = ("newly_added.",)  # IRN's code names its classifier twice
 
     def __init__(self, backbone: nn.Module, classes: Sequence[str], options):
         super().__init__()

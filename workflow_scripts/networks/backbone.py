@@ -8,7 +8,7 @@ from workflow_scripts.networks.torchvision_weights import published_state
 
 
 class FeaturePyramid(nn.Module):
-    """A network with `pyramid(images)`, five feature maps of rising depth, and `pyramid_channels`.
+    """A network with `pyramid(images)`, five feature maps of rising depth from stride 2 on, `pyramid_channels` and `stride`.
 
     Batch normalisation that is to keep its initial statistics stays in evaluation mode, whatever `train()` says: with
     small batches they are better than the batch's own.
@@ -17,6 +17,8 @@ class FeaturePyramid(nn.Module):
     kept: Sequence[nn.Module] = ()
     ignored: tuple[str, ...] = ()  # begins of names of foreign layers that it does not have
     renames: Sequence[tuple] = ()  # foreign names of its layers, see data/layer_names.py
+    wrappers: tuple[str, ...] = ()  # begins of its layers' names in its authors' files of whole networks
+    unused: tuple[str, ...] = ()  # begins of names in such files under which they hold its layers once more
     torchvision = (
         None  # the member of its WeightsEnum there that `imagenet` loads; not imported here, which costs a second
     )
@@ -43,6 +45,11 @@ class FeaturePyramid(nn.Module):
     def imagenet(self) -> dict[str, Tensor]:
         """torchvision's ImageNet weights, downloaded with its own checksum on first use."""
         return published_state(self.torchvision)
+
+    @property
+    def pyramid_strides(self) -> tuple[int, ...]:
+        """Pixels per cell of the maps of `pyramid`."""
+        return tuple(min(2**depth, self.stride) for depth in range(1, 6))
 
     @property
     def tap_channels(self) -> tuple[int, ...]:

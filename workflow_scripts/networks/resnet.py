@@ -1,4 +1,4 @@
-"""ResNet-50 and ResNet-101 (He et al., CVPR 2016) on torchvision's layers, the last stages dilated as in DeepLab-V2."""
+"""ResNet-50 and ResNet-101 (He et al., CVPR 2016) on torchvision's layers, in the forms of DeepLab-V2 and of IRN."""
 
 import re
 
@@ -15,17 +15,21 @@ DILATIONS = {8: (1, 1, 2, 4), 16: (1, 1, 1, 2), 32: (1, 1, 1, 1)}  # of the four
 class Backbone(FeaturePyramid):
     """(B, 3, H, W) -> (B, 2048, h, w), h = ceil(H / stride) up to one cell; state dict as torchvision's.
 
-    The max pooling rounds up, as the published networks do: 321 pixels are 41 cells at stride 8. All 3x3 layers of a
-    dilated stage are dilated, its first one included. Stages, for `frozen_stages`: stem, layer1, layer2, layer3, layer4.
+    Stages, for `frozen_stages`: stem, layer1, layer2, layer3, layer4.
 
     Args:
         depth: 50 or 101.
         stride_in: "first", the 1x1 layer as He et al. and DeepLab; or "middle", the 3x3 layer as torchvision's weights.
         colours: that the weights were made for, "torch" or "caffe".
+        form: "deeplab", whose max pooling rounds up (321 pixels are 41 cells at stride 8) and whose last stages are dilated,
+            all their 3x3 layers, the first one included; or "irn" (Ahn et al., CVPR 2019), torchvision's network but for
+            layer4, which has stride 1, and no dilation.
     """
 
     channels = 2048
     ignored = ("fc.", "aspp.")
+    wrappers = ("resnet50.",)  # IRN's code, whose files also have its layers under these names:
+    unused = ("resnet50.fc.", *(f"stage{number}." for number in range(1, 6)), *(f"backbone.{n}." for n in range(5)))
 
     def __init__(
         self,
@@ -35,17 +39,23 @@ class Backbone(FeaturePyramid):
         depth: int = 101,
         stride_in: str = "first",
         colours: str = "torch",
+        form: str = "deeplab",
     ):
         super().__init__()
         if stride not in DILATIONS:
             raise UserError(f"config: backbone resnet has stride 8, 16 or 32, not {stride}")
+        if form == "irn" and (stride, stride_in) != (16, "middle"):
+            raise UserError(
+                f"config: backbone resnet as 'irn' has stride 16 and stride_in: middle, not {stride} and {stride_in}"
+            )
         self.stride, self.depth, self.stride_in = stride, depth, stride_in
         self.colours = Colours(colours)
         whole = getattr(models, f"resnet{depth}")(weights=None)
         self.conv1, self.bn1 = whole.conv1, whole.bn1
-        self.maxpool = nn.MaxPool2d(3, 2, 1, ceil_mode=True)
+        self.maxpool = nn.MaxPool2d(3, 2, 1, ceil_mode=form == "deeplab")
         self.layer1, self.layer2, self.layer3, self.layer4 = whole.layer1, whole.layer2, whole.layer3, whole.layer4
-        for layer, dilation, reached in zip(self._layers(), DILATIONS[stride], (4, 8, 16, 32), strict=True):
+        dilations = DILATIONS[stride] if form == "deeplab" else (1, 1, 1, 1)
+        for layer, dilation, reached in zip(self._layers(), dilations, (4, 8, 16, 32), strict=True):
             for block in layer:
                 block.conv2.dilation = block.conv2.padding = (dilation, dilation)
             first = layer[0]
@@ -56,12 +66,22 @@ class Backbone(FeaturePyramid):
 
     @property
     def renames(self) -> tuple[tuple, ...]:
-        """The names of DeepLab-V2's converted checkpoints (deeplab-pytorch, BANA); they want caffe's colours and strides."""
+        """Names in IRN's files, and in DeepLab-V2's converted checkpoints (deeplab-pytorch, BANA), which want caffe's colours and
+        strides."""
         return (
+            (r"resnet50\.", self._of_torchvision),
             (r"(?:base|scale)\.(?=layer|aspp|fc)", ""),
             (r"layer1\.conv1\.(conv|bn)\.", lambda match: "conv1." if match[1] == "conv" else "bn1."),
             (r"layer(\d)\.block(\d+)\.(\w+)\.(conv|bn)\.", self._of_caffe),
         )
+
+    def _of_torchvision(self, match: re.Match) -> str:
+        if self.colours.kind != "torch" or self.stride_in != "middle":
+            raise UserError(
+                f"config: backbone resnet: weights with layers named like {match[0]}conv1.weight were made for colours: torch "
+                f"and stride_in: middle, found {self.colours.kind} and {self.stride_in}; set both"
+            )
+        return ""
 
     def _of_caffe(self, match: re.Match) -> str:
         if self.colours.kind != "caffe" or self.stride_in != "first":

@@ -45,8 +45,8 @@ class AffinityNetwork(nn.Module):
         nn.init.xavier_uniform_(self.mix.weight, gain=gain)
 
     def new_parameters(self) -> list[nn.Parameter]:
-        """Parameters without initial weights, trained at the head's rate."""
-        return [*self.reduce.parameters(), *self.norm.parameters(), *self.mix.parameters()]
+        """Convolutions without initial weights, trained at the head's rate; normalisation learns with the backbone, as in PSA's code."""
+        return [*self.reduce.parameters(), *self.mix.parameters()]
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> features (B, 448 or 896, H / 8, W / 8)."""

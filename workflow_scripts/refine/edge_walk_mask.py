@@ -10,6 +10,7 @@ from workflow_scripts.data.transforms import normalise
 from workflow_scripts.data.weights import load_weights
 from workflow_scripts.refine import affinity_networks
 from workflow_scripts.refine.background import Maps, Rule, normalised
+from workflow_scripts.refine.irn import edge_map
 from workflow_scripts.refine.random_walk import propagate_along_edges
 from workflow_scripts.training.device import autocast, device
 
@@ -18,7 +19,7 @@ def load(block: SimpleNamespace, affinity: SimpleNamespace, weights: str) -> Rul
     """The walk of a mask block: object maps over their common maximum below a constant background.
 
     Args:
-        block: `threshold` of the background, `radius`, `beta`, `log_steps`.
+        block: `threshold` of the background, `frame`, `radius`, `beta`, `log_steps`.
         affinity: settings of the affinity network.
         weights: its trained weights.
     """
@@ -31,10 +32,8 @@ def load(block: SimpleNamespace, affinity: SimpleNamespace, weights: str) -> Rul
         image = maps.image()
         if not len(maps.scores):
             return np.ones((1, *image.shape[:2]), np.float32)
-        inputs = normalise(image)[None].to(device()).contiguous(memory_format=torch.channels_last)
         with autocast(device(), affinity.precision):
-            logits = network(inputs).float(), network(inputs.flip(-1)).float().flip(-1)
-        edge = ((logits[0] + logits[1]) / 2).sigmoid()[0, 0]
+            edge = edge_map(network, normalise(image).to(device()), block.frame)
         scores = torch.from_numpy(normalised(maps.scores)).to(device())
         scores = interpolate(scores[None], size=edge.shape, mode="bilinear", align_corners=False)[0]
         walked = propagate_along_edges(scores, edge, block.radius, block.beta, block.log_steps)

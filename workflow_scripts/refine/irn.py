@@ -5,7 +5,7 @@ Its displacement field, which tells instances apart, is not part of the semantic
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn import functional
 
 from workflow_scripts.refine.affinity import affinity_loss, pair_edge_affinity, pair_labels
 
@@ -15,16 +15,25 @@ STRIDE = 4  # pixels per cell of the edge map
 class AffinityNetwork(nn.Module):
     """Five feature maps of a frozen backbone, each reduced to 32 channels and brought to stride 4, give an edge logit.
 
+    As in the published code, group normalisation comes before maps are enlarged, and ReLU after.
+
     Args:
-        backbone: with `pyramid` and `pyramid_channels`.
+        backbone: with `pyramid`, `pyramid_channels` and `pyramid_strides`; a ResNet of form "irn" as published.
         options: `radius` of the training pairs, cells of stride 4 (10 published), and their `border`.
     """
+
+    renames = (
+        *((rf"fc_edge{layer + 1}\.", f"reduce.{layer}.") for layer in range(5)),
+        (r"fc_edge6\.", "head."),
+    )  # IRN code
+    # The same layers once more, the displacement field, and tables of the pairs' indices.
+    unused = ("edge_layers.", "dp_layers.", "fc_dp", "mean_shift.", "path_indices", "disp_target", "ind_from", "ind_to")
 
     def __init__(self, backbone: nn.Module, options):
         super().__init__()
         self.backbone, self.options = backbone.requires_grad_(False), options
         self.reduce = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(channels, 32, 1, bias=False), nn.GroupNorm(4, 32), nn.ReLU())
+            nn.Sequential(nn.Conv2d(channels, 32, 1, bias=False), nn.GroupNorm(4, 32))
             for channels in backbone.pyramid_channels
         )
         self.head = nn.Conv2d(32 * len(self.reduce), 1, 1)
@@ -40,15 +49,28 @@ class AffinityNetwork(nn.Module):
         return [*self.reduce.parameters(), *self.head.parameters()]
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> edge logits (B, 1, H / 4, W / 4)."""
-        size = -(-images.shape[-2] // STRIDE), -(-images.shape[-1] // STRIDE)
+        """(B, 3, H, W) -> edge logits (B, 1, ceil(H / 4), ceil(W / 4))."""
         with torch.no_grad():
-            maps = self.backbone.pyramid(images)
-        reduced = [
-            interpolate(layer(features), size=size, mode="bilinear", align_corners=False)
-            for layer, features in zip(self.reduce, maps, strict=True)
-        ]
-        return self.head(torch.cat(reduced, dim=1))
+            taps = self.taps(images)
+        return self.head(self.joined(taps))
+
+    def taps(self, images: Tensor) -> list[Tensor]:
+        """The backbone's five maps, the first one pooled to stride 4, as IRN takes ResNet's stem after its pooling."""
+        first, *others = self.backbone.pyramid(images)
+        return [functional.max_pool2d(first, 3, 2, 1), *others]
+
+    def joined(self, taps: list[Tensor]) -> Tensor:
+        """Five maps (B, D, h, w) -> (B, 160, h, w) of the size of the second; enlarged by whole factors and cut, not stretched."""
+        height, width = taps[1].shape[-2:]
+        enlarged = []
+        for layer, tap, stride in zip(self.reduce, taps, self.backbone.pyramid_strides, strict=True):
+            features = layer(tap)
+            if stride > STRIDE:
+                features = functional.interpolate(
+                    features, scale_factor=stride // STRIDE, mode="bilinear", align_corners=False
+                )
+            enlarged.append(features[..., :height, :width].relu())
+        return torch.cat(enlarged, dim=1)
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The affinity loss along lines; the batch holds `image` and `label` (B, H, W), 255 unknown."""
@@ -56,8 +78,50 @@ class AffinityNetwork(nn.Module):
         radius, border = self.options.radius, self.options.border
         affinity = pair_edge_affinity(edge, radius, border)
         masks = {
-            name: pair_labels(batch[name][:, ::STRIDE, ::STRIDE].to(torch.uint8), radius, border)
+            name: pair_labels(cell_labels(batch[name]).to(torch.uint8), radius, border)
             for name in ("label", "whole_label")
             if name in batch
         }
         return {"affinity": affinity_loss(affinity, *masks["label"], masks.get("whole_label"))}
+
+
+def cell_labels(label: Tensor) -> Tensor:
+    """Labels of the edge map's cells: of the pixel in the middle of each, rows and columns 2, 6, 10, ... (IRN's code).
+
+    A last cell that the image cuts off has the label of the pixel nearest to its middle.
+
+    Args:
+        label: (..., H, W).
+
+    Returns:
+        (..., ceil(H / 4), ceil(W / 4)).
+    """
+    for dimension in (-2, -1):
+        side = label.shape[dimension]
+        middle = torch.arange(STRIDE // 2, side + STRIDE // 2, STRIDE, device=label.device)
+        label = label.index_select(dimension, middle.clamp_max(side - 1))
+    return label
+
+
+def edge_map(network: nn.Module, image: Tensor, frame: int) -> Tensor:
+    """Edge probability of an image: half the logits of the image and of its mirror image together (IRN's code).
+
+    Group normalisation averages over all cells, so that an image is tested on the frame that the network was trained on.
+    The published code would cut a larger image; here that side stays as long as it is.
+
+    Args:
+        network: an `AffinityNetwork` in evaluation mode.
+        image: (3, H, W), normalised, on the network's device.
+        frame: side in pixels that the image is filled up to with zeros, on the right and below.
+
+    Returns:
+        float32 (ceil(H / 4), ceil(W / 4)) in [0, 1].
+    """
+    height, width = image.shape[-2:]
+    padding = 0, max(0, frame - width), 0, max(0, frame - height)
+
+    def logits(view: Tensor) -> Tensor:
+        framed = functional.pad(view[None], padding).contiguous(memory_format=torch.channels_last)
+        return network(framed)[0, 0, : -(-height // STRIDE), : -(-width // STRIDE)].float()
+
+    return ((logits(image) + logits(image.flip(-1)).flip(-1)) / 2).sigmoid()

@@ -10,12 +10,15 @@ def parameter_groups(network: nn.Module, recipe) -> list[dict]:
     """Four groups as in the published AffinityNet and EPS code: pretrained weights and biases, new weights and biases.
 
     New layers learn at `head_multiplier` times the base rate, biases at `bias_multiplier` times the rate of their
-    weights and without decay. Frozen parameters are in no group. A network may have `undecayed_parameters()`, tokens of a
-    transformer, which are a group of their own.
+    weights and without decay, but where the recipe has `bias_decay`, as IRN's code. The scales of group normalisation are weights, as
+    in PSA's code; those of batch and layer normalisation are treated as biases. Frozen parameters are in no group. A
+    network may have `undecayed_parameters()`, tokens of a transformer, which are a group of their own.
     """
     new = {id(parameter) for parameter in network.new_parameters()}
     undecayed = [p for p in getattr(network, "undecayed_parameters", list)() if p.requires_grad]
     alone = {id(parameter) for parameter in undecayed}
+    scales = {id(module.weight) for module in network.modules() if isinstance(module, nn.GroupNorm)}
+    bias_decay = recipe.weight_decay if getattr(recipe, "bias_decay", False) else 0.0
     groups = []
     for is_new in (False, True):
         chosen = [
@@ -24,10 +27,10 @@ def parameter_groups(network: nn.Module, recipe) -> list[dict]:
         if not chosen:
             continue
         rate = recipe.learning_rate * (recipe.head_multiplier if is_new else 1)
-        weights = [p for p in chosen if p.ndim > 1]
-        biases = [p for p in chosen if p.ndim <= 1]
+        weights = [p for p in chosen if p.ndim > 1 or id(p) in scales]
+        biases = [p for p in chosen if p.ndim <= 1 and id(p) not in scales]
         groups.append({"params": weights, "lr": rate, "weight_decay": recipe.weight_decay})
-        groups.append({"params": biases, "lr": rate * recipe.bias_multiplier, "weight_decay": 0.0})
+        groups.append({"params": biases, "lr": rate * recipe.bias_multiplier, "weight_decay": bias_decay})
     groups.append({"params": undecayed, "lr": recipe.learning_rate, "weight_decay": 0.0})
     return [group for group in groups if group["params"]]
 
