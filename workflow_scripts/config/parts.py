@@ -106,7 +106,9 @@ class Schedule(Block):
     accumulate: PositiveInt = Field(description="equal parts of the batch, worked on one after another to save memory")
     optimiser: Literal["sgd", "adamw"]
     learning_rate: PositiveFloat = Field(description="initial rate of the backbone's weights")
-    bias_multiplier: PositiveFloat = Field(description="rate of biases, times that of the weights; biases have no decay")
+    bias_multiplier: PositiveFloat = Field(
+        description="rate of biases, times that of the weights; biases have no decay"
+    )
     momentum: Share = Field(description="SGD momentum, or AdamW beta 1")
     weight_decay: NonNegativeFloat
     warm_up: NonNegativeInt = Field(description="steps over which the rate rises to its initial value")
