@@ -148,7 +148,7 @@ def _pictures(folder: Path) -> list[Target]:
     voc, size = mask_ids(CLASSES), (HEIGHT, WIDTH)
 
     def photograph(path: Path) -> None:
-        height, width, _ = check_image(path)
+        height, width, *_ = check_image(path)
         assert read_image(path).shape == (height, width, 3)
 
     def corrected(path: Path) -> None:

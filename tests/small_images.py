@@ -36,3 +36,4 @@ def one_fault(read, source, *fragments):
     assert len(lines) == 1
     for fragment in fragments:
         assert str(fragment) in lines[0]
+    return lines[0]

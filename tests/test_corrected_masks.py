@@ -163,10 +163,10 @@ def test_pictures_that_are_no_masks(tmp_path):
     for content, fragment in (
         (b"", "not a readable PNG"),
         (b"GIF89a", "not a readable PNG"),
-        (png(WIDTH, HEIGHT, 8, 0, b"\0" + bytes(WIDTH))[:45], "not a readable PNG"),
-        (png(WIDTH, HEIGHT, 16, 0, b"\0" + bytes(2 * WIDTH)), "16-bit"),
-        (png(WIDTH, HEIGHT, 16, 2, b"\0" + bytes(6 * WIDTH)), "16-bit"),
-        (png(WIDTH, HEIGHT, 4, 0, b"\0" + bytes(WIDTH // 2)), "4-bit"),
+        (png(WIDTH, HEIGHT, 8, 0, b"\0" + bytes(WIDTH))[:45], "truncated or corrupt"),
+        (png(WIDTH, HEIGHT, 16, 0, b"\0" + b"\1\0" * WIDTH), "value 256 is none of the"),
+        (png(WIDTH, HEIGHT, 16, 2, b"\0" + bytes(6 * WIDTH)), "RGB;16B"),
+        (png(WIDTH, HEIGHT, 4, 0, b"\0" + b"\x33" * (WIDTH // 2)), "value 3 is none of the"),
         (png(WIDTH, HEIGHT, 8, 6, b"\0" + bytes(4 * WIDTH)), "RGBA"),
         (png(9000, 9000, 8, 0), "9000 x 9000, its image 20 x 30"),  # and is not decoded
         (bytes(5 << 20), "takes more than"),

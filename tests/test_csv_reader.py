@@ -1,12 +1,21 @@
 """The reader of CSV tables: what it returns, and the one line of each fault."""
 
+import csv
+import io
+from pathlib import Path
+
 import numpy as np
 import pytest
 from conftest import refused
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from small_images import CLASSES, HEIGHT, WIDTH, noise, one_fault
 
+from workflow_scripts.config.datasets import CsvDataset
+from workflow_scripts.config.sources import _files
 from workflow_scripts.data.csv_table import read_csv, read_mask_paths
+from workflow_scripts.data.index_entries import Faults
 from workflow_scripts.digests import file_sha256
 from workflow_scripts.errors import UserError
 
@@ -157,7 +166,7 @@ def test_csv_mask_missing(table):
 @pytest.mark.parametrize("labels", ["", " ; "])
 def test_csv_image_without_label(table, labels):
     write(table, HEADER, *ROWS, f"d,photos/a.png,{labels},,,val")
-    csv_fault(table, "id 'd'", "no label")
+    csv_fault(table, "id 'd'", "no label", "'-' if it shows none")
 
 
 def test_csv_label_unknown(table):
@@ -180,3 +189,108 @@ def test_csv_label_unknown(table):
 def test_csv_bad_box(table, box, fragment):
     write(table, HEADER, *ROWS, f"d,photos/a.png,dog,,{box},val")
     csv_fault(table, "id 'd'", fragment)
+
+
+# --- tables as spreadsheets write them --------------------------------------------------------------------------------
+
+CELLS = {"id": "abc", "image": ["photos/a.png", "photos/b.png", "photos/c.png"], "labels": ["dog", "cat;dog", "cat"]}
+TABLE = {**CELLS, "boxes": ["1 2 9 8 dog", "1 2 9 8 dog;0 0 30 20 cat", ""], "split": ["train", "train", "val"]}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    columns=st.permutations(list(TABLE)),
+    separator=st.sampled_from(",;\t"),
+    end=st.sampled_from(["\n", "\r\n"]),
+    quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
+    case=st.sampled_from([str.lower, str.upper, str.title, lambda name: f" {name} "]),
+    mark=st.booleans(),
+    told=st.booleans(),
+    empty=st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 2)),
+    notes=st.lists(st.sampled_from(["notes", "photographed_by", "weather, wind; sea", "Datum"]), unique=True),
+)
+def test_csv_dialects(table, columns, separator, end, quoting, case, mark, told, empty, notes):
+    """One table in every dialect is read alike; columns and rows without content do not count, remarks are told."""
+    in_header, in_rows, below = empty
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=separator, lineterminator=end, quoting=quoting)
+    writer.writerow([*(case(name) for name in columns), *notes, *[""] * in_header])
+    for row in range(3):
+        writer.writerow(
+            [*(TABLE[name][row] for name in columns), *["a remark"] * len(notes), *[""] * (in_header + in_rows)]
+        )
+    text.write(f"{separator * 4}{end}" * below)
+    head = f"sep={separator}{end}" if told else ""
+    table.write_bytes((head + text.getvalue()).encode("utf-8-sig" if mark else "utf-8"))
+    faults = Faults()
+    splits, entries = read_csv(table, CLASSES, SPLITS, faults=faults)
+    assert splits == {"train": ["a", "b"], "val": ["c"]}
+    assert [entry.labels for entry in entries] == [(1,), (0, 1), (0,)]
+    assert [len(entry.boxes) for entry in entries] == [1, 2, 0]
+    assert {(f.check, f.identifier) for f in faults.findings} == {("ignored_column", name) for name in notes}
+    assert [Path(path) for path in _files(CsvDataset.model_construct(table=str(table)), "images", None)] == [
+        table,
+        *(table.parent / name for name in TABLE["image"]),
+    ]  # which planning watches
+
+
+@pytest.mark.parametrize("name", ["boxs", "bbox", "Box", "boxes_px", "maks", "mask_path", "Masks", "splits", "spilt"])
+def test_csv_columns_that_are_misspelt(table, name):
+    meant = {"b": "boxes", "m": "mask", "s": "split"}[name[0].lower()]
+    write(table, f"id,image,labels,{name}", "a,photos/a.png,dog,")
+    one_fault(lambda: read_csv(table, CLASSES, {"all": ""}), table, f"unknown column {name!r}", repr(meant), "rename")
+    if meant != "split":  # where the table has the column, another one like it holds remarks
+        faults = Faults()
+        write(table, f"id,image,labels,{meant},{name}", "a,photos/a.png,dog,,")
+        read_csv(table, CLASSES, {"all": ""}, faults=faults)
+        assert [(f.check, f.identifier) for f in faults.findings] == [("ignored_column", name)]
+
+
+@pytest.mark.parametrize(
+    "name", ["notes", "remarks", "date", "site", "camera", "comment", "Photographer", "plot", "lat"]
+)
+def test_csv_columns_of_remarks(table, name):
+    write(table, f"id,image,labels,{name}", "a,photos/a.png,dog,x")
+    assert len(read_csv(table, CLASSES, {"all": ""})[1]) == 1
+
+
+def test_csv_content_without_a_column(table):
+    write(table, "id,image,labels,,", "a,photos/a.png,dog,,seen twice")
+    one_fault(lambda: read_csv(table, CLASSES, {"all": ""}), table, "line 2", "'seen twice'", "without a name")
+    write(table, "id,image,labels", "a,photos/a.png,dog,,seen twice")
+    one_fault(lambda: read_csv(table, CLASSES, {"all": ""}), table, "line 2: 5 cells, expected 3", "in quotes")
+    write(table, "id;image;labels", "a;photos/a.png;dog;cat")
+    one_fault(lambda: read_csv(table, CLASSES, {"all": ""}), table, "line 2: 4 cells, expected 3", "in quotes")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1", "cp1252"])
+def test_csv_in_other_encodings(table, encoding):
+    table.write_bytes("id\timage\tlabels\nköln\ta.png\tdog\n".encode(encoding))
+    refused(lambda: read_csv(table, CLASSES, SPLITS), table, "UTF-8")
+
+
+def test_csv_decimal_commas(table):
+    write(table, "id;image;labels;boxes", "a;photos/a.png;dog;1,5 2 9 8 dog")
+    one_fault(lambda: read_csv(table, CLASSES, {"all": ""}), table, "write decimals with a point")
+
+
+# --- images that show none of the classes -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dash", ["-", " - ", "–", "—", "−", "-;"])
+def test_csv_image_without_an_object(table, dash):
+    write(table, HEADER, *ROWS, f"d,photos/a.png,{dash},,,val")
+    entry = read_csv(table, CLASSES, SPLITS)[1][-1]
+    assert entry.labels == () and entry.boxes.shape == (0, 5)
+
+
+def test_csv_no_object_beside_others(table):
+    write(table, HEADER, *ROWS, "d,photos/a.png,-;dog,,,val")
+    csv_fault(table, "id 'd'", "'-' says that no class is shown")
+    write(table, HEADER, *ROWS, "d,photos/a.png,-,,1 2 9 8 dog,val")
+    csv_fault(table, "id 'd'", "a box of 'dog', which is not among the labels")
+
+
+def test_csv_class_called_dash(table):
+    write(table, HEADER, *ROWS, "d,photos/a.png,-,,,val")
+    assert read_csv(table, [*CLASSES, "-"], SPLITS)[1][-1].labels == (3,)

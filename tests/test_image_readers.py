@@ -37,20 +37,12 @@ def test_read_image_repeats_gray(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.repeat(gray[..., None], 3, axis=2))
 
 
-def test_exif_orientation_is_not_applied(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees
-    Image.fromarray(noise()).save(tmp_path / "a.jpg", exif=exif)
-    assert read_image(tmp_path / "a.jpg").shape == (HEIGHT, WIDTH, 3)
-    assert check_image(tmp_path / "a.jpg")[:2] == (HEIGHT, WIDTH)
-
-
 def test_digest_is_sha256_of_the_bytes(tmp_path):
     path = tmp_path / "a.png"
     Image.fromarray(noise()).save(path)
     expected = hashlib.sha256(path.read_bytes()).hexdigest()
     assert file_sha256(path) == expected
-    assert check_image(path) == (HEIGHT, WIDTH, expected)
+    assert check_image(path) == (HEIGHT, WIDTH, expected, 1)
     (tmp_path / "abc").write_bytes(b"abc")
     assert file_sha256(tmp_path / "abc").startswith("ba7816bf8f01cfea")  # FIPS 180-2, appendix B.1
 
@@ -64,7 +56,7 @@ HEADER_FAULTS = {
     "gray of 16 bits": (lambda path: path.write_bytes(png(2, 2, 16, 0, b"\0\1\2\3\4")), "16 or more bits"),
     "rgb of 16 bits": (lambda path: path.write_bytes(png(1, 2, 16, 2, b"\0\1\2\3\4\5\6")), "16 or more bits"),
     "gray of 32 bits": (lambda path: Image.new("F", (4, 4)).save(path, format="TIFF"), "16 or more bits"),
-    "with alpha": (lambda path: Image.new("RGBA", (4, 4)).save(path, format="PNG"), "mode RGBA"),
+    "with alpha": (lambda path: Image.new("RGBA", (4, 4)).save(path, format="PNG"), "transparent in places"),
     "bomb": (lambda path: path.write_bytes(png(10_001, 10_000)), "larger than 100 megapixels"),
     "large bomb": (lambda path: path.write_bytes(png(30_000, 30_000)), "larger than 100 megapixels"),
 }
@@ -129,10 +121,6 @@ def test_label_png_refusals(tmp_path):
     refused(lambda: read_label_png(path, {3: 1}, 1), path, "label id 21, 254")
     Image.fromarray(noise()).save(path)
     refused(lambda: read_label_png(path, None, 20), path, "RGB", "palette or gray")
-    path.write_bytes(png(2, 1, 4, 0, b"\0\x12"))  # ids 1 and 2, which Pillow would read as 17 and 34
-    refused(lambda: read_label_png(path, None, 20), path, "L;4")
-    path.write_bytes(png(1, 1, 16, 0, b"\0\0\1"))
-    refused(lambda: read_label_png(path, None, 20), path, "8-bit palette or gray")
     Image.new("L", (4, 4)).save(path, format="JPEG")
     refused(lambda: read_label_png(path, None, 20), path, "JPEG", "PNG")
     refused(lambda: read_label_png(tmp_path / "no.png", None, 20), "no.png", "missing")

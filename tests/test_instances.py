@@ -344,7 +344,7 @@ def voc(tmp_path) -> tuple[SimpleNamespace, object]:
     savemat(tmp_path / "inst/b.mat", {"GTinst": inst})
     entries = [Entry(name, "", *SIZE, "", (0,), np.zeros((0, 5))) for name in "ab"]
     write_index(tmp_path / "index.h5", "voc", ("cat", "dog"), entries, {"all": ["a", "b"]})
-    settings = {"root": str(tmp_path), "masks": "SegmentationClass", "objects": "SegmentationObject"}
+    settings = {"root": str(tmp_path), "masks": "SegmentationClass", "objects": "SegmentationObject", "mask_ids": None}
     settings |= {"sbd": str(tmp_path), "classes": ["cat", "dog"]}
     return SimpleNamespace(**settings), read_index(tmp_path / "index.h5")
 
@@ -354,6 +354,16 @@ def test_true_instances_of_voc(tmp_path):
     own, other = read("a"), read("b")
     assert own.boxes.tolist() == [[5, 5, 15, 15, 0], [16, 5, 30, 15, 0]]  # void is of neither
     assert other.boxes[:, 4].tolist() == [0, 1] and (other.windows == own.windows).all()
+
+
+def test_true_instances_of_voc_with_values_of_its_own(tmp_path):
+    settings, index = voc(tmp_path)
+    mask = tmp_path / settings.masks / "a.png"
+    with Image.open(mask) as image:
+        label = np.array(image)
+    Image.fromarray(np.where((label > 0) & (label < 255), 7, label).astype(np.uint8)).save(mask)
+    settings.mask_ids = SimpleNamespace(**dict.fromkeys(index.classes, 9) | {index.classes[0]: 7})
+    assert voc_instances.reader(settings, index)("a").boxes[:, 4].tolist() == [0, 0]
 
 
 def test_faults_of_voc(tmp_path):

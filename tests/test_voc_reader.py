@@ -6,6 +6,7 @@ from conftest import refused
 from PIL import Image
 from small_images import CLASSES, HEIGHT, WIDTH, noise, one_fault, png
 
+from workflow_scripts.data.index_entries import Faults
 from workflow_scripts.data.voc import VOC_CLASSES, mask_ids, read_voc
 from workflow_scripts.digests import file_sha256
 from workflow_scripts.errors import UserError
@@ -153,9 +154,62 @@ def test_voc_label_of_a_class_that_is_not_configured(voc):
     voc_faults(voc, voc / "Annotations/b.xml", "label 'person' is unknown", "classes of the data set")
 
 
-def test_voc_image_without_label(voc):
+def test_voc_image_without_an_object(voc):
     (voc / "Annotations/b.xml").write_text(annotation([]))
-    voc_faults(voc, voc / "Annotations/b.xml", "no label")
+    faults = Faults()
+    entry = read_voc(voc, CLASSES, LISTS, faults=faults)[1][1]
+    assert (entry.id, entry.labels, entry.boxes.shape) == ("b", (), (0, 5))
+    assert [finding.identifier for finding in faults.findings if finding.check == "no_object"] == ["b"]
+
+
+def size(width, height):
+    return f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
+
+
+def stated(voc, text, **options):
+    path = voc / "Annotations/b.xml"
+    path.write_text(annotation([DOG]).replace("<object>", f"{text}<object>", 1))
+    faults = Faults()
+    entry = read_voc(voc, CLASSES, LISTS, faults=faults, **options)[1][1]
+    return entry.height, entry.width, "b" in [f.identifier for f in faults.findings if f.check == "size_missing"]
+
+
+@pytest.mark.parametrize("text", ["", size(0, 0), size(0, HEIGHT), size(WIDTH, 0), "<size/>", size("", "")])
+def test_voc_size_that_is_not_stated(voc, text):
+    assert stated(voc, text) == (HEIGHT, WIDTH, True)
+
+
+def test_voc_size_that_is_stated(voc):
+    assert stated(voc, size(WIDTH, HEIGHT)) == (HEIGHT, WIDTH, False)
+    for wrong in ((2 * WIDTH, 2 * HEIGHT), (HEIGHT, WIDTH), (WIDTH, HEIGHT + 1)):
+        told = one_fault(
+            lambda wrong=wrong: stated(voc, size(*wrong)), voc, "b.xml: states an image of", "b.jpg has 30 x 20"
+        )
+        assert f"{wrong[0]} x {wrong[1]}" in told and "orientation" not in told
+    one_fault(lambda: stated(voc, size("30.0", "20")), voc, "no whole number")
+
+
+@pytest.mark.parametrize("flag", range(1, 9))
+def test_voc_size_of_a_photograph_with_an_orientation(voc, flag):
+    exif = Image.Exif()
+    exif[0x0112] = flag
+    Image.fromarray(noise()).save(voc / "JPEGImages/b.jpg", exif=exif)
+    shown = (HEIGHT, WIDTH) if flag < 5 else (WIDTH, HEIGHT)
+    assert stated(voc, size(*shown[::-1]))[:2] == shown
+    assert stated(voc, size(WIDTH, HEIGHT), oriented=False)[:2] == (HEIGHT, WIDTH)
+    if flag >= 5:
+        one_fault(lambda: stated(voc, size(WIDTH, HEIGHT)), voc, "EXIF", "`orientation: stored`")
+        one_fault(lambda: stated(voc, size(HEIGHT, WIDTH), oriented=False), voc, "EXIF", "`orientation: shown`")
+
+
+@pytest.mark.parametrize("ending", ["png", "PNG", "jpeg", "JPG", "bmp", "tif", "webp", "gif"])
+def test_voc_pictures_of_other_endings(voc, ending):
+    (voc / "JPEGImages/b.jpg").unlink()
+    path = voc / f"JPEGImages/b.{ending}"
+    Image.fromarray(noise(seed=1)).save(path)
+    assert read_voc(voc, CLASSES, LISTS)[1][1].image == str(path)
+    Image.fromarray(noise(seed=1)).save(voc / "JPEGImages/b.ppm")
+    voc_faults(voc, "b.", "of the same id; keep one of them")
 
 
 def test_voc_annotation_missing(voc):
@@ -231,3 +285,4 @@ def test_mask_ids():
     assert mask_ids(VOC_CLASSES) == {number: number for number in range(1, 21)}
     assert mask_ids(["cat", "cow", "dog", "horse", "person", "sheep"]) == {8: 1, 10: 2, 12: 3, 13: 4, 15: 5, 17: 6}
     assert mask_ids(["cat", "unicorn"]) == {1: 1, 2: 2}
+    assert mask_ids(["cat", "dog"], {"dog": 1, "cat": 255}) == {255: 1, 1: 2}

@@ -146,11 +146,12 @@ def coco_text(masks: Masks) -> Iterator[str]:
 
 
 def image_file(data: DataSet, identifier: str) -> tuple[str, bytes]:
-    """An image under its id: the file as it is, or a rendered one as PNG."""
+    """An image under its id: the file as it is; as PNG a rendered one, and one with an EXIF orientation, which not every tool applies."""
     path = data.index.images[data.index.row[identifier]]
-    pixels = data.images.read(identifier)  # checked, also where the bytes of the file are taken
-    content = Path(path).read_bytes() if path else pictures.png(Image.fromarray(pixels))
-    return f"{IMAGES}/{identifier}{Path(path).suffix.lower() or '.png'}", content
+    pixels, orientation = data.images.photograph(identifier)  # checked, also where the bytes of the file are taken
+    if path and orientation == 1:
+        return f"{IMAGES}/{identifier}{Path(path).suffix.lower()}", Path(path).read_bytes()
+    return f"{IMAGES}/{identifier}.png", pictures.png(Image.fromarray(pixels))
 
 
 def _palette_png(label: np.ndarray, colours: np.ndarray) -> bytes:

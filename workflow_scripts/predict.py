@@ -4,7 +4,7 @@
 
 Writes `{name}.png` for every image, a palette PNG as large as the image whose values are listed in `classes.csv`
 (0 background), and with --overlay `overlays/{name}.png`. Images in folders below are predicted too; their label maps
-lie in folders of the same names. Pixels count as stored: an EXIF orientation is not applied.
+lie in folders of the same names. The EXIF orientation of photographs is applied: label maps fit what viewers show.
 """
 
 import csv
@@ -23,16 +23,17 @@ from torch import nn
 from workflow_scripts import pictures
 from workflow_scripts.artifacts import replaced
 from workflow_scripts.commands import command_parser
-from workflow_scripts.data.images import read_image
+from workflow_scripts.data.images import read_photograph
 from workflow_scripts.data.index_entries import check_id
 from workflow_scripts.data.transforms import resized, scaled_size
 from workflow_scripts.errors import UserError
+from workflow_scripts.listings import PICTURE_SUFFIXES
 from workflow_scripts.progress import progress
 from workflow_scripts.provenance import read_sidecar, sidecar_path
 from workflow_scripts.segmentation.inference import load, soft_prediction
 
 OVERLAYS = "overlays"  # folder in --out
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm"}
+MOST_SHOWN = 10  # names of files in a line
 
 
 def read_settings(weights: Path) -> SimpleNamespace:
@@ -57,13 +58,13 @@ def list_images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of images")
     files = sorted(_files(folder))
-    images = [path for path in files if path.suffix.lower() in SUFFIXES]
-    others = [str(path.relative_to(folder)) for path in files if path.suffix.lower() not in SUFFIXES]
+    images = [path for path in files if path.suffix.lower() in PICTURE_SUFFIXES]
+    others = [str(path.relative_to(folder)) for path in files if path.suffix.lower() not in PICTURE_SUFFIXES]
     if others:
         more = f" and {len(others) - 10} more" if len(others) > 10 else ""
         print(f"left out, no images by their names: {', '.join(others[:10])}{more}")
     if not images:
-        raise UserError(f"{folder}: holds no image; expected files named {', '.join(sorted(SUFFIXES))}")
+        raise UserError(f"{folder}: holds no image; expected files named {', '.join(sorted(PICTURE_SUFFIXES))}")
     by_name: dict[Path, Path] = {}
     for path in images:
         name = path.relative_to(folder)
@@ -126,21 +127,25 @@ def predict_folder(
     folder: Path, images: Sequence[Path], out: Path, label_of: Callable[[np.ndarray], np.ndarray], overlay: bool
 ) -> list[str]:
     """Write the label map of every image of a folder that can be read; returns a line for each of the others."""
-    faults = []
+    faults, turned = [], []
     for path in progress(images, len(images), "predict"):
         try:
             name = path.relative_to(folder).with_suffix(".png")
             for part in (*name.parent.parts, name.stem):
                 check_id(part)
-            image = read_image(path)
+            image, orientation = read_photograph(path)
         except UserError as error:
             faults.append(str(error))
             continue
+        turned += [str(path.relative_to(folder))] * (orientation != 1)
         label = label_of(image)
         _write(out / name, pictures.label_png(label))
         if overlay:
             picture = pictures.blended(image, label)
             _write(out / OVERLAYS / name, pictures.png(Image.fromarray(picture)))
+    if turned:
+        more = f" and {len(turned) - MOST_SHOWN} more" if len(turned) > MOST_SHOWN else ""
+        print(f"EXIF orientation applied to {len(turned)} images: {', '.join(turned[:MOST_SHOWN])}{more}")
     return faults
 
 

@@ -71,6 +71,8 @@ class DataJobs:
         elif isinstance(data, datasets.CsvDataset):
             settings |= {"table": data.table}
             modules = ("data.csv_table",)
+        if isinstance(data, datasets.Photographs):
+            settings["orientation"] = data.orientation
         settings["sources"] = self._digest(dataset, "images")
         return Job({"images": self._images(dataset), "archives": self._manifests(dataset)}, settings, modules)
 
@@ -96,6 +98,8 @@ class DataJobs:
         else:
             settings |= {"table": data.table}
             modules = ("data.csv_table",)
+        if isinstance(data, datasets.Masked):
+            settings["mask_ids"] = data.mask_ids
         settings["sources"] = self._digest(dataset, "truth")
         return Job(inputs, settings, modules)
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, NonNegativeInt, PositiveInt, model_validator
 
-from workflow_scripts.config.parts import Block, Name, Share
+from workflow_scripts.config.parts import ORIENTATION, Block, Name, Orientation, Share
 
 MOST_CLASSES = 254  # a label map has 8 bits: 0 is the background, 255 is ignored
 
@@ -125,7 +125,28 @@ class SyntheticDataset(Dataset):
     seed: NonNegativeInt = Field(description="of the renderer")
 
 
-class VocDataset(Dataset):
+class Photographs(Dataset):
+    orientation: Orientation = ORIENTATION
+
+
+class Masked(Photographs):
+    mask_ids: dict[str, Annotated[int, Field(ge=1, le=255)]] | None = Field(
+        None,
+        description="value of each class in the truth masks; if null, 1 for the first class and so on, and where all classes are named "
+        "as those of PASCAL VOC in a data set of kind voc, its ids; 255 is ignored where no class has it",
+    )
+
+    @model_validator(mode="after")
+    def _every_class(self) -> "Masked":
+        if self.mask_ids is not None:
+            if set(self.mask_ids) != set(self.classes):
+                raise ValueError(f"mask_ids: must name each class once: {', '.join(self.classes)}")
+            if len(set(self.mask_ids.values())) < len(self.mask_ids):
+                raise ValueError("mask_ids: two classes have one value; give each its own")
+        return self
+
+
+class VocDataset(Masked):
     kind: Literal["voc"]
     root: str = Field(description="folder that holds images, annotations, masks and ImageSets")
     images: str
@@ -143,7 +164,7 @@ class VocDataset(Dataset):
     )
 
 
-class CocoDataset(Dataset):
+class CocoDataset(Photographs):
     kind: Literal["coco"]
     root: str = Field(description="folder that the instances JSON, the images and the maps are under")
     maps: tuple[str, ...] = Field(
@@ -156,7 +177,7 @@ class CocoDataset(Dataset):
     )
 
 
-class CsvDataset(Dataset):
+class CsvDataset(Masked):
     kind: Literal["csv"]
     table: str = Field(description="CSV: id,image,labels[,mask][,boxes][,split]; paths are relative to it")
 

@@ -24,6 +24,7 @@ class InstanceJobs(StageJobs):
             modules = ("data.coco_instances",)
         elif isinstance(data, datasets.VocDataset) and data.objects and data.masks:
             settings |= {"root": data.root, "masks": data.masks, "objects": data.objects, "sbd": data.sbd}
+            settings["mask_ids"] = data.mask_ids
             modules = ("data.voc_instances",)
         else:
             reason = "objects is null" if data.kind == "voc" else f"kind {data.kind!r} has none"

@@ -17,6 +17,13 @@ from pydantic import (
     model_validator,
 )
 
+Orientation = Literal["shown", "stored"]
+ORIENTATION = Field(
+    "shown",
+    description="shown: the EXIF orientation of photographs is applied, as viewers and annotation tools do; stored: it is not, as "
+    "annotations are on the pixels as they are stored",
+)
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*")
 
 

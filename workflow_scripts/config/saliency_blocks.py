@@ -14,7 +14,16 @@ from pydantic import (
 )
 
 from workflow_scripts.config.initial import Named
-from workflow_scripts.config.parts import AnyBackbone, Block, DenseCrf, Name, Schedule, Share
+from workflow_scripts.config.parts import (
+    ORIENTATION,
+    AnyBackbone,
+    Block,
+    DenseCrf,
+    Name,
+    Orientation,
+    Schedule,
+    Share,
+)
 
 # Networks
 
@@ -72,6 +81,7 @@ class RenderedData(Block):
 class FolderData(Block):
     images: str = Field(description="folder of photographs, as DUTS-TR-Image")
     masks: str = Field(description="folder of {name}.png, 8-bit, 255 on what is salient, as DUTS-TR-Mask")
+    orientation: Orientation = ORIENTATION
 
 
 def _data_tag(data: Any) -> str:

@@ -18,7 +18,7 @@ from workflow_scripts.config import datasets
 from workflow_scripts.config.outputs import output_path
 from workflow_scripts.digests import file_sha256
 from workflow_scripts.errors import UserError
-from workflow_scripts.listings import listed_ids, table_rows
+from workflow_scripts.listings import listed_ids, picture_files, table_rows
 
 SHA256 = re.compile("[0-9a-f]{64}")
 BLOCK = 500  # files that a thread takes at once: one by one, handing them over takes longer than looking at them
@@ -113,7 +113,9 @@ def _voc_files(dataset: datasets.VocDataset, what: str) -> Iterator[Path | str]:
                 yield from named(Path(dataset.sbd) / ("cls" if what == "truth" else "inst"), ids, ".mat")
             continue
         yield from lists
-        yield from named(root / dataset.images, ids, ".jpg")
+        pictures = picture_files(root / dataset.images)
+        absent = f"{root / dataset.images}{os.sep}"
+        yield from (path for name in ids for path in pictures.get(name) or [f"{absent}{name}.jpg"])
         if split.labelled:
             yield from named(root / dataset.annotations, ids, ".xml")
 

@@ -26,8 +26,8 @@ class Finding(NamedTuple):
 
 CHECKS = {
     "orientation": Check(
-        "The photograph has an EXIF orientation flag, which is applied.",
-        "Nothing, if masks and boxes were drawn on the picture as viewers show it.",
+        "The photograph has an EXIF orientation flag, which is applied unless the data set says `orientation: stored`.",
+        "Nothing, if masks and boxes were drawn on the picture as it is shown here.",
     ),
     "box_clipped": Check(
         "A box reaches a little over the edge of its image and is cut off there.",
@@ -40,6 +40,10 @@ CHECKS = {
     "ignored_column": Check(
         "The table has a column that nothing reads.",
         "Nothing, if it holds remarks; rename it, if it should be read.",
+    ),
+    "no_object": Check(
+        "The annotation has no object, so that the image counts as one that shows none of the classes.",
+        "Nothing, if that is so; annotate its objects, or take the id off the lists, if it was never looked at.",
     ),
     "size_missing": Check(
         "The annotation does not state the size of its image, so that it cannot be compared with the file.",

@@ -30,6 +30,7 @@ def read_coco(
     limit: int | None = None,
     progress: Progress | None = None,
     faults: Faults | None = None,
+    oriented: bool = True,
 ) -> tuple[dict[str, list[str]], list[Entry]]:
     """Read and check a data set in the layout of COCO.
 
@@ -45,6 +46,7 @@ def read_coco(
         limit: keep the first labelled images of each split only.
         progress: called with (done, total) after each image.
         faults: collects what is suspicious, too.
+        oriented: whether EXIF orientations are applied.
 
     Returns:
         the ids of each split in the order of its file, and an entry for each id in the order of first appearance.
@@ -80,7 +82,9 @@ def read_coco(
 
     def check(identifier: str, own: Faults) -> Entry | None:
         path, image, labels, boxes, crowds = found[identifier]
-        return check_entry(identifier, image, labels, boxes, f"{path}, image {identifier!r}", own, crowds)
+        return check_entry(
+            identifier, image, labels, boxes, f"{path}, image {identifier!r}", own, crowds, oriented=oriented
+        )
 
     entries = gather(check, list(found), faults, progress)
     faults.raise_if_any(str(root))

@@ -1,5 +1,6 @@
 """The user's own images, listed in a CSV table: id,image,labels[,mask][,boxes][,split]."""
 
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,14 +12,16 @@ from workflow_scripts.data.index_entries import (
     check_id,
     class_index,
     gather,
-    nearest,
     parse_box,
 )
 from workflow_scripts.errors import UserError
-from workflow_scripts.listings import table_rows
+from workflow_scripts.listings import COLUMNS, REQUIRED_COLUMNS, table_rows
 
-REQUIRED_COLUMNS = ("id", "image", "labels")
-COLUMNS = (*REQUIRED_COLUMNS, "mask", "boxes", "split")
+NO_OBJECT = {
+    *"-\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}"
+}  # as labels: the image shows none of the classes; spreadsheets lengthen it
+PARTS = {"mask": "mask", "box": "boxes", "split": "split"}  # words that a misspelt column has in it
+ALIKE = 0.7  # ratio of difflib, from which a name is taken for a misspelt one
 
 Row = dict[str, str]
 
@@ -30,19 +33,23 @@ def read_csv(
     limit: int | None = None,
     progress: Progress | None = None,
     faults: Faults | None = None,
+    oriented: bool = True,
 ) -> tuple[dict[str, list[str]], list[Entry]]:
     """Read and check a table of images.
 
-    Columns: `labels` are class names separated by ";", `boxes` are "x0 y0 x1 y1 class" in pixels separated by ";",
+    Columns: `labels` are class names separated by ";", or "-" where the image shows none of them; `boxes` are
+    "x0 y0 x1 y1 class" in pixels separated by ";";
     `image` and `mask` are paths relative to the folder of the table.
 
     Args:
-        table: a UTF-8 file of comma-separated values with a header.
+        table: a UTF-8 file of values separated by commas, semicolons or tabs, with a header. Columns without name and content are
+            left out; further ones are, too, and noted, unless they look like a misspelt one.
         classes: names of the object classes.
         splits: from the name of a split to its value in the column `split`; "" stands for every row.
         limit: keep the first rows of each split only.
         progress: called with (done, total) after each image.
         faults: collects what is suspicious, too.
+        oriented: whether EXIF orientations are applied.
 
     Returns:
         the ids of each split in the order of the table, and an entry for each id in a split in the order of first
@@ -69,7 +76,9 @@ def read_csv(
         labels = _parse_labels(row["labels"], classes, where, own)
         boxes = _parse_boxes(row["boxes"], classes, where, own)
         if not row["labels"].strip("; "):
-            own.add(f"{where}: the image has no label; write class names separated by ';'")
+            own.add(
+                f"{where}: the image has no label; write class names separated by ';', or '-' if it shows none of them"
+            )
         for number in sorted({box[4] for box in boxes} - set(labels)):
             own.add(f"{where}: a box of {classes[number]!r}, which is not among the labels; add it or drop the box")
         if row["mask"] and not (table.parent / row["mask"]).is_file():
@@ -77,7 +86,7 @@ def read_csv(
         if not row["image"]:
             own.add(f"{where}: the column 'image' is empty; write a path relative to the folder of the table")
             return None
-        return check_entry(identifier, table.parent / row["image"], labels, boxes, where, own)
+        return check_entry(identifier, table.parent / row["image"], labels, boxes, where, own, oriented=oriented)
 
     entries = gather(check, union, faults, progress)
     faults.raise_if_any(str(table))
@@ -96,14 +105,22 @@ def _read_rows(table: Path, splits: dict[str, str], faults: Faults) -> dict[str,
     """The valid rows by id, every column present and stripped; a table whose header cannot be used is refused."""
     listed = table_rows(table)
     _, header = next(listed)
-    _check_header(table, header, splits)
+    _check_header(table, header, splits, faults)
     rows: dict[str, Row] = {}
     first_line: dict[str, int] = {}
     try:
         for number, cells in listed:
             where = f"{table}, line {number}"
+            if not any(cells[len(header) :]):
+                cells = cells[: len(header)]
             if len(cells) != len(header):
-                faults.add(f"{where}: {len(cells)} cells, expected {len(header)}; put cells with commas in quotes")
+                faults.add(
+                    f"{where}: {len(cells)} cells, expected {len(header)}; put a cell that has the separator in it in quotes"
+                )
+                continue
+            nameless = [cell for name, cell in zip(header, cells, strict=True) if not name and cell]
+            if nameless:
+                faults.add(f"{where}: {nameless[0]!r} is in a column without a name; name the column or clear the cell")
                 continue
             row = dict.fromkeys(COLUMNS, "") | dict(zip(header, cells, strict=True))
             identifier = row["id"]
@@ -128,13 +145,23 @@ def _read_rows(table: Path, splits: dict[str, str], faults: Faults) -> dict[str,
     return rows
 
 
-def _check_header(table: Path, header: list[str], splits: dict[str, str]) -> None:
-    """Raise a UserError with everything that is wrong with the header: without it, the rows mean nothing."""
+def _check_header(table: Path, header: list[str], splits: dict[str, str], noted: Faults) -> None:
+    """Raise a UserError with everything that is wrong with the header: without it, the rows mean nothing.
+
+    Other columns are noted as suspicious.
+    """
     faults = Faults()
-    for name in header:
-        if name not in COLUMNS:
-            faults.add(f"{table}: unknown column {name!r}, the nearest known is {nearest(name, COLUMNS)!r}; rename it")
-    for name in dict.fromkeys(name for name in header if header.count(name) > 1):
+    for name in filter(None, header):
+        if name in COLUMNS:
+            continue
+        if meant := _meant(name, header):
+            faults.add(
+                f"{table}: unknown column {name!r}, the nearest known is {meant!r}; rename it to that, or to something less like it "
+                "if it holds remarks"
+            )
+        else:
+            noted.suspect("ignored_column", name)
+    for name in dict.fromkeys(name for name in header if name and header.count(name) > 1):
         faults.add(f"{table}: the column {name!r} occurs {header.count(name)} times; keep one")
     needs_split = any(splits.values())
     for name in (*REQUIRED_COLUMNS, *(("split",) if needs_split else ())):
@@ -143,9 +170,21 @@ def _check_header(table: Path, header: list[str], splits: dict[str, str]) -> Non
     faults.raise_if_any(str(table))
 
 
+def _meant(name: str, header: Sequence[str]) -> str | None:
+    """The column that a name is a misspelling of, among those that the table has not."""
+    absent = [column for column in COLUMNS if column not in header]
+    contained = [column for part, column in PARTS.items() if part in name.lower() and column in absent]
+    return next(iter(contained or difflib.get_close_matches(name.lower(), absent, n=1, cutoff=ALIKE)), None)
+
+
 def _parse_labels(text: str, classes: Sequence[str], where: str, faults: Faults) -> list[int]:
     labels = []
-    for name in filter(None, (part.strip() for part in text.split(";"))):
+    names = [part.strip() for part in text.split(";") if part.strip()]
+    if NO_OBJECT.intersection(names) - set(classes):
+        if len(names) > 1:
+            faults.add(f"{where}: '-' says that no class is shown, and stands beside others; remove it or them")
+        return []
+    for name in names:
         try:
             labels.append(class_index(name, classes, where))
         except UserError as error:

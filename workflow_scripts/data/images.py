@@ -3,7 +3,10 @@
 import hashlib
 import io
 import os
+import shlex
+import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -13,79 +16,146 @@ from workflow_scripts.errors import UserError, one_line
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 1 << 29  # of a file; as many pixels take less without any compression
 VOID = 255
-IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")  # a closed list: some of Pillow's readers start programs
+IMAGE_FORMATS = (
+    "JPEG",
+    "PNG",
+    "BMP",
+    "TIFF",
+    "WEBP",
+    "PPM",
+    "GIF",
+)  # a closed list: some of Pillow's readers start programs
+PHOTOGRAPH_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX")
+
+ORIENTATION = 0x0112  # tag of EXIF and TIFF
+TURNS = {  # from the pixels as stored to the picture as shown (EXIF 2.32, 4.6.4)
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+TURNS_BACK = TURNS | {6: TURNS[8], 8: TURNS[6]}
+SUBFILE = 254  # tag of TIFF: bit 0 marks a smaller copy of another page, bit 2 a mask of one
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow warns above this and refuses at twice as much; here the limit is exact
+warnings.filterwarnings("ignore", "Corrupt EXIF data", module="PIL")  # without EXIF the pixels count as they are
 
 
-def read_image(path: str | os.PathLike) -> np.ndarray:
+class Photograph(NamedTuple):
+    """What the index keeps of a photograph.
+
+    Attributes:
+        height, width: in pixels, as its readers see it.
+        digest: SHA-256 of the file's bytes in hexadecimal.
+        orientation: the EXIF flag, 1 to 8; 1 where the pixels are stored as they are shown.
+    """
+
+    height: int
+    width: int
+    digest: str
+    orientation: int
+
+
+def read_image(path: str | os.PathLike, oriented: bool = True) -> np.ndarray:
     """Read a photograph as RGB.
 
-    8-bit grayscale is repeated over the three channels. The EXIF orientation is not applied: labels and boxes of PASCAL
-    VOC and of the tools that follow it are given on the pixels as stored.
+    Palettes and one bit a pixel are expanded, gray is repeated over the three channels, and an alpha channel that is opaque
+    everywhere is dropped.
+
+    Args:
+        oriented: whether the EXIF orientation is applied, as viewers and annotation tools do.
 
     Returns:
         (H, W, 3) uint8, C-contiguous.
 
     Raises:
-        UserError: the file is missing, empty, truncated, not an image, not 8-bit RGB or gray, or above 100 megapixels.
+        UserError: the file is missing, empty, truncated, not an image, of several pictures, of 16 bits, CMYK, transparent, or above
+            100 megapixels.
     """
-    return np.array(_decode(_read_bytes(path), path).convert("RGB"), order="C")
+    return read_photograph(path, oriented)[0]
 
 
-def check_image(path: str | os.PathLike) -> tuple[int, int, str]:
+def read_photograph(path: str | os.PathLike, oriented: bool = True) -> tuple[np.ndarray, int]:
+    """As `read_image`, and the EXIF orientation flag, 1 to 8."""
+    image, orientation = _decode(_read_bytes(path), path, oriented)
+    return np.array(image.convert("RGB"), order="C"), orientation
+
+
+def check_image(path: str | os.PathLike, oriented: bool = True) -> Photograph:
     """Decode a photograph completely, from one read of the file.
-
-    Returns:
-        height and width in pixels, and the SHA-256 of the file's bytes in hexadecimal.
 
     Raises:
         UserError: as `read_image`.
     """
     data = _read_bytes(path)
-    image = _decode(data, path)
-    return image.height, image.width, hashlib.sha256(data).hexdigest()
+    image, orientation = _decode(data, path, oriented)
+    return Photograph(image.height, image.width, hashlib.sha256(data).hexdigest(), orientation)
 
 
-def read_label_png(path: str | os.PathLike, ids: dict[int, int] | None, num_classes: int) -> np.ndarray:
+def read_label_png(
+    path: str | os.PathLike, ids: dict[int, int] | None, num_classes: int, oriented: bool = True, way_out: str = ""
+) -> np.ndarray:
     """Read a label map from a palette or gray PNG whose pixel values are class ids.
 
     Args:
-        ids: from an id of the file to a class 1..C; None where the file holds 0..C already. 0 stays background and 255
-            stays void in both cases.
+        ids: from an id of the file to a class 1..C; None where the file holds 0..C already. 0 stays background, and 255 stays
+            void unless it is among the ids.
         num_classes: C, the number of object classes.
+        oriented: whether an EXIF orientation is applied.
+        way_out: told with an unknown id.
 
     Returns:
         (H, W) uint8: 0 background, 1..C classes, 255 void.
 
     Raises:
-        UserError: not a readable 8-bit palette or gray PNG, or an id that is in no class.
+        UserError: not a readable palette or gray PNG, or an id that is in no class.
     """
-    image = _open(io.BytesIO(_read_bytes(path)), path)
+    image = open_image(io.BytesIO(_read_bytes(path)), path)
     if image.format != "PNG":
-        raise UserError(f"{path}: the label map is a {image.format} file; labels must be stored as PNG, without loss")
-    # Pillow stretches gray of 1, 2 and 4 bits to 0..255, which would change the ids
-    if image.mode not in ("P", "L") or (image.mode == "L" and _raw_mode(image) != "L"):
+        lost = "draw or export it again" if image.format == "JPEG" else _pillow(path, ".png")
         raise UserError(
-            f"{path}: the label map has pixels of kind {_raw_mode(image)}; save it as an 8-bit palette or gray PNG"
-            " whose values are class ids"
+            f"{path}: the label map is a {image.format} file, labels must be stored as PNG, without loss; {lost}"
         )
-    label = np.array(_load(image, path))
+    grays = f"; where its colours are grays that are ids already: {_pillow(path, '.png', 'L')}"
+    stored, _ = label_values(image, path, oriented, grays)
     table = np.full(256, -1, dtype=np.int16)
+    table[0], table[VOID] = 0, VOID
     for source, target in (ids if ids is not None else {c: c for c in range(1, num_classes + 1)}).items():
         table[source] = target
-    table[0], table[VOID] = 0, VOID
-    unknown = [int(value) for value in np.unique(label) if table[value] < 0]
+    unknown = [int(value) for value in np.unique(stored) if value > VOID or table[value] < 0]
     if unknown:
         raise UserError(
             f"{path}: label id {', '.join(map(str, unknown))} is none of the {num_classes} classes, 0 (background)"
-            f" or {VOID} (void); correct the file or the list of classes"
+            f" or {VOID} (void); {way_out}correct the file or the list of classes"
         )
-    return table[label].astype(np.uint8)
+    return table[stored].astype(np.uint8)
 
 
-def read_saliency(path: str | os.PathLike) -> np.ndarray:
-    """Read a saliency map: 8-bit gray, or the mean over the channels of a colour file, rounded.
+def label_values(image: Image.Image, path: object, oriented: bool, way_out: str = "") -> tuple[np.ndarray, str]:
+    """The pixel values of a palette or gray PNG that was opened, as the file stores them: Pillow stretches gray of 1, 2 and 4 bits.
+
+    Returns:
+        (H, W) unsigned integers, and the mode of the image: "P" where they are places in a palette.
+
+    Raises:
+        UserError: a PNG of another kind, or a damaged one.
+    """
+    mode, bits = image.mode, _raw_mode(image).partition(";")[2]
+    if mode not in ("P", "1", "L", "I;16"):
+        raise UserError(
+            f"{path}: the label map has pixels of kind {_raw_mode(image)}; save it as a palette or gray PNG whose values are class"
+            f" ids{way_out}"
+        )
+    values = np.array(loaded(image, path, oriented)[0])
+    step = {"2": 85, "4": 17}.get(bits, 1) if mode == "L" else 1
+    return values.astype(np.uint16 if mode == "I;16" else np.uint8) // step, mode
+
+
+def read_saliency(path: str | os.PathLike, oriented: bool = True) -> np.ndarray:
+    """Read a saliency map: gray, or the mean over the channels of a colour file, rounded.
 
     Returns:
         (H, W) uint8: 0 background to 255 salient.
@@ -93,7 +163,7 @@ def read_saliency(path: str | os.PathLike) -> np.ndarray:
     Raises:
         UserError: as `read_image`.
     """
-    image = _decode(_read_bytes(path), path)
+    image, _ = _decode(_read_bytes(path), path, oriented, saliency=True)
     if image.mode == "L":
         return np.array(image)
     return np.rint(np.asarray(image).mean(axis=2)).astype(np.uint8)
@@ -114,16 +184,23 @@ def _unreadable(path, error: OSError) -> UserError:
     return UserError(f"{path}: cannot be read ({error.strerror or error}); check the path and its permissions")
 
 
-def _decode(data: bytes, path) -> Image.Image:
-    """The fully decoded image in mode RGB or L."""
-    image = _open(io.BytesIO(data), path)
-    _check_colour(image, path)
-    return _load(image, path)
+def _decode(data: bytes, path, oriented: bool, saliency: bool = False) -> tuple[Image.Image, int]:
+    """The fully decoded image in mode RGB or L, and its orientation flag."""
+    image = open_image(io.BytesIO(data), path)
+    _check_pages(image, path)
+    _check_colour(image, path, saliency)
+    image, orientation = loaded(image, path, oriented)
+    if image.has_transparency_data:
+        if image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
+            raise UserError(f"{path}: the image is transparent in places; {_flat(path, saliency)}")
+        image.info.pop("transparency", None)
+    return image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"), orientation
 
 
-def _open(stream, path) -> Image.Image:
+def open_image(stream, path) -> Image.Image:
     """The image behind its header: a known format of at most 100 megapixels, pixels not yet decoded."""
-    if not stream.read(1):
+    start = stream.read(12)
+    if not start:
         raise UserError(f"{path}: the file has zero bytes; copy it again")
     stream.seek(0)
     too_large = f"is larger than {MAX_PIXELS // 10**6} megapixels; scale it down first"
@@ -132,6 +209,10 @@ def _open(stream, path) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UserError(f"{path}: the image {too_large}") from None
     except UnidentifiedImageError:
+        if start[4:8] == b"ftyp":
+            raise UserError(f"{path}: an image or film of kind HEIC, AVIF or MP4; export it as JPEG or PNG") from None
+        if start[:4] in (b"II*\0", b"MM\0*"):
+            raise UserError(f"{path}: a TIFF file of pixels that cannot be read; save it as 8-bit RGB PNG") from None
         raise UserError(f"{path}: not an image; expected one of {', '.join(IMAGE_FORMATS)}") from None
     except Exception as error:  # a broken file makes a decoder raise anything
         raise _broken(path, error) from None
@@ -140,12 +221,27 @@ def _open(stream, path) -> Image.Image:
     return image
 
 
-def _load(image: Image.Image, path) -> Image.Image:
+def loaded(image: Image.Image, path, oriented: bool) -> tuple[Image.Image, int]:
+    """The decoded image, turned where its orientation shall be applied, and the flag."""
+    turned = image.format == "TIFF"  # Pillow applies the flag of TIFF files while it reads them, and forgets it
+    orientation = _orientation(image) if turned else 1
     try:
         image.load()
     except Exception as error:  # a broken file makes a decoder raise anything
         raise _broken(path, error) from None
-    return image
+    orientation = orientation if turned else _orientation(image)
+    if orientation > 1 and oriented != turned:
+        image = image.transpose((TURNS if oriented else TURNS_BACK)[orientation])
+    return image, orientation
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF flag, 1 where there is none or none that can be read."""
+    try:
+        value = image.getexif().get(ORIENTATION)
+    except Exception:  # damaged data make the reader raise anything; the pixels are sound
+        return 1
+    return value if isinstance(value, int) and value in TURNS else 1
 
 
 def _broken(path, error: Exception) -> UserError:
@@ -161,11 +257,65 @@ def _raw_mode(image: Image.Image) -> str:
     return raw_mode if isinstance(raw_mode, str) and raw_mode else image.mode
 
 
-def _check_colour(image: Image.Image, path) -> None:
-    way_out = "convert it to 8-bit RGB, for example with ImageMagick: `magick in.png -depth 8 -colorspace sRGB out.png`"
-    if image.mode == "CMYK":
-        raise UserError(f"{path}: the image is CMYK; {way_out}")
-    if image.mode in ("I", "F") or "16" in image.mode or ";16" in _raw_mode(image):
-        raise UserError(f"{path}: the image has 16 or more bits a channel; {way_out}")
-    if image.mode not in ("RGB", "L"):
-        raise UserError(f"{path}: the image is of mode {image.mode}, not RGB or gray; {way_out}")
+def is_deep(image: Image.Image) -> bool:
+    """Whether a channel has 16 or more bits."""
+    raw_mode = _raw_mode(image)
+    if image.format == "PPM" and image.tile and isinstance(image.tile[0][3], tuple):
+        return image.mode in ("I", "F") or image.tile[0][3][1] > 255  # the greatest value
+    return image.mode in ("I", "F") or "16" in image.mode or ";16" in raw_mode and not raw_mode.startswith("BGR;")
+
+
+def _check_pages(image: Image.Image, path) -> None:
+    """Refuse films and stacks. Previews are no pages: those of phones (MPO), and smaller copies in TIFF files."""
+    if image.format not in ("TIFF", "GIF", "WEBP", "PNG"):
+        return
+    try:
+        pages = getattr(image, "n_frames", 1)
+        kinds = []
+        for page in range(pages if image.format == "TIFF" and pages > 1 else 0):
+            image.seek(page)
+            kinds.append(image.tag_v2.get(SUBFILE, 0) & 0b101)
+        if kinds:
+            image.seek(0)
+    except Exception as error:  # a broken file makes a decoder raise anything
+        raise _broken(path, error) from None
+    if pages > 1 and not (kinds and kinds[0] == 0 and all(kinds[1:])):
+        raise UserError(
+            f"{path}: holds {pages} pages or frames, expected one picture; save each as a file of its own with {_convert(path)}"
+            " and list those that you want"
+        )
+
+
+def _check_colour(image: Image.Image, path, saliency: bool) -> None:
+    if is_deep(image):
+        if saliency:
+            way_out = f"scale them to 8 bits with {_convert(path, '--range 0 65535')}, or whatever range the maps have"
+        else:
+            way_out = f"stretch the contrast to 8 bits with {_convert(path)}"
+        raise UserError(
+            f"{path}: the image has 16 or more bits a channel; {way_out}, and put the new file in its place"
+        )
+    if image.mode not in PHOTOGRAPH_MODES:
+        way_out = f"convert it to RGB with {_convert(path)} and put the new file in its place"
+        raise UserError(f"{path}: the image is {image.mode}, not RGB, gray or a palette; {way_out}")
+
+
+def _flat(path, saliency: bool) -> str:
+    if saliency:
+        return f"save the map as an opaque gray PNG; where the alpha channel is the map: {_pillow(path, '.png', 'A')}"
+    return f"flatten it onto white with {_convert(path)} and put the new file in its place"
+
+
+def _convert(path, options: str = "") -> str:
+    """The command that makes a file of the kind that is read; it never overwrites one."""
+    path = Path(path)
+    out = path.with_suffix(".png")
+    out = path.with_name(f"{path.stem}_rgb.png") if out.exists() else out
+    return f"`python -m workflow_scripts.convert {shlex.join([str(path), str(out), *options.split()])}`"
+
+
+def _pillow(path, suffix: str, channel: str = "") -> str:
+    """A command that saves a picture, or one channel of it, as a file of another kind."""
+    taken = {"": "", "L": '.convert("L")', "A": '.getchannel("A")'}[channel]
+    code = f"import sys; from PIL import Image; Image.open(sys.argv[1]){taken}.save(sys.argv[2])"
+    return f"`{shlex.join(['python', '-c', code, str(path), str(Path(path).with_suffix(suffix))])}`"

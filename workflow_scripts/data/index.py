@@ -2,7 +2,7 @@
 
 Stored in columns: `ids`, `images` (path of the file, empty for rendered images), `digests` (SHA-256), `sizes` (H, W),
 `labels` (0/1 per class), `boxes` (x0, y0, x1, y1, class) with `crowds` (0/1 per box) and `box_offsets`, and `splits/{name}`
-(rows of a split).
+(rows of a split). The attribute `oriented` is there, and 0, where EXIF orientations are not applied.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from workflow_scripts.artifacts import (
     replaced,
     told_of_damage,
 )
-from workflow_scripts.data.images import read_image
+from workflow_scripts.data.images import read_photograph
 from workflow_scripts.data.index_entries import Entry
 from workflow_scripts.errors import UserError
 
@@ -43,6 +43,7 @@ class Index:
     crowds: np.ndarray
     box_offsets: np.ndarray
     splits: dict[str, np.ndarray]
+    oriented: bool = True
 
     def split(self, *names: str) -> list[str]:
         """Ids of the splits together, each once."""
@@ -82,9 +83,14 @@ class Index:
 
 
 def write_index(
-    path: str, dataset: str, classes: Sequence[str], entries: Sequence[Entry], splits: Mapping[str, Sequence[str]]
+    path: str,
+    dataset: str,
+    classes: Sequence[str],
+    entries: Sequence[Entry],
+    splits: Mapping[str, Sequence[str]],
+    oriented: bool = True,
 ) -> None:
-    """Write the index of one data set."""
+    """Write the index of one data set; `oriented` says whether EXIF orientations of its photographs are applied."""
     rows = {entry.id: row for row, entry in enumerate(entries)}
     labels = np.zeros((len(entries), len(classes)), np.uint8)
     for row, entry in enumerate(entries):
@@ -95,6 +101,8 @@ def write_index(
     text = h5py.string_dtype()
     with replaced(path) as temporary, new_hdf5(temporary) as file:
         file.attrs.update({"schema": "index", "dataset": dataset, "classes": list(classes), "images": len(entries)})
+        if not oriented:
+            file.attrs["oriented"] = 0
         file.create_dataset("ids", data=[entry.id for entry in entries], dtype=text)
         file.create_dataset("images", data=[entry.image for entry in entries], dtype=text)
         file.create_dataset("digests", data=[entry.digest for entry in entries], dtype=text)
@@ -124,6 +132,7 @@ def read_index(path: str, dataset: str | None = None) -> Index:
                 crowds=read_array(file, "crowds"),
                 box_offsets=read_array(file, "box_offsets"),
                 splits={name: read_array(file["splits"], name) for name in file["splits"]},
+                oriented=bool(file.attrs.get("oriented", 1)),
             )
             _check(index)
     return index
@@ -172,11 +181,15 @@ class Images:
 
     def read(self, identifier: str) -> np.ndarray:
         """uint8 (H, W, 3) RGB."""
+        return self.photograph(identifier)[0]
+
+    def photograph(self, identifier: str) -> tuple[np.ndarray, int]:
+        """uint8 (H, W, 3) RGB, and the EXIF orientation of the file, 1 to 8."""
         if self._rendered:
-            return self._rendered.read(identifier)["image"]
-        image = read_image(Path(self.index.images[self.index.row[identifier]]))
+            return self._rendered.read(identifier)["image"], 1
+        image, orientation = read_photograph(Path(self.index.images[self.index.row[identifier]]), self.index.oriented)
         if image.shape[:2] != self.index.size_of(identifier):
             raise UserError(
                 f"{self.index.images[self.index.row[identifier]]}: size changed since the index was made; run again"
             )
-        return image
+        return image, orientation

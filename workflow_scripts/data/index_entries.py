@@ -138,7 +138,7 @@ def parse_box(coordinates: Sequence[str | None], where: str) -> tuple[float, flo
     """x0, y0, x1, y1 in pixels from their four texts.
 
     Raises:
-        UserError: one of them is not a finite number, or the box has no area.
+        UserError: one of them is not a finite number, they are from 0 to 1, or the box has no area.
     """
     try:
         x0, y0, x1, y1 = (float(text) for text in coordinates)
@@ -146,7 +146,13 @@ def parse_box(coordinates: Sequence[str | None], where: str) -> tuple[float, flo
         x0 = y0 = x1 = y1 = np.nan
     if not np.isfinite([x0, y0, x1, y1]).all():
         shown = " ".join("(missing)" if text is None else text.strip() for text in coordinates)
-        raise UserError(f"{where}: box '{shown}' is not four numbers x0 y0 x1 y1; correct it")
+        comma = "write decimals with a point" if "," in shown else "correct it"
+        raise UserError(f"{where}: box '{shown}' is not four numbers x0 y0 x1 y1; {comma}")
+    if all(0 <= value <= 1 for value in (x0, y0, x1, y1)) and any(value % 1 for value in (x0, y0, x1, y1)):
+        raise UserError(
+            f"{where}: boxes are normalised, from 0 to 1, but pixels are expected; multiply x by the width and y by the height of the "
+            "image (YOLO has the centre, width and height of a box: take half of both from the centre for x0 y0, add it for x1 y1)"
+        )
     if x1 <= x0 or y1 <= y0:
         raise UserError(f"{where}: box {_shown((x0, y0, x1, y1))} has no area; expected x0 < x1 and y0 < y1")
     return x0, y0, x1, y1
@@ -160,6 +166,8 @@ def check_entry(
     where: str,
     faults: Faults,
     crowds: Sequence[int] = (),
+    stated: tuple[int, int] | None = None,
+    oriented: bool = True,
 ) -> Entry | None:
     """Decode the image, check the boxes against it and make its entry.
 
@@ -168,14 +176,21 @@ def check_entry(
             known here, so that one pixel outside the image is let through.
         where: the file (and line) that the boxes come from, for the faults.
         crowds: rows of the boxes that are drawn around many objects.
+        stated: height and width that the source of the boxes gives the image, where it does.
+        oriented: whether the EXIF orientation is applied.
 
     Returns:
         the entry, or None where the image cannot be read; a fault is noted then.
     """
     try:
-        height, width, digest = check_image(image)
+        height, width, digest, orientation = check_image(image, oriented)
     except UserError as error:
         faults.add(str(error))
+        return None
+    if orientation != 1:
+        faults.suspect("orientation", identifier, f"EXIF {orientation}{'' if oriented else ', ignored'}")
+    if stated and stated != (height, width):
+        faults.add(f"{where}: states {_stated(stated, (height, width), image, orientation, oriented)}")
         return None
     for x0, y0, x1, y1, _ in boxes:
         if x0 < -1 or y0 < -1 or x1 > width + 1 or y1 > height + 1:
@@ -185,6 +200,23 @@ def check_entry(
             )
     box_array = np.array(boxes, dtype=np.float32).reshape(-1, 5)
     return Entry(identifier, str(image), height, width, digest, tuple(sorted(set(labels))), box_array, tuple(crowds))
+
+
+def _stated(stated: tuple[int, int], size: tuple[int, int], image: Path, orientation: int, oriented: bool) -> str:
+    """What is wrong with a stated size, both height and width, and the ways out."""
+    (high, wide), (height, width) = stated, size
+    told = f"an image of {wide} x {high} pixels, {image.name} has {width} x {height} (width x height)"
+    if orientation < 5 or stated != (width, height):
+        return f"{told}; restore the image that was annotated, or scale the boxes to this one and correct the size"
+    if oriented:
+        return (
+            f"{told}, as its EXIF orientation is applied; correct the size if the boxes were drawn on the picture as viewers show it, "
+            "or set `orientation: stored` in the data set if on the pixels as they are stored"
+        )
+    return (
+        f"{told}, as its EXIF orientation is not applied; set `orientation: shown` in the data set, or correct the size if the boxes "
+        "were drawn on the pixels as they are stored"
+    )
 
 
 def gather(

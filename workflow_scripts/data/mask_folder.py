@@ -15,7 +15,7 @@ from PIL import Image
 
 from workflow_scripts.data import labelmap
 from workflow_scripts.data.archives import BROKEN
-from workflow_scripts.data.images import VOID
+from workflow_scripts.data.images import VOID, label_values, loaded
 from workflow_scripts.data.index_entries import Faults, nearest
 from workflow_scripts.errors import UserError, one_line
 
@@ -73,26 +73,29 @@ class MaskFolder:
                 )
         faults.raise_if_any(str(self.path))
 
-    def read(self, identifier: str, size: tuple[int, int]) -> np.ndarray:
+    def read(self, identifier: str, size: tuple[int, int], oriented: bool = True) -> np.ndarray:
         """The label map of an image of this height and width, uint8: 0 background, 1..C classes, 255 ignored.
 
+        Args:
+            oriented: whether an EXIF orientation is applied.
+
         Raises:
-            UserError: not a readable 8-bit PNG, of another size, or with a value or colour that stands for no label.
+            UserError: not a readable PNG, of another size, or with a value or colour that stands for no label.
         """
         name = self._masks[identifier]
         where = self._where(name)
-        image = _opened(self._files.read(name, 4 * size[0] * size[1] + MOST_LABELMAP), size, where)
-        stored = np.asarray(image)
+        data = self._files.read(name, 4 * size[0] * size[1] + MOST_LABELMAP)
+        stored, mode, colours = _opened(data, size, oriented, where)
         if self._labels is None:
-            if image.mode == "RGB":
+            if mode == "RGB":
                 raise UserError(
                     f"{where}: has colours, not labels; put {LABELMAP} beside {CLASS_MASKS}, or save a palette"
                 )
             return self._of_values(stored, where)
-        if image.mode == "L":
+        if mode not in ("P", "RGB"):
             return self._of_labels([label for label, _ in self._labels], stored, where)
-        if image.mode == "P":
-            colours = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        if mode == "P":
+            colours = np.array(colours, np.uint8).reshape(-1, 3)
             stored = np.pad(colours, ((0, 256 - len(colours)), (0, 0)))[stored]
         return self._of_colours(stored, where)
 
@@ -103,7 +106,7 @@ class MaskFolder:
                 f"{where}: value {', '.join(map(str, unknown))} is none of the {len(self.classes)} classes, 0 (background) or "
                 f"{VOID} (ignored); correct the mask, or put {LABELMAP} beside {CLASS_MASKS}"
             )
-        return stored
+        return stored.astype(np.uint8)
 
     def _of_colours(self, stored: np.ndarray, where: str) -> np.ndarray:
         codes = (stored.astype(np.uint32) * np.array([1 << 16, 1 << 8, 1], np.uint32)).sum(axis=2, dtype=np.uint32)
@@ -201,24 +204,24 @@ def _bounded(file, most: int, where: str) -> bytes:
     return data
 
 
-def _opened(data: bytes, size: tuple[int, int], where: str) -> Image.Image:
-    """The decoded image in mode P, L or RGB; its size is compared before anything is decoded."""
+def _opened(data: bytes, size: tuple[int, int], oriented: bool, where: str) -> tuple[np.ndarray, str, list[int] | None]:
+    """Values or colours of a PNG, its mode, and its palette; its size is compared before anything is decoded."""
     try:
         image = Image.open(io.BytesIO(data), formats=("PNG",))
-        if (image.height, image.width) == size:
-            image.load()
     except Exception as error:  # a broken file makes a decoder raise anything
         raise UserError(f"{where}: not a readable PNG ({one_line(error)}); save it again") from None
-    if (image.height, image.width) != size:
+    shape, mode, stored = (image.height, image.width), image.mode, None
+    if sorted(shape) == sorted(size):
+        if mode == "RGB" and data[DEPTH_AT] == 8:  # Pillow cuts colours of 16 bits
+            stored = np.asarray(loaded(image, where, oriented)[0])
+        else:
+            stored, mode = label_values(image, where, oriented)
+        shape = stored.shape[:2]
+    if shape != size:
         raise UserError(
-            f"{where}: the mask is {image.height} x {image.width}, its image {size[0]} x {size[1]} (H x W); correct the mask"
+            f"{where}: the mask is {shape[0]} x {shape[1]}, its image {size[0]} x {size[1]} (H x W); correct the mask"
         )
-    depth = data[DEPTH_AT]  # Pillow stretches gray of 2 and 4 bits, and cuts colours of 16
-    if image.mode not in ("P", "L", "RGB") or depth != 8 and image.mode != "P":
-        raise UserError(
-            f"{where}: has {depth}-bit pixels of kind {image.mode}; save it as an 8-bit palette or gray PNG"
-        )
-    return image
+    return stored, mode, image.getpalette("RGB") if mode == "P" else None
 
 
 def _code(colour: labelmap.Colour) -> int:

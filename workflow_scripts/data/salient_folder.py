@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.data.images import read_image, read_saliency
+from workflow_scripts.data.images import read_image, read_photograph, read_saliency
 from workflow_scripts.data.index_entries import MAX_THREADS, Faults
 from workflow_scripts.errors import UserError
 from workflow_scripts.progress import progress
@@ -19,8 +19,8 @@ FAINT = 128  # a mask has some value above this, or none at all
 class Folder:
     """Photographs with a mask of the same name, sorted; `names` are those without their endings."""
 
-    def __init__(self, images: str, masks: str):
-        """Check every pair.
+    def __init__(self, images: str, masks: str, oriented: bool = True):
+        """Check every pair; `oriented` says whether EXIF orientations are applied.
 
         Raises:
             UserError: all faults together: no such folder, no photographs, a photograph or mask alone or twice, a file
@@ -34,11 +34,12 @@ class Folder:
             )
         for name in sorted(found["masks"].keys() - found["images"].keys()):
             faults.add(f"{found['masks'][name]}: has no photograph in {images}; add it or take the mask away")
+        self.oriented = oriented
         self.names = sorted(found["images"].keys() & found["masks"].keys())
         self.paths = [(found["images"][name], found["masks"][name]) for name in self.names]
         with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
             for messages in progress(
-                pool.map(lambda pair: list(_faults(*pair)), self.paths), len(self.paths), "checked"
+                pool.map(lambda pair: list(_faults(*pair, oriented)), self.paths), len(self.paths), "checked"
             ):
                 for message in messages:
                     faults.add(message)
@@ -47,7 +48,7 @@ class Folder:
     def read(self, position: int) -> tuple[np.ndarray, np.ndarray]:
         """Image, uint8 (H, W, 3) RGB, and mask, uint8 (H, W)."""
         image, mask = self.paths[position]
-        return read_image(image), read_saliency(mask)
+        return read_image(image, self.oriented), read_saliency(mask, self.oriented)
 
 
 def _files(folder: Path, what: str, faults: Faults) -> dict[str, Path]:
@@ -67,14 +68,16 @@ def _files(folder: Path, what: str, faults: Faults) -> dict[str, Path]:
     return files
 
 
-def _faults(image: Path, mask: Path) -> Iterator[str]:
+def _faults(image: Path, mask: Path, oriented: bool) -> Iterator[str]:
     try:
-        pixels, saliency = read_image(image), read_saliency(mask)
+        (pixels, orientation), saliency = read_photograph(image, oriented), read_saliency(mask, oriented)
     except UserError as error:
         yield str(error)
         return
     if pixels.shape[:2] != saliency.shape:
         (height, width), (rows, columns) = pixels.shape[:2], saliency.shape
         yield f"{mask}: the mask is {rows} x {columns}, its photograph {height} x {width} (H x W); copy both again"
+        if orientation > 4 and (rows, columns) == (width, height):
+            yield f"{image}: has an EXIF orientation; set data.orientation to {'stored' if oriented else 'shown'} if the mask fits then"
     if 0 < saliency.max() < FAINT:
         yield f"{mask}: greatest value {saliency.max()}, expected 255 on what is salient; multiply the mask"

@@ -19,7 +19,7 @@ from workflow_scripts.data.index_entries import (
     parse_box,
 )
 from workflow_scripts.errors import UserError, one_line
-from workflow_scripts.listings import listed_ids
+from workflow_scripts.listings import listed_ids, picture_files
 
 VOC_CLASSES = (
     "aeroplane",
@@ -62,8 +62,10 @@ class Source:
     labelled: bool = True
 
 
-def mask_ids(classes: Sequence[str]) -> dict[int, int]:
-    """From the ids in label files to the classes 1..C: VOC's ids if all classes are VOC's, else 1..C as they are."""
+def mask_ids(classes: Sequence[str], given: Mapping[str, int] | None = None) -> dict[int, int]:
+    """From the ids in label files to the classes 1..C: those given, VOC's ids if all classes are VOC's, else 1..C as they are."""
+    if given is not None:
+        return {given[name]: number for number, name in enumerate(classes, start=1)}
     if all(name in VOC_CLASSES for name in classes):
         return {VOC_CLASSES.index(name) + 1: number for number, name in enumerate(classes, start=1)}
     return {number: number for number in range(1, len(classes) + 1)}
@@ -78,6 +80,7 @@ def read_voc(
     limit: int | None = None,
     progress: Progress | None = None,
     faults: Faults | None = None,
+    oriented: bool = True,
 ) -> tuple[dict[str, list[str]], list[Entry]]:
     """Read and check a data set in the layout of VOCdevkit/VOC2012.
 
@@ -89,10 +92,11 @@ def read_voc(
         classes: names of the object classes.
         lists: from the name of a split to its list, a path relative to the root with one id in a line; or where it
             comes from.
-        images, annotations: folders relative to the root, of {id}.jpg and {id}.xml.
+        images, annotations: folders relative to the root, of {id}.jpg (or another ending of images) and {id}.xml.
         limit: keep the first ids of each list only.
         progress: called with (done, total) after each image.
         faults: collects what is suspicious, too.
+        oriented: whether EXIF orientations are applied.
 
     Returns:
         the ids of each split in the order of its list, and an entry for each id in the order of first appearance.
@@ -118,11 +122,21 @@ def read_voc(
                     "belongs to one of them"
                 )
 
+    pictures = {root: picture_files(root / images) for root in {source.root for source in sources.values()}}
+
     def check(identifier: str, own: Faults) -> Entry | None:
         folder = origins[identifier].root
-        image, annotation = folder / images / f"{identifier}.jpg", folder / annotations / f"{identifier}.xml"
-        boxes = _read_boxes(annotation, classes, own) if origins[identifier].labelled else []
-        return check_entry(identifier, image, (box[4] for box in boxes), boxes, str(annotation), own)
+        image, *others = pictures[folder].get(identifier, [str(folder / images / f"{identifier}.jpg")])
+        annotation = folder / annotations / f"{identifier}.xml"
+        boxes, stated = [], None
+        if origins[identifier].labelled:
+            boxes, stated = _read_annotation(annotation, identifier, classes, own)
+        if others:
+            own.add(f"{image}: {', '.join(Path(other).name for other in others)} is of the same id; keep one of them")
+        labels = (box[4] for box in boxes)
+        return check_entry(
+            identifier, Path(image), labels, boxes, str(annotation), own, stated=stated, oriented=oriented
+        )
 
     entries = gather(check, list(origins), faults, progress)
     faults.raise_if_any(str(root))
@@ -168,31 +182,36 @@ def _read_list(path: Path, split: str, limit: int | None, faults: Faults) -> lis
     return list(first_line)
 
 
-def _read_boxes(path: Path, classes: Sequence[str], faults: Faults) -> list[tuple[float, float, float, float, int]]:
-    """Boxes of all objects in an annotation file; faults are noted, and what has a fault is left out."""
+def _read_annotation(
+    path: Path, identifier: str, classes: Sequence[str], faults: Faults
+) -> tuple[list[tuple[float, float, float, float, int]], tuple[int, int] | None]:
+    """Boxes of all objects in an annotation file, and the height and width that it states, unless they are 0 or not there.
+
+    Faults are noted, and what has a fault is left out.
+    """
     try:
         if path.stat().st_size > LARGEST:
             faults.add(f"{path}: has more than {LARGEST >> 20} MiB, which no annotation takes; restore the file")
-            return []
+            return [], None
         annotation = parse(path).getroot()
     except FileNotFoundError:
         faults.add(f"{path}: the annotation is missing; restore it or take the id off the lists")
-        return []
+        return [], None
     except OSError as error:
         faults.add(f"{path}: cannot be read ({error.strerror}); check the path and its permissions")
-        return []
+        return [], None
     except DefusedXmlException as error:
         faults.add(f"{path}: refused, as the XML defines entities ({type(error).__name__}); write it without a DTD")
-        return []
+        return [], None
     except (ParseError, ValueError, LookupError) as error:  # the last two: an encoding that does not fit or exist
         faults.add(f"{path}: broken XML ({one_line(error)}); restore the file")
-        return []
+        return [], None
     if annotation.tag != "annotation":
         faults.add(f"{path}: the root element is <{annotation.tag}>, expected <annotation> as in PASCAL VOC")
-        return []
+        return [], None
     objects = annotation.findall("object")
     if not objects:
-        faults.add(f"{path}: the image has no label; annotate an <object> or take the id off the lists")
+        faults.suspect("no_object", identifier)
 
     boxes = []
     for element in objects:
@@ -202,4 +221,12 @@ def _read_boxes(path: Path, classes: Sequence[str], faults: Faults) -> list[tupl
             boxes.append((*parse_box(corners, str(path)), number))
         except UserError as error:
             faults.add(str(error))
-    return boxes
+    try:
+        height, width = (int(annotation.findtext(f"size/{side}") or 0) for side in ("height", "width"))
+    except ValueError:
+        faults.add(f"{path}: the size has a width or height that is no whole number; correct it, or write 0")
+        return boxes, None
+    if height <= 0 or width <= 0:
+        faults.suspect("size_missing", identifier)
+        return boxes, None
+    return boxes, (height, width)

@@ -1,11 +1,13 @@
 """True instances of PASCAL VOC, from its masks of objects and classes, and of SBD's further images."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from workflow_scripts.command import plain
 from workflow_scripts.data.images import VOID, read_label_png
 from workflow_scripts.data.index import Index
 from workflow_scripts.data.instances import Instances, from_masks
@@ -20,10 +22,16 @@ def reader(settings: Any, index: Index) -> Callable[[str], Instances]:
     """The function from an image's id to its instances; pixels that VOC leaves void are of no object.
 
     Args:
-        settings: `root`, `masks` and `objects`, folders of VOC; `sbd`, folder of SBD or null; `classes`.
+        settings: `root`, `masks` and `objects`, folders of VOC; `mask_ids`, their values by class, or null; `sbd`, folder of SBD or
+            null; `classes`.
         index: of the data set.
     """
-    ids, root = mask_ids(settings.classes), Path(settings.root)
+    ids, own, root = (
+        mask_ids(settings.classes),
+        mask_ids(settings.classes, plain(settings.mask_ids)),
+        Path(settings.root),
+    )
+    read_png = partial(read_label_png, oriented=index.oriented)
 
     def read(identifier: str) -> Instances:
         objects, mat = root / settings.objects / f"{identifier}.png", Path(settings.sbd or "") / "inst"
@@ -31,8 +39,8 @@ def reader(settings: Any, index: Index) -> Callable[[str], Instances]:
         if settings.sbd and not objects.exists() and mat.exists():
             found, path = read_mat(mat, ids), mat
         else:
-            labels = read_label_png(root / settings.masks / f"{identifier}.png", ids, len(index.classes))
-            found, path = of_maps(read_label_png(objects, None, VOID), labels, str(objects)), objects
+            labels = read_png(root / settings.masks / f"{identifier}.png", own, len(index.classes))
+            found, path = of_maps(read_png(objects, None, VOID), labels, str(objects)), objects
         height, width = index.size_of(identifier)
         if len(found) and (found.windows[:, 1].max() > height or found.windows[:, 3].max() > width):
             raise UserError(f"{path}: larger than its image of {height} x {width} (H x W); restore the mask")

@@ -21,7 +21,7 @@ def main(job: Job) -> None:
     settings = job.settings
     splits = plain(settings.splits)
     sources = {name: split["ids"] for name, split in splits.items() if split["ids"] is not None}
-    faults = Faults()
+    faults, oriented = Faults(), getattr(settings, "orientation", "shown") == "shown"
     if settings.kind == "synthetic":
         members, entries = _rendered(job.inputs.images, [name for name, split in splits.items() if split["images"]])
     elif settings.kind == "voc":
@@ -34,21 +34,22 @@ def main(job: Job) -> None:
             settings.limit,
             _tell,
             faults,
+            oriented,
         )
     elif settings.kind == "coco":
         folders = {name: (split["ids"], split["folder"]) for name, split in splits.items() if split["ids"] is not None}
         members, entries = plugin("data", "coco").read_coco(
-            Path(settings.root), settings.classes, folders, settings.limit, _tell, faults
+            Path(settings.root), settings.classes, folders, settings.limit, _tell, faults, oriented
         )
     else:
         members, entries = plugin("data", "csv_table").read_csv(
-            Path(settings.table), settings.classes, sources, settings.limit, _tell, faults
+            Path(settings.table), settings.classes, sources, settings.limit, _tell, faults, oriented
         )
     for name in settings.split_order:
         members[name] = members.get(name) or _part(name, splits[name], members)
     if not settings.limit:
         _check_counts(settings.dataset, splits, members)
-    write_index(job.outputs.index, settings.dataset, settings.classes, entries, members)
+    write_index(job.outputs.index, settings.dataset, settings.classes, entries, members, oriented)
     for line in summary(faults.findings):
         print(line)
     sizes = ", ".join(f"{name} {len(ids)}" for name, ids in members.items())

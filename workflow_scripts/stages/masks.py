@@ -72,7 +72,7 @@ def masks_of(state: State, identifier: str) -> dict[str, np.ndarray] | str:
     """Arrays of one image, among them `label`, uint8 (H, W); or the line that says what is wrong with a mask of a folder."""
     if state.folder and identifier in state.folder:
         try:
-            label = state.folder.read(identifier, state.images.index.size_of(identifier))
+            label = state.folder.read(identifier, state.images.index.size_of(identifier), state.images.index.oriented)
         except UserError as error:
             return str(error)
         return {name: label for name in (state.masks.read(identifier) if state.masks else ("label",))}

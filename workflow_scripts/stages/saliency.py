@@ -32,7 +32,7 @@ def make_state(job: Job) -> State:
             raise UserError(
                 f"{folder}: no such folder of saliency maps; put {{id}}.png there or name another under saliency"
             )
-        return State(images, lambda identifier: read_saliency(folder / f"{identifier}.png"))
+        return State(images, lambda name: read_saliency(folder / f"{name}.png", images.index.oriented))
     module = "network" if hasattr(block, "network") else block.detector
     weights = inputs.weights or getattr(block, "weights", None)
     detect = plugin("detectors", module).load(block, weights)
@@ -59,7 +59,8 @@ def map_of(state: State, identifier: str) -> dict[str, np.ndarray] | str:
     size = state.images.index.size_of(identifier)
     if saliency.shape != size:
         (height, width), (rows, columns) = size, saliency.shape
-        return f"saliency of {identifier!r}: map is {rows} x {columns}, its image {height} x {width} (H x W); make it again"
+        turned = ", of the photograph turned by its EXIF orientation" if (rows, columns) == (width, height) else ""
+        return f"saliency of {identifier!r}: map is {rows} x {columns}, its image {height} x {width} (H x W); make it again{turned}"
     return {"saliency": saliency}
 
 

@@ -29,7 +29,9 @@ def source(job: Job) -> Source:
         return plugin("data", "salient_maps").Maps(index, images, settings.split, job.inputs.maps, block.binary)
     if hasattr(block.data, "rendered"):
         return plugin("data", "salient_rendered").Rendered(block.data.rendered, block.seed)
-    return plugin("data", "salient_folder").Folder(block.data.images, block.data.masks)
+    return plugin("data", "salient_folder").Folder(
+        block.data.images, block.data.masks, block.data.orientation == "shown"
+    )
 
 
 if __name__ == "__main__":

@@ -1,17 +1,20 @@
 """Read the truth masks, apart from everything else, so that no label leaks and a corrected mask retrains nothing."""
 
-from functools import partial
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 from workflow_scripts.artifacts import Reader, create
-from workflow_scripts.command import Job, run
+from workflow_scripts.command import Job, plain, run
 from workflow_scripts.data.checks import summary
 from workflow_scripts.data.images import read_label_png
-from workflow_scripts.data.index import read_index
+from workflow_scripts.data.index import Index, read_index
 from workflow_scripts.data.index_entries import Faults
 from workflow_scripts.errors import UserError
 from workflow_scripts.plugins import plugin
 from workflow_scripts.progress import progress
+
+MOST_SHOWN = 20  # values of classes in a message
 
 
 def main(job: Job) -> None:
@@ -29,10 +32,12 @@ def main(job: Job) -> None:
             except UserError as error:
                 faults.add(str(error))
                 continue
-            if arrays["label"].shape != index.size_of(identifier):
+            shape, size = arrays["label"].shape, index.size_of(identifier)
+            if shape != size:
+                turned = "; if it was drawn on the photograph turned otherwise, change the data set's `orientation`"
+                turned = turned if shape == size[::-1] else ""
                 faults.add(
-                    f"truth of {identifier!r}: mask is {_shown(arrays['label'].shape)}, "
-                    f"its image {_shown(index.size_of(identifier))} (H x W); restore the mask"
+                    f"truth of {identifier!r}: mask is {_shown(shape)}, its image {_shown(size)} (H x W); restore the mask{turned}"
                 )
                 continue
             artifact.put(identifier, **arrays)
@@ -46,7 +51,7 @@ def _reader(job: Job, index):
     if settings.kind == "synthetic":
         return Reader(job.inputs.rendered, "truth", settings.dataset).read
     if settings.kind == "voc":
-        return _voc_reader(settings, len(index.classes))
+        return _voc_reader(settings, index)
     if settings.kind == "coco":
         return plugin("data", "coco_truth").reader(settings, index)
     paths = plugin("data", "csv_table").read_mask_paths(Path(settings.table))
@@ -58,12 +63,12 @@ def _reader(job: Job, index):
             )
         return paths[identifier]
 
-    return partial(_read_png, path_of, None, len(index.classes))
+    return _png_reader(path_of, settings, index, {number: number for number in range(1, len(index.classes) + 1)})
 
 
-def _voc_reader(settings, num_classes: int):
+def _voc_reader(settings, index):
     ids, folder = plugin("data", "voc").mask_ids(settings.classes), Path(settings.root) / settings.masks
-    read_png = partial(_read_png, lambda identifier: folder / f"{identifier}.png", ids, num_classes)
+    read_png = _png_reader(lambda identifier: folder / f"{identifier}.png", settings, index, ids)
     if not settings.sbd:
         return read_png
     read_mat = plugin("data", "sbd").read_label_mat
@@ -78,8 +83,16 @@ def _voc_reader(settings, num_classes: int):
     return read
 
 
-def _read_png(path_of, ids, num_classes: int, identifier: str) -> dict:
-    return {"label": read_label_png(path_of(identifier), ids, num_classes)}
+def _png_reader(path_of: Callable[[str], Path], settings, index: Index, ids: dict[int, int]):
+    """The function from an id to its label map; `ids` are the values that a mask has, unless the data set gives its own."""
+    classes, given = index.classes, plain(settings.mask_ids)
+    if given is not None:
+        ids = {given[name]: number for number, name in enumerate(classes, start=1)}
+    why = "" if given or list(ids) == list(ids.values()) else ", as in PASCAL VOC, whose names the classes have"
+    expected = ", ".join(f"{value} for {classes[number - 1]}" for value, number in list(ids.items())[:MOST_SHOWN])
+    own = json.dumps({name: number for number, name in enumerate(classes[:MOST_SHOWN], start=1)})
+    way_out = f"expected {expected}{why}; set other values by `mask_ids: {own}` in the data set, or "
+    return lambda identifier: {"label": read_label_png(path_of(identifier), ids, len(classes), index.oriented, way_out)}
 
 
 def _shown(size) -> str:

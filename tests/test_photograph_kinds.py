@@ -1,0 +1,436 @@
+"""Photographs of every kind: formats, modes, sizes, EXIF orientations; and that the advice works which a refused one is given."""
+
+import io
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import refused
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
+from small_images import noise, one_fault, png
+
+from workflow_scripts import convert, predict
+from workflow_scripts.data import csv_table
+from workflow_scripts.data.beside import DataSet
+from workflow_scripts.data.images import check_image, read_image, read_label_png, read_saliency
+from workflow_scripts.data.index import Images, read_index, write_index
+from workflow_scripts.data.index_entries import Faults, check_entry
+from workflow_scripts.data.mask_folder import MaskFolder
+from workflow_scripts.data.salient_folder import Folder
+from workflow_scripts.errors import UserError
+from workflow_scripts.export import image_file
+
+FLAG = 0x0112
+LOSSLESS = ("PNG", "TIFF", "WEBP")
+UPRIGHT = {  # what a viewer does to the pixels as stored, by rows and columns: EXIF 2.32, 4.6.4 A
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a[::-1].swapaxes(0, 1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: a[:, ::-1].swapaxes(0, 1),
+}
+EXAMPLES = settings(max_examples=60, deadline=None)
+sides = st.integers(1, 12)
+
+
+def opened(path):
+    """A picture whose file is closed."""
+    return Image.open(io.BytesIO(path.read_bytes()))
+
+
+def encoded(image, form, flag=None, **options):
+    if flag is not None:
+        exif = Image.Exif()
+        exif[FLAG] = flag
+        options["exif"] = exif
+    file = io.BytesIO()
+    image.save(file, form, **({"lossless": True} if form == "WEBP" else {}), **options)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("kinds")
+
+
+@EXAMPLES
+@given(
+    height=sides,
+    width=sides,
+    flag=st.sampled_from([None, *range(10)]),
+    form=st.sampled_from(LOSSLESS),
+    seed=st.integers(0, 9),
+)
+def test_orientations(place, height, width, flag, form, seed):
+    """All readers agree on the picture that is shown, or on the pixels as they are stored."""
+    pixels = noise(height, width, seed=seed).reshape(height, width, 3)
+    (place / "a").write_bytes(encoded(Image.fromarray(pixels), form, flag))
+    shown = UPRIGHT.get(flag, UPRIGHT[1])(pixels)
+    np.testing.assert_array_equal(read_image(place / "a"), shown)
+    np.testing.assert_array_equal(read_image(place / "a", oriented=False), pixels)
+    mean = np.rint(shown.mean(axis=2)).astype(np.uint8)
+    np.testing.assert_array_equal(read_saliency(place / "a"), mean)
+    for oriented, expected in ((True, shown), (False, pixels)):
+        found = check_image(place / "a", oriented)
+        assert (found.height, found.width) == expected.shape[:2]
+        assert found.orientation == (flag if flag in UPRIGHT else 1)
+
+
+@pytest.mark.parametrize("flag", UPRIGHT)
+def test_orientation_of_a_jpeg_of_blocks(place, flag):
+    """Its pixels are those of a viewer: corners of four colours."""
+    pixels = np.zeros((32, 64, 3), np.uint8)
+    pixels[:16, :32], pixels[:16, 32:], pixels[16:, :32] = (250, 0, 0), (0, 250, 0), (0, 0, 250)
+    (place / "a.jpg").write_bytes(encoded(Image.fromarray(pixels), "JPEG", flag, quality=95, subsampling=0))
+    assert np.abs(read_image(place / "a.jpg").astype(int) - UPRIGHT[flag](pixels)).max() < 12
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@EXAMPLES
+@given(data=st.binary(max_size=80), form=st.sampled_from(["JPEG", "PNG", "WEBP"]), cut=st.integers(0, 60))
+def test_damaged_exif_is_no_orientation(place, data, form, cut):
+    exif = Image.Exif()
+    exif[FLAG] = 6
+    for content in (b"Exif\0\0" + data, exif.tobytes()[:cut]):
+        (place / "b").write_bytes(encoded(Image.fromarray(noise()), form, exif=content))
+        assert sorted(read_image(place / "b").shape) == [3, 20, 30]
+        assert check_image(place / "b").orientation in UPRIGHT
+
+
+KINDS = {
+    "1": lambda a: (Image.fromarray(a[..., 0] > 127), np.where(a[..., :1] > 127, 255, 0)),
+    "L": lambda a: (Image.fromarray(a[..., 0]), a[..., :1]),
+    "LA": lambda a: (Image.merge("LA", [Image.fromarray(a[..., 0]), Image.new("L", a.shape[1::-1], 255)]), a[..., :1]),
+    "P": lambda a: (indexed(a), PALETTE[a[..., 0] % 16]),
+    "P with tRNS": lambda a: (indexed(a, transparency=bytes([255] * 16)), PALETTE[a[..., 0] % 16]),
+    "RGB": lambda a: (Image.fromarray(a), a),
+    "RGBA": lambda a: (Image.fromarray(np.dstack([a, np.full_like(a[..., 0], 255)])), a),
+}
+PALETTE = np.random.default_rng(0).integers(0, 256, (16, 3)).astype(np.uint8)
+HOLDS = {
+    "PNG": set(KINDS),
+    "TIFF": KINDS.keys() - {"P with tRNS"},
+    "BMP": {"1", "L", "P", "RGB"},
+    "GIF": {"1", "L", "P"},
+    "PPM": {"1", "L", "RGB"},
+    "WEBP": {"RGB", "RGBA"},
+}
+
+
+def indexed(pixels, **info):
+    image = Image.fromarray(pixels[..., 0] % 16)
+    image.putpalette(PALETTE.tobytes())
+    image.info |= info
+    return image
+
+
+@EXAMPLES
+@given(
+    height=sides,
+    width=sides,
+    kind=st.sampled_from([(form, kind) for form, kinds in HOLDS.items() for kind in sorted(kinds)]),
+)
+def test_kinds_that_are_read(place, height, width, kind):
+    form, name = kind
+    image, expected = KINDS[name](noise(height, width).reshape(height, width, 3))
+    (place / "c").write_bytes(
+        encoded(image, form, **{key: image.info[key] for key in ("transparency",) if key in image.info})
+    )
+    expected = np.broadcast_to(expected, (height, width, 3))
+    np.testing.assert_array_equal(read_image(place / "c"), expected)
+    assert check_image(place / "c")[:2] == (height, width)
+    if np.ptp(expected, axis=2).max() == 0:
+        np.testing.assert_array_equal(read_saliency(place / "c"), expected[..., 0])
+
+
+def test_bitmaps_of_five_bits_a_channel_are_no_16_bits_a_channel(place):
+    header = b"BM" + (70).to_bytes(4, "little") + bytes(4) + (66).to_bytes(4, "little")
+    header += (40).to_bytes(4, "little") + (2).to_bytes(4, "little") + (1).to_bytes(4, "little") + b"\1\0\x10\0"
+    header += (3).to_bytes(4, "little") + (4).to_bytes(4, "little") + bytes(16)
+    masks = b"".join(mask.to_bytes(4, "little") for mask in (0xF800, 0x7E0, 0x1F))
+    (place / "a.bmp").write_bytes(header + masks + b"\x00\xf8\x1f\x00")
+    np.testing.assert_array_equal(read_image(place / "a.bmp"), [[[255, 0, 0], [0, 0, 255]]])
+
+
+def test_a_phones_picture_with_a_preview_is_its_first(place):
+    first, second = Image.fromarray(noise()), Image.new("RGB", (4, 4))
+    first.save(place / "mpo.jpg", "MPO", save_all=True, append_images=[second], quality=95)
+    assert opened(place / "mpo.jpg").n_frames == 2
+    assert read_image(place / "mpo.jpg").shape == (20, 30, 3)
+
+
+def test_a_tiff_with_smaller_copies_is_its_first_page(place):
+    image = Image.fromarray(noise())
+    reduced = Image.fromarray(noise(10, 15))
+    reduced.encoderinfo = {"tiffinfo": {254: 1}}
+    image.save(place / "a.tif", save_all=True, append_images=[reduced])
+    np.testing.assert_array_equal(read_image(place / "a.tif"), noise())
+
+
+# --- what is refused, and the advice ----------------------------------------------------------------------------------
+
+
+def deep(height=6, width=8):
+    """Twelve bits in use of sixteen."""
+    return (np.arange(height * width).reshape(height, width) * 4095 // (height * width - 1) + 100).astype(np.uint16)
+
+
+def cut_out(mode="RGBA"):
+    image = Image.new("RGBA", (8, 6), (200, 20, 20, 255))
+    image.paste((0, 0, 0, 0), (0, 0, 3, 6))
+    return image.convert(mode)
+
+
+def color_key(mode):
+    return Image.new(mode, (8, 6), 0 if mode in "1L" else (0, 0, 0)), {"transparency": 0 if mode in "1L" else (0, 0, 0)}
+
+
+def lab():
+    profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    return ImageCms.profileToProfile(Image.new("RGB", (8, 6), (200, 20, 20)), *profiles, outputMode="LAB")
+
+
+REFUSED = {  # a file name, what is written, what is told, colour at the right edge after the advice
+    "16 bits, TIFF": ("a.tif", lambda: encoded(Image.fromarray(deep()), "TIFF"), "16 or more bits", (255, 255, 255)),
+    "16 bits, PNG": ("a.png", lambda: encoded(Image.fromarray(deep()), "PNG"), "contrast", (255, 255, 255)),
+    "16 bits, colour": ("a.png", lambda: cv2.imencode(".png", np.dstack([deep()] * 3))[1].tobytes(), "16 or more", (255, 255, 255)),
+    "16 bits, colour TIFF": ("a.tif", lambda: cv2.imencode(".tif", np.dstack([deep()] * 3))[1].tobytes(), "16 or", (255, 255, 255)),
+    "16 bits, PGM": ("a.pgm", lambda: b"P5 8 6 65535\n" + deep().astype(">u2").tobytes(), "16 or more", (255, 255, 255)),
+    "12 bits, PPM": ("a.ppm", lambda: b"P6 8 6 4095\n" + np.dstack([deep()] * 3).astype(">u2").tobytes(), "16 or", (255, 255, 255)),
+    "floats": ("a.tif", lambda: encoded(Image.fromarray(deep().astype(np.float32) / 9e3), "TIFF"), "16 or", (255, 255, 255)),
+    "transparent": ("a.png", lambda: encoded(cut_out(), "PNG"), "transparent", (200, 20, 20)),
+    "transparent WebP": ("a.webp", lambda: encoded(cut_out(), "WEBP"), "transparent", (200, 20, 20)),
+    "transparent TIFF": ("a.tif", lambda: encoded(cut_out(), "TIFF"), "flatten", (200, 20, 20)),
+    "transparent gray": ("a.png", lambda: encoded(cut_out("LA"), "PNG"), "flatten", (74, 74, 74)),
+    "transparent colour": ("a.png", lambda: encoded(color_key("RGB")[0], "PNG", **color_key("RGB")[1]), "flatten", (255, 255, 255)),
+    "transparent level": ("a.png", lambda: encoded(color_key("L")[0], "PNG", **color_key("L")[1]), "flatten", (255, 255, 255)),
+    "transparent bit": ("a.png", lambda: encoded(color_key("1")[0], "PNG", **color_key("1")[1]), "flatten", (255, 255, 255)),
+    "transparent GIF": ("a.gif", lambda: encoded(cut_out("P"), "GIF", transparency=cut_out("P").getpixel((0, 0))), "flat", (200, 20, 20)),
+    "CMYK": ("a.jpg", lambda: encoded(Image.new("CMYK", (8, 6), (0, 255, 255, 0)), "JPEG", quality=100), "CMYK", (255, 0, 0)),
+    "LAB": ("a.tif", lambda: encoded(lab(), "TIFF"), "LAB", (200, 20, 20)),
+}  # fmt: skip
+
+
+def follow(message):
+    """Runs the command that a message has between back quotes, as a shell would; returns the file that it writes."""
+    (command,) = re.findall("`(.*?)`", message)
+    words = shlex.split(command)
+    assert words[0] == "python"
+    if words[1] == "-c":
+        subprocess.run([sys.executable, *words[1:]], check=True)
+        return Path(words[-1])
+    assert words[1:3] == ["-m", "workflow_scripts.convert"]
+    convert.main(words[3:])
+    return Path(words[4])
+
+
+@pytest.mark.parametrize("flag", [None, 6])
+@pytest.mark.parametrize("kind", REFUSED)
+def test_the_advice_for_a_refused_photograph_works(tmp_path, kind, flag):
+    name, content, fragment, colour = REFUSED[kind]
+    folder = tmp_path / "my photographs"
+    folder.mkdir()
+    path = folder / name
+    path.write_bytes(content())
+    if flag and path.suffix in (".jpg", ".webp"):
+        path.write_bytes(encoded(opened(path), opened(path).format, flag))
+    turned = flag and path.suffix in (".jpg", ".webp")
+    for reader in (read_image, check_image):
+        message = refused(lambda reader=reader: reader(path), path, fragment)
+    before = path.read_bytes()
+    image = read_image(follow(message))
+    assert path.read_bytes() == before
+    assert image.shape == ((8, 6, 3) if turned else (6, 8, 3))
+    assert np.abs(image[-1, -1].astype(int) - colour).max() <= 4
+    if kind.startswith("16"):
+        assert len(np.unique(image)) == 48  # nothing is lost: 48 values of 4,096
+    refused(
+        lambda: list(convert.convert(path, folder / "a_rgb.png" if path.suffix == ".png" else folder / "a.png")),
+        "never overwritten",
+    )
+
+
+@pytest.mark.parametrize("form", ["TIFF", "GIF", "WEBP", "PNG"])
+def test_pages_and_frames_are_refused(tmp_path, form):
+    path = tmp_path / f"stack.{form.lower()}"
+    pages = [Image.new("L", (8, 6), shade) for shade in (10, 90, 200)]
+    pages[0].save(path, form, save_all=True, append_images=pages[1:])
+    message = refused(lambda: read_image(path), path, "3 pages or frames")
+    out = follow(message)
+    shades = [read_image(out.with_stem(f"{out.stem}_{number}")) for number in (1, 2, 3)]
+    assert [int(shade.mean()) for shade in shades] == pytest.approx([10, 90, 200], abs=4)
+    pages[0].save(tmp_path / "one", form, save_all=True)
+    assert read_image(tmp_path / "one").shape == (6, 8, 3)
+
+
+def test_the_range_of_a_conversion(tmp_path):
+    Image.fromarray(np.array([[0, 1024, 4095, 9999]], np.uint16)).save(tmp_path / "a.tif")
+    list(convert.convert(tmp_path / "a.tif", tmp_path / "b.png", (0, 4095)))
+    np.testing.assert_array_equal(read_image(tmp_path / "b.png")[0, :, 0], [0, 64, 255, 255])
+    refused(lambda: list(convert.convert(tmp_path / "a.tif", tmp_path / "b.jpg")), "ends in .png")
+    refused(lambda: list(convert.convert(tmp_path / "a.tif", tmp_path / "c.png", (5, 5))), "--range 5 5")
+    refused(lambda: list(convert.convert(tmp_path / "no.tif", tmp_path / "c.png")), "no.tif", "cannot be read")
+
+
+def test_the_advice_for_saliency_maps_keeps_their_values(tmp_path):
+    Image.fromarray(np.array([[0, 257, 257 * 90]], np.uint16)).save(tmp_path / "a.png")
+    out = follow(refused(lambda: read_saliency(tmp_path / "a.png"), "16 or more"))
+    np.testing.assert_array_equal(read_saliency(out), [[0, 1, 90]])
+    alpha = np.array([[0, 40, 255]], np.uint8)
+    Image.fromarray(np.dstack([alpha * 0] * 3 + [alpha])).save(tmp_path / "b.png")
+    np.testing.assert_array_equal(
+        read_saliency(follow(refused(lambda: read_saliency(tmp_path / "b.png"), "alpha"))), alpha
+    )
+
+
+@pytest.mark.parametrize(("start", "fragment"), [(b"\0\0\0\x18ftypheic", "HEIC"), (b"II*\0\x08\0\0\0\0\0", "TIFF")])
+def test_kinds_that_cannot_be_read(tmp_path, start, fragment):
+    (tmp_path / "a").write_bytes(start + bytes(40))
+    refused(lambda: read_image(tmp_path / "a"), fragment, ";")
+
+
+# --- label maps -------------------------------------------------------------------------------------------------------
+
+
+@EXAMPLES
+@given(
+    depth=st.sampled_from([1, 2, 4, 8, 16]),
+    colour=st.sampled_from([0, 3]),
+    flag=st.sampled_from([None, 1, 6]),
+    data=st.data(),
+)
+def test_label_maps_hold_the_values_that_are_stored(place, depth, colour, flag, data):
+    depth = min(depth, 8) if colour == 3 else depth
+    height, width = data.draw(sides), data.draw(sides)
+    most = min(2**depth - 1, 254)
+    values = np.array(data.draw(st.lists(st.integers(0, most), min_size=width, max_size=width)))
+    bits = ((values[:, None] >> np.arange(depth)[::-1]) & 1).astype(np.uint8).ravel()
+    content = png(width, height, depth, colour, b"\0" + np.packbits(bits).tobytes())
+    if colour == 3:
+        image = Image.fromarray(np.tile(values.astype(np.uint8), (height, 1)))
+        image.putpalette(bytes(768))
+        content = encoded(image, "PNG", flag, bits=depth)
+    (place / "x.png").write_bytes(content)
+    expected = UPRIGHT[(flag if colour == 3 else None) or 1](np.tile(values, (height, 1)))
+    np.testing.assert_array_equal(read_label_png(place / "x.png", None, 254), expected)
+    folder = MaskFolder(place_of(place, content), [f"class {number}" for number in range(1, 255)])
+    np.testing.assert_array_equal(folder.read("x", expected.shape), expected)
+
+
+def place_of(place, content):
+    (place / "masks").mkdir(exist_ok=True)
+    (place / "masks" / "x.png").write_bytes(content)
+    return place / "masks"
+
+
+def test_the_advice_for_label_maps_works(tmp_path):
+    label = np.array([[0, 1, 2, 255]], np.uint8)
+    path = tmp_path / "m.png"
+    for image in (Image.fromarray(np.dstack([label] * 3)), Image.fromarray(np.dstack([label] * 3 + [label * 0 + 255]))):
+        image.save(path)
+        assert follow(refused(lambda: read_label_png(path, None, 2), path, "palette or gray")) == path
+        np.testing.assert_array_equal(read_label_png(path, None, 2), label)
+    for form in ("TIFF", "BMP"):
+        Image.fromarray(label).save(tmp_path / "m.x", form)
+        out = follow(refused(lambda: read_label_png(tmp_path / "m.x", None, 2), form, "stored as PNG"))
+        np.testing.assert_array_equal(read_label_png(out, None, 2), label)
+
+
+def test_label_values_may_be_any(tmp_path):
+    Image.fromarray(np.array([[0, 255, 7]], np.uint8)).save(tmp_path / "m.png")
+    np.testing.assert_array_equal(read_label_png(tmp_path / "m.png", {255: 1, 7: 2}, 2), [[0, 1, 2]])
+    np.testing.assert_array_equal(read_label_png(tmp_path / "m.png", {7: 1}, 1), [[0, 255, 1]])
+
+
+# --- everywhere that photographs are read -----------------------------------------------------------------------------
+
+
+def flagged(folder, flag=6):
+    """A photograph, as stored and as shown."""
+    folder.mkdir(exist_ok=True)
+    pixels = noise(6, 8)
+    (folder / "a.png").write_bytes(encoded(Image.fromarray(pixels), "PNG", flag))
+    return folder / "a.png", pixels, UPRIGHT[flag](pixels)
+
+
+@pytest.mark.parametrize("flag", range(2, 9))
+@pytest.mark.parametrize("oriented", [True, False])
+def test_the_index_knows_the_orientation(tmp_path, flag, oriented):
+    path, stored, shown = flagged(tmp_path, flag)
+    expected, faults = shown if oriented else stored, Faults()
+    entry = check_entry("p", path, [0], [(0, 0, *expected.shape[1::-1], 0)], "t.csv", faults, oriented=oriented)
+    assert [(f.check, f.identifier) for f in faults.findings] == [("orientation", "p")] and not faults.messages
+    write_index(str(tmp_path / "index.h5"), "mine", ["cat"], [entry], {"all": ["p"]}, oriented)
+    index = read_index(str(tmp_path / "index.h5"))
+    assert index.size_of("p") == expected.shape[:2]
+    np.testing.assert_array_equal(Images(index, None).read("p"), expected)
+    name, content = image_file(DataSet(index, Images(index, None), None), "p")
+    exported = Image.open(io.BytesIO(content))
+    np.testing.assert_array_equal(exported, expected)  # whatever its viewer makes of flags
+    assert name == "JPEGImages/p.png" and not exported.getexif()
+
+
+def test_an_image_without_orientation_is_exported_as_it_is(tmp_path):
+    path, _, _ = flagged(tmp_path, 1)
+    write_index(
+        str(tmp_path / "i.h5"), "mine", ["cat"], [check_entry("p", path, [0], [], "t", Faults())], {"all": ["p"]}
+    )
+    index = read_index(str(tmp_path / "i.h5"))
+    assert image_file(DataSet(index, Images(index, None), None), "p") == ("JPEGImages/p.png", path.read_bytes())
+
+
+def test_photographs_and_masks_of_a_saliency_network(tmp_path):
+    path, stored, shown = flagged(tmp_path / "images")
+    (tmp_path / "masks").mkdir()
+    for oriented, pixels in ((True, shown), (False, stored)):
+        Image.fromarray(np.where(pixels[..., 0] > 99, 255, 0).astype(np.uint8)).save(tmp_path / "masks" / "a.png")
+        image, mask = Folder(str(tmp_path / "images"), str(tmp_path / "masks"), oriented).read(0)
+        np.testing.assert_array_equal(image, pixels)
+        assert mask.shape == pixels.shape[:2]
+        with pytest.raises(UserError, match=f"data.orientation to {'stored' if not oriented else 'shown'}"):
+            Folder(str(tmp_path / "images"), str(tmp_path / "masks"), not oriented)
+
+
+def test_predictions_fit_what_is_shown(tmp_path, capsys):
+    path, _, shown = flagged(tmp_path / "new")
+    seen = []
+    label_of = lambda image: seen.append(image) or image[..., 0] // 128  # noqa: E731
+    assert predict.predict_folder(path.parent, [path], tmp_path / "out", label_of, overlay=True) == []
+    np.testing.assert_array_equal(seen[0], shown)
+    assert opened(tmp_path / "out" / "a.png").size == shown.shape[1::-1]
+    assert opened(tmp_path / "out" / "overlays" / "a.png").size == shown.shape[1::-1]
+    assert "EXIF orientation applied to 1 images: a.png" in capsys.readouterr().out
+
+
+# --- boxes ------------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None)
+@given(corners=st.tuples(*[st.integers(1, 999)] * 4), number=st.integers(1, 3))
+def test_normalised_boxes_are_one_fault_an_image(place, corners, number):
+    """Corners, or centres and sizes, whether they would have an area or not."""
+    Image.fromarray(noise()).save(place / "n.png")
+    box = f"{' '.join(str(value / 1000) for value in corners)} cat"
+    (place / "t.csv").write_text(f"id,image,labels,boxes\np,n.png,cat,{';'.join([box] * number)}\n")
+    read = lambda: csv_table.read_csv(place / "t.csv", ["cat"], {"all": ""})  # noqa: E731
+    one_fault(read, place / "t.csv", "'p'", "normalised", "multiply x by the width")
+
+
+@settings(max_examples=40, deadline=None)
+@given(x0=st.integers(0, 28), y0=st.integers(0, 18), data=st.data())
+def test_boxes_in_pixels_are_read(place, x0, y0, data):
+    x1, y1 = data.draw(st.integers(x0 + 1, 30)), data.draw(st.integers(y0 + 1, 20))
+    Image.fromarray(noise()).save(place / "n.png")
+    (place / "t.csv").write_text(f"id,image,labels,boxes\np,n.png,cat,{x0} {y0} {x1} {y1} cat\n")
+    _, (entry,) = csv_table.read_csv(place / "t.csv", ["cat"], {"all": ""})
+    assert entry.boxes.tolist() == [[x0, y0, x1, y1, 0]]
