@@ -31,7 +31,7 @@ from workflow_scripts.data.coco_regions import region
 from workflow_scripts.data.csv_table import read_csv, read_mask_paths
 from workflow_scripts.data.images import check_image, read_image, read_label_png, read_saliency
 from workflow_scripts.data.index import Images, read_index, write_index
-from workflow_scripts.data.index_entries import Entry
+from workflow_scripts.data.index_entries import Entry, Faults
 from workflow_scripts.data.mask_folder import MaskFolder
 from workflow_scripts.data.mxnet_params import read_params
 from workflow_scripts.data.pascal_context import read_context, read_names
@@ -242,13 +242,13 @@ def _json(folder: Path) -> list[Target]:
         index = read_index(str(folder / "coco.h5"))
         about = {
             "root": str(folder),
-            "files": [path.name],
+            "files": [(path.name, "images")],
             "splits": ["train"],
             "maps": [],
             "crowd": "ignore",
             "overlap": "smaller",
         }
-        truth = coco_truth.reader(SimpleNamespace(**about), index)
+        truth = coco_truth.reader(SimpleNamespace(**about), index, Faults())
         instances = coco_instances.reader(SimpleNamespace(**about), index)
         for identifier in index.ids:
             assert truth(identifier)["label"].shape == index.size_of(identifier)

@@ -83,7 +83,7 @@ JSON = {
     "hundreds of digits": (json.dumps({**INSTANCE, "bbox": [1, 10**400, 2, 2]}), "bbox"),
     "thousands of digits": (json.dumps(INSTANCE).replace('"id": 1', '"id": ' + "1" * 5000), "broken JSON"),
     "nested": (json.dumps(INSTANCE).replace("[1, 1, 2, 2]", "[" * 100_000), "broken JSON"),
-    "a path": ("", "file_name '../../x.jpg' is no name"),
+    "a path": ("", "file_name '../../x.jpg' leads out of a folder"),
 }
 
 

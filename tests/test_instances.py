@@ -386,9 +386,9 @@ def test_true_instances_of_coco(tmp_path):
     items = [item | {"id": k, "image_id": 1, "category_id": 18} for k, item in enumerate((polygon, flat, crowd))]
     content = {"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}], "annotations": items}
     (tmp_path / "x.json").write_text(json.dumps(content | {"categories": [{"id": 18, "name": "dog"}]}))
-    entries = [Entry(name, "", *SIZE, "", (1,), np.zeros((0, 5))) for name in "ab"]
+    entries = [Entry(name, str(tmp_path / f"{name}.jpg"), *SIZE, "", (1,), np.zeros((0, 5))) for name in "ab"]
     write_index(tmp_path / "index.h5", "coco", ("cat", "dog"), entries, {"all": ["a", "b"]})
-    settings = SimpleNamespace(splits=["all"], root=str(tmp_path), files=["x.json"])
+    settings = SimpleNamespace(splits=["all"], root=str(tmp_path), files=[("x.json", ".")])
     read = coco_instances.reader(settings, read_index(tmp_path / "index.h5"))
     found = Instances.from_arrays(read("a").arrays())
     assert found.boxes.tolist() == [[5, 5, 15, 15, 1], [0, 0, 2, 40, 1]]

@@ -93,7 +93,7 @@ class DataJobs:
             modules = ("data.voc", *(("data.sbd",) if data.sbd else ()))
         elif isinstance(data, datasets.CocoDataset):
             settings |= {"root": data.root} | data.model_dump(include={"maps", "unlabelled", "crowd", "overlap"})
-            settings["files"] = sorted({split.ids for split in data.splits.values() if split.ids})
+            settings["files"] = data.instances_files()
             modules = ("data.coco_truth",)
         else:
             settings |= {"table": data.table}

@@ -176,6 +176,11 @@ class CocoDataset(Photographs):
         description="where instances of two classes overlap: the later one in the file, the smaller one, or neither"
     )
 
+    def instances_files(self) -> list[list[str]]:
+        """Instances files under root, each with the folder of its images."""
+        found = {(split.ids, split.folder or "") for split in self.splits.values() if split.ids}
+        return [list(pair) for pair in sorted(found)]
+
 
 class CsvDataset(Masked):
     kind: Literal["csv"]

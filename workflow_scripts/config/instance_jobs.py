@@ -20,7 +20,7 @@ class InstanceJobs(StageJobs):
         if isinstance(data, datasets.SyntheticDataset):
             inputs["rendered"] = output_path("render", output="truth", dataset=dataset)
         elif isinstance(data, datasets.CocoDataset):
-            settings |= {"root": data.root, "files": sorted({s.ids for s in data.splits.values() if s.ids})}
+            settings |= {"root": data.root, "files": data.instances_files()}
             modules = ("data.coco_instances",)
         elif isinstance(data, datasets.VocDataset) and data.objects and data.masks:
             settings |= {"root": data.root, "masks": data.masks, "objects": data.objects, "sbd": data.sbd}

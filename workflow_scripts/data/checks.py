@@ -33,6 +33,14 @@ CHECKS = {
         "A box reaches a little over the edge of its image and is cut off there.",
         "Look at the box; nothing, if it is as it should be.",
     ),
+    "outline_clipped": Check(
+        "An outline reaches a little over the edge of its image and is cut off there.",
+        "Look at the outline; nothing, if it is as it should be.",
+    ),
+    "polygon_of_two_points": Check(
+        "A polygon of an outline has fewer than three points, so that it has no pixels.",
+        "Draw it again; nothing, if the other polygons of its object are all there is.",
+    ),
     "one_pixel_side": Check(
         "The image is a few pixels wide or high, too small for a network to see anything.",
         "Take it off the list, unless it is meant to be so small.",

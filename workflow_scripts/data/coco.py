@@ -1,26 +1,37 @@
 """COCO: images of everyday scenes with instances in one JSON file a split (Lin et al., ECCV 2014)."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath, PurePosixPath
 
-from workflow_scripts.data.index_entries import Entry, Faults, Progress, check_entry, check_id, gather, nearest
-from workflow_scripts.data.json_lists import is_number, read_lists
+from workflow_scripts.data.coco_file import InstancesFile, image_path
+from workflow_scripts.data.index_entries import Entry, Faults, Progress, check_entry, check_id, gather
 from workflow_scripts.errors import UserError
 
 Box = tuple[float, float, float, float, int]
+ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
+JOINED = "__"  # folders and name of a file in an id
 
 
 @dataclass
-class Instances:
-    """What an instances file says, checked: file names of its images, and by image the classes and boxes in it."""
+class Objects:
+    """What the index holds of one image's annotations."""
 
-    files: dict[int, str] = field(default_factory=dict)
-    labels: dict[int, set[int]] = field(default_factory=dict)
-    boxes: dict[int, list[Box]] = field(default_factory=dict)
-    crowds: dict[int, list[int]] = field(default_factory=dict)  # rows of the boxes
-    flat: int = 0  # boxes without area
+    labels: set[int] = field(default_factory=set)
+    boxes: list[Box] = field(default_factory=list)
+    crowds: list[int] = field(default_factory=list)  # rows of the boxes
+
+
+@dataclass
+class Found:
+    """Where an image is from."""
+
+    file: Path
+    image: Path
+    name: str
+    size: tuple[int, int] | None
+    objects: Objects
 
 
 def read_coco(
@@ -34,14 +45,15 @@ def read_coco(
 ) -> tuple[dict[str, list[str]], list[Entry]]:
     """Read and check a data set in the layout of COCO.
 
-    The id of an image is the name of its file without suffix. Labels are the classes of all its instances, crowd
-    regions included; an image without any is left out, as in the lists of the field (82,081 of 82,783 training and
-    40,137 of 40,504 validation images of 2014). Boxes are x0, y0, x1, y1 as the file has them, counted from 0; those of
-    crowd regions are marked. One without area is left out, or a pixel where its class has no other in the image.
+    The id of an image is the name of its file without suffix, see `identifiers`. Labels are the classes of all its
+    instances, crowd regions included; an image without any is left out, as in the lists of the field (82,081 of 82,783
+    training and 40,137 of 40,504 validation images of 2014). Boxes are x0, y0, x1, y1 as the file has them, counted from
+    0, or around the outline where it has none; those of crowd regions are marked. One without area is left out, or a
+    pixel where its class has no other in the image.
 
     Args:
         root: the folder that all paths are under.
-        classes: names of the object classes, all that the files have.
+        classes: names of the object classes, all that annotations have.
         splits: from the name of a split to its instances file and the folder of its images.
         limit: keep the first labelled images of each split only.
         progress: called with (done, total) after each image.
@@ -55,82 +67,102 @@ def read_coco(
         UserError: with all faults of all files; a file that is no such JSON is refused at once.
     """
     root, faults = Path(root), Faults() if faults is None else faults
+    files: dict[str, InstancesFile] = {}
+    objects: dict[str, dict[int, Objects]] = {}
+    for split, (file, _) in splits.items():
+        files[split] = InstancesFile(root / file, classes, faults)
+        objects[split] = _objects(files[split])
+    ids = identifiers(
+        (folder, picture.name) for split, (_, folder) in splits.items() for picture in files[split].pictures.values()
+    )
     members: dict[str, list[str]] = {}
-    found: dict[str, tuple[Path, Path, set[int], list[Box], list[int]]] = {}
-    for split, (file, folder) in splits.items():
-        path = root / file
-        instances = read_instances(path, classes, faults)
-        members[split] = []
-        for number, name in instances.files.items():
-            if number not in instances.labels or (limit and len(members[split]) >= limit):
+    found: dict[str, Found] = {}
+    for split, (_, folder) in splits.items():
+        path, members[split] = files[split].path, []
+        for number, picture in files[split].pictures.items():
+            if number not in objects[split] or (limit and len(members[split]) >= limit):
                 continue
-            identifier, image = Path(name).stem, root / folder / name
-            if identifier in found and found[identifier][:2] != (path, image):
-                faults.add(
-                    f"{path}: image {identifier!r} is also in {found[identifier][0]}; take it out of one of them"
-                )
+            identifier, image = ids[folder, picture.name], image_path(root, folder, picture.name)
+            try:
+                _check_new(identifier, path, image, found.get(identifier))
+            except UserError as error:
+                faults.add(str(error))
                 continue
             members[split].append(identifier)
-            found[identifier] = path, image, instances.labels[number], instances.boxes[number], instances.crowds[number]
-        empty = len(instances.files) - len(instances.labels)
-        crowds = sum(map(len, instances.crowds.values()))
-        said = f"{empty} without an object; {crowds} boxes of crowds, {instances.flat} without area"
-        print(f"{path}: {len(instances.files)} images, {said}")
+            found[identifier] = Found(path, image, picture.name, picture.size, objects[split][number])
         if not members[split] and not faults.messages:
-            faults.add(f"{path}: split {split!r} is empty, as no image has an object")
+            faults.add(f"{path}: split {split!r} is empty, as no image has an object; name a file that has annotations")
     faults.raise_if_any(str(root))  # before the images are read, which takes long
 
     def check(identifier: str, own: Faults) -> Entry | None:
-        path, image, labels, boxes, crowds = found[identifier]
-        return check_entry(
-            identifier, image, labels, boxes, f"{path}, image {identifier!r}", own, crowds, oriented=oriented
-        )
+        one = found[identifier]
+        where = f"{one.file}, image {identifier!r}"
+        if not one.image.exists() and (reason := _why_missing(root, one)):
+            own.add(f"{where}: {one.image} is missing: {reason}")
+            return None
+        if one.size is None:
+            own.suspect("size_missing", identifier)
+        boxes, crowds = one.objects.boxes, one.objects.crowds
+        return check_entry(identifier, one.image, one.objects.labels, boxes, where, own, crowds, one.size, oriented)
 
     entries = gather(check, list(found), faults, progress)
     faults.raise_if_any(str(root))
     return members, entries
 
 
-def read_instances(path: Path, classes: Sequence[str], faults: Faults) -> Instances:
-    """Read one instances file; what has a fault is noted and left out."""
-    found, categories = Instances(), dict[int, int]()
-    annotations: set[int] = set()
-    first_use: dict[tuple[str, int], int] = {}
-    raw: dict[int, list[tuple[int, Any, bool]]] = {}
-    for key, item in read_lists(path, ("images", "annotations", "categories")):
-        try:
-            if key == "images":
-                _add_image(item, found.files, path)
-            elif key == "categories":
-                _add_category(item, categories, classes, path)
-            else:
-                number = _integer(item, "id", f"{path}, annotations")
-                where = f"{path}, annotation {number}"
-                image, category = _integer(item, "image_id", where), _integer(item, "category_id", where)
-                if number in annotations:
-                    raise UserError(f"{where}: the id occurs twice; restore the file")
-                annotations.add(number)
-                first_use.setdefault(("image", image), number)
-                first_use.setdefault(("category", category), number)
-                raw.setdefault(image, []).append((category, _box(item, where), bool(item.get("iscrowd"))))
-        except UserError as error:
-            faults.add(str(error))
-    names = set(found.files)
-    for (kind, number), annotation in first_use.items():
-        if number not in (names if kind == "image" else categories):
-            faults.add(f"{path}, annotation {annotation}: unknown {kind} {number}; restore the file")
-    for image, items in raw.items():
-        items = [item for item in items if item[0] in categories]
-        if image not in names or not items:
-            continue
-        found.labels[image] = {categories[category] for category, _, _ in items}
-        boxes = [((*box, categories[category]), crowd) for category, box, crowd in items]
+def identifiers(names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """The id of each image, which can name a file: its path without suffix, folders joined by `__`.
+
+    The folder of its split stands in front where images of two of these would have one id.
+
+    Args:
+        names: the folder of the images of a split, and the path of a file below it.
+    """
+    plain = {(folder, name): _joined(PurePosixPath(name)) for folder, name in names}
+    folders: dict[str, str] = {}
+    if all(folders.setdefault(identifier, folder) == folder for (folder, _), identifier in plain.items()):
+        return plain
+    return {(folder, name): _joined(PurePath(folder) / name) for folder, name in plain}
+
+
+def _joined(path: PurePath) -> str:
+    return JOINED.join(part for part in path.with_suffix("").parts if part not in (path.anchor, ".."))
+
+
+def _why_missing(root: Path, one: Found) -> str | None:
+    if ESCAPE.search(one.name):
+        return f"file_name {one.name!r} has escapes of an address (%20); write it as the file is called"
+    if (root / one.name).exists():
+        return f"file_name {one.name!r} names the folder itself; set `folder: .` of the split"
+    return None
+
+
+def _check_new(identifier: str, path: Path, image: Path, known: Found | None) -> None:
+    check_id(identifier)
+    if known is None or (known.file, known.image) == (path, image):
+        return
+    if known.image == image:
+        raise UserError(f"{path}: image {identifier!r} is also in {known.file}; take it out of one of them")
+    raise UserError(f"{path}: {image} and {known.image} would both have the id {identifier!r}; rename one of them")
+
+
+def _objects(contents: InstancesFile) -> dict[int, Objects]:
+    """Those of each image that has any, by its number."""
+    by_image: dict[int, list[tuple[Box, bool]]] = {}
+    for annotation in contents.annotations():
+        by_image.setdefault(annotation.image, []).append(((*annotation.box, annotation.label), annotation.crowd))
+    found, crowds, flat = dict[int, Objects](), 0, 0
+    for image, boxes in by_image.items():
         with_area = [(box, crowd) for box, crowd in boxes if box[2] > box[0] and box[3] > box[1]]
-        found.flat += len(boxes) - len(with_area)
+        flat += len(boxes) - len(with_area)
         boxed = {box[4] for box, _ in with_area}
         with_area += [(_pixel(box), crowd) for box, crowd in boxes if box[4] not in boxed]
-        found.boxes[image] = [box for box, _ in with_area]
-        found.crowds[image] = [row for row, (_, crowd) in enumerate(with_area) if crowd]
+        rows = [row for row, (_, crowd) in enumerate(with_area) if crowd]
+        found[image] = Objects({box[4] for box, _ in boxes}, [box for box, _ in with_area], rows)
+        crowds += len(rows)
+    empty = len(contents.pictures) - len(found)
+    said = f"{empty} without an object; {crowds} boxes of crowds, {flat} without area"
+    print(f"{contents.path}: {len(contents.pictures)} images, {said}")
     return found
 
 
@@ -138,43 +170,3 @@ def _pixel(box: Box) -> Box:
     """A box without area, a pixel wide and high at least."""
     x0, y0, x1, y1, label = box
     return x0, y0, max(x1, x0 + 1), max(y1, y0 + 1), label
-
-
-def _add_image(item: Any, files: dict[int, str], path: Path) -> None:
-    number = _integer(item, "id", f"{path}, images")
-    name = item.get("file_name")
-    if not isinstance(name, str) or not name or "/" in name or "\\" in name or not name.isprintable():
-        raise UserError(f"{path}, image {number}: file_name {name!r} is no name of a file; correct it")
-    check_id(Path(name).stem)
-    if number in files:
-        raise UserError(f"{path}, image {number}: the id occurs twice; restore the file")
-    files[number] = name
-
-
-def _add_category(item: Any, categories: dict[int, int], classes: Sequence[str], path: Path) -> None:
-    number = _integer(item, "id", f"{path}, categories")
-    name = item.get("name")
-    if name not in classes:
-        raise UserError(
-            f"{path}: category {name!r} is none of the classes, the nearest is {nearest(str(name), classes)!r}; correct it "
-            "or add it to the classes of the data set"
-        )
-    if number in categories or classes.index(name) in categories.values():
-        raise UserError(f"{path}: category {number} ({name}) occurs twice; restore the file")
-    categories[number] = classes.index(name)
-
-
-def _integer(item: Any, key: str, where: str) -> int:
-    value = item.get(key) if isinstance(item, dict) else None
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise UserError(f"{where}: {key!r} is missing or no whole number; restore the file")
-    return value
-
-
-def _box(item: dict, where: str) -> tuple[float, float, float, float]:
-    box = item.get("bbox")
-    numbers = isinstance(box, list) and all(is_number(value) for value in box)
-    if not numbers or len(box) != 4 or min(box[2:]) < 0:
-        raise UserError(f"{where}: bbox {repr(box)[:100]} is not four numbers x y width height; restore the file")
-    x, y, width, height = map(float, box)
-    return x, y, x + width, y + height

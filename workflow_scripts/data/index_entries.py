@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from workflow_scripts.data.checks import CHECKS, Finding
+from workflow_scripts.data.edges import clipped
 from workflow_scripts.data.images import check_image
 from workflow_scripts.errors import UserError
 
@@ -169,11 +170,11 @@ def check_entry(
     stated: tuple[int, int] | None = None,
     oriented: bool = True,
 ) -> Entry | None:
-    """Decode the image, check the boxes against it and make its entry.
+    """Decode the image, check its size and the boxes against it and make its entry.
 
     Args:
-        boxes: x0, y0, x1, y1 in pixels and the 0-based class. Whether the source counts pixels from 0 or from 1 is not
-            known here, so that one pixel outside the image is let through.
+        boxes: x0, y0, x1, y1 in pixels and the 0-based class. One that reaches a little over the edge is cut off there
+            (`edges.clipped`), and noted as suspicious.
         where: the file (and line) that the boxes come from, for the faults.
         crowds: rows of the boxes that are drawn around many objects.
         stated: height and width that the source of the boxes gives the image, where it does.
@@ -192,13 +193,21 @@ def check_entry(
     if stated and stated != (height, width):
         faults.add(f"{where}: states {_stated(stated, (height, width), image, orientation, oriented)}")
         return None
-    for x0, y0, x1, y1, _ in boxes:
-        if x0 < -1 or y0 < -1 or x1 > width + 1 or y1 > height + 1:
+    kept, cut = [], []
+    for *box, label in boxes:
+        inside = clipped(box, height, width)
+        if inside is None:
             faults.add(
-                f"{where}: box {_shown((x0, y0, x1, y1))} is outside the image of {width} x {height} pixels;"
+                f"{where}: box {_shown(box)} is outside the image of {width} x {height} pixels;"
                 " correct the box or restore the image it was drawn on"
             )
-    box_array = np.array(boxes, dtype=np.float32).reshape(-1, 5)
+            continue
+        kept.append((*inside, label))
+        cut += [box] if kept[-1][:4] != tuple(box) else []
+    if cut:
+        more = f" and {len(cut) - 1} more" if len(cut) > 1 else ""
+        faults.suspect("box_clipped", identifier, f"{_shown(cut[0])}{more} in {width} x {height} pixels")
+    box_array = np.array(kept, dtype=np.float32).reshape(-1, 5)
     return Entry(identifier, str(image), height, width, digest, tuple(sorted(set(labels))), box_array, tuple(crowds))
 
 

@@ -21,8 +21,8 @@ def main(job: Job) -> None:
     settings = job.settings
     index = read_index(job.inputs.index, settings.dataset)
     ids = index.split(*settings.splits)
-    read = _reader(job, index)
     faults = Faults()
+    read = _reader(job, index, faults)
     with create(
         job.outputs.truth, "truth", dataset=settings.dataset, split="+".join(settings.splits), classes=index.classes
     ) as artifact:
@@ -46,14 +46,14 @@ def main(job: Job) -> None:
         print(line)
 
 
-def _reader(job: Job, index):
+def _reader(job: Job, index, faults: Faults):
     settings = job.settings
     if settings.kind == "synthetic":
         return Reader(job.inputs.rendered, "truth", settings.dataset).read
     if settings.kind == "voc":
         return _voc_reader(settings, index)
     if settings.kind == "coco":
-        return plugin("data", "coco_truth").reader(settings, index)
+        return plugin("data", "coco_truth").reader(settings, index, faults)
     paths = plugin("data", "csv_table").read_mask_paths(Path(settings.table))
 
     def path_of(identifier: str) -> Path:

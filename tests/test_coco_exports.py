@@ -1,0 +1,477 @@
+"""COCO's JSON as annotation tools export it: names, numbers, categories, sizes, boxes and outlines of every form."""
+
+import json
+import os
+import tracemalloc
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from pycocotools import mask as rle
+
+from workflow_scripts.data import coco_instances, coco_truth, json_lists
+from workflow_scripts.data.coco import identifiers, read_coco
+from workflow_scripts.data.coco_file import InstancesFile
+from workflow_scripts.data.coco_segmentation import encode
+from workflow_scripts.data.edges import clipped
+from workflow_scripts.data.index import read_index, write_index
+from workflow_scripts.data.index_entries import Faults, check_id
+from workflow_scripts.errors import UserError
+
+CLASSES = ("cat", "dog", "cow")
+HEIGHT, WIDTH = 48, 64
+QUIET = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A data set of one picture, whose JSON the tests write."""
+    root = tmp_path_factory.mktemp("coco")
+    picture(root / "images/a.png")
+    return root
+
+
+def picture(path: Path, height: int = HEIGHT, width: int = WIDTH) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((height, width, 3), len(path.parts), np.uint8)).save(path)
+
+
+def listed(number=1, name="a.png", **more) -> dict:
+    return {"id": number, "file_name": name, "width": WIDTH, "height": HEIGHT} | more
+
+
+def drawn(number=1, image=1, category=1, box=(4, 5, 10, 8), **more) -> dict:
+    x, y, w, h = box
+    outline = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+    return {"id": number, "image_id": image, "category_id": category, "bbox": list(box), "segmentation": outline} | more
+
+
+def without(item: dict, *keys: str) -> dict:
+    return {key: value for key, value in item.items() if key not in keys}
+
+
+def write(root: Path, images: list, annotations: list, categories=None, file: str = "i.json") -> Path:
+    named = [{"id": number, "name": name} for number, name in enumerate(CLASSES, start=1)]
+    content = {"images": images, "annotations": annotations, "categories": named if categories is None else categories}
+    (root / file).write_text(json.dumps(content))
+    return root / file
+
+
+def read(root: Path, faults: Faults | None = None, **splits):
+    return read_coco(root, CLASSES, splits or {"all": ("i.json", "images")}, faults=faults)
+
+
+def told(call) -> list[str]:
+    """The lines of the faults, without the one with their number."""
+    with pytest.raises(UserError) as caught:
+        call()
+    return str(caught.value).split("\n")[1:]
+
+
+def truths(root: Path, faults: Faults | None = None, **splits) -> tuple:
+    """The functions from an id to its label map and its true instances, of an index made anew."""
+    splits = splits or {"all": ("i.json", "images")}
+    members, entries = read(root, **splits)
+    write_index(str(root / "index.h5"), "mine", CLASSES, entries, members)
+    index = read_index(str(root / "index.h5"))
+    about = SimpleNamespace(
+        root=str(root), files=list(splits.values()), splits=list(splits), maps=[], crowd="class", overlap="later"
+    )
+    faults = Faults() if faults is None else faults
+    return coco_truth.reader(about, index, faults), coco_instances.reader(about, index)
+
+
+# --- edges ------------------------------------------------------------------------------------------------------------
+
+
+@settings(QUIET, max_examples=300)
+@given(
+    st.sampled_from([(48, 64), (20, 300), (1000, 40)]),
+    st.tuples(*[st.integers(-400, 1400)] * 2, *[st.integers(20, 1300)] * 2),
+)
+@example((48, 64), (-78, 0, 1000, 1000))
+@example((48, 64), (-79, 0, 1000, 1000))
+@example((48, 64), (-62, 0, 125, 1000))
+@example((48, 64), (-62, 0, 123, 1000))
+@example((48, 64), (0, 0, 1015, 1000))
+@example((48, 64), (0, 0, 1016, 1000))
+@example((1000, 40), (0, -50, 1000, 1000))
+@example((1000, 40), (0, -51, 1000, 1000))
+def test_a_box_is_inside_or_cut_off_or_refused(size, place):
+    """Up to a pixel is rounding; 5 pixels or 5 % of the side, with half of the area inside, are cut off."""
+    height, width = size
+    x0, y0, w, h = np.array(place) / 1000 * (width, height, width, height)
+    x1, y1 = x0 + w, y0 + h
+    out = np.maximum([-x0, x1 - width, -y0, y1 - height], 0)
+    cut = (max(x0, 0), max(y0, 0), min(x1, width), min(y1, height))
+    inside = max(cut[2] - cut[0], 0) * max(cut[3] - cut[1], 0) / (w * h)
+    assume(abs(inside - 0.5) > 1e-9)
+    expected = (
+        cut if (out <= np.repeat([max(5, 0.05 * width), max(5, 0.05 * height)], 2)).all() and inside >= 0.5 else None
+    )
+    assert clipped((x0, y0, x1, y1), height, width) == ((x0, y0, x1, y1) if out.max() <= 1 else expected)
+
+
+@QUIET
+@given(st.integers(-8, 60), st.integers(-8, 44), st.integers(1, 20), st.integers(1, 20))
+@example(-2, 5, 30, 20)
+def test_boxes_over_the_edge_in_the_index_and_in_the_truth(folder, x, y, w, h):
+    write(folder, [listed()], [drawn(7, box=(x, y, w, h))])
+    box, faults = (x, y, x + w, y + h), Faults()
+    expected = clipped(box, HEIGHT, WIDTH)
+    if expected is None:
+        (line,) = told(lambda: read(folder, faults))
+        assert "i.json, image 'a': box" in line and "is outside the image of 64 x 48 pixels" in line
+        return
+    _, (entry,) = read(folder, faults)
+    assert entry.boxes.tolist() == [[*expected, 0]]
+    assert [finding.check for finding in faults.findings] == ["box_clipped"] * (expected != box)
+    seen = Faults()
+    label_of, instances_of = truths(folder, seen)
+    np.testing.assert_array_equal(instances_of("a").boxes, entry.boxes)
+    whole = np.zeros((HEIGHT + 40, WIDTH + 40), np.uint8)
+    whole[y + 20 : y + h + 20, x + 20 : x + w + 20] = 1
+    np.testing.assert_array_equal(label_of("a")["label"], whole[20:-20, 20:-20])
+    assert [finding.check for finding in seen.findings] == ["outline_clipped"] * (expected != box)
+
+
+def test_many_boxes_over_the_edge_of_one_image_are_one_finding(folder):
+    write(folder, [listed()], [drawn(n, box=(-2, n, 30, 20)) for n in range(5)])
+    faults = Faults()
+    read(folder, faults)
+    (finding,) = faults.findings
+    assert (finding.check, finding.identifier, finding.detail) == (
+        "box_clipped",
+        "a",
+        "'-2 0 28 20' and 4 more in 64 x 48 pixels",
+    )
+
+
+def test_a_slanted_outline_is_cut_off_where_it_leaves_the_image():
+    """Its vertices are not moved, which would turn its edges."""
+    points = np.array([(-5, 10), (40, -4), (62, 30)])
+    inside = rle.decode(rle.merge(rle.frPyObjects([(points + 20).ravel().tolist()], HEIGHT + 40, WIDTH + 40)))
+    found = rle.decode(encode([points.ravel().tolist()], (HEIGHT, WIDTH), "x"))
+    np.testing.assert_array_equal(found, inside[20:-20, 20:-20])
+    moved = np.clip(points, 0, [WIDTH, HEIGHT])
+    assert (rle.decode(rle.merge(rle.frPyObjects([moved.ravel().tolist()], HEIGHT, WIDTH))) != found).sum() > 50
+
+
+# --- boxes and outlines -----------------------------------------------------------------------------------------------
+
+
+@settings(QUIET, max_examples=10)
+@given(st.integers(0, 50), st.integers(0, 40), st.integers(1, 14), st.integers(1, 8), st.booleans())
+def test_a_box_is_given_or_that_of_the_outline(folder, x, y, w, h, absent):
+    inside = np.zeros((HEIGHT, WIDTH), np.uint8, order="F")
+    inside[y : y + h, x : x + w] = 1
+    size, text = [HEIGHT, WIDTH], rle.encode(inside)["counts"].decode()
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], inside.ravel(order="F"), [0]])))
+    counts = np.diff(np.concatenate([[0], edges, [inside.size]])).tolist()
+    item = drawn(box=(x, y, w, h))
+    bare = without(item, "bbox") if absent else item | {"bbox": []}
+    halves = [[x, y, x + 1, y, x + 1, y + h, x, y + h], [x, y, x + w, y, x + w, y + h, x, y + h], [x, y, x, y]]
+    forms = (
+        item,
+        bare,
+        bare | {"bbox": [0, 0, 0, 0]},
+        bare | {"segmentation": halves},
+        bare | {"segmentation": {"size": size, "counts": counts}},
+        bare | {"segmentation": {"size": size, "counts": text}},
+    )
+    for form in forms:
+        write(folder, [listed()], [form])
+        label_of, instances_of = truths(folder)
+        np.testing.assert_array_equal(label_of("a")["label"], inside)
+        assert instances_of("a").boxes.tolist() == [[x, y, x + w, y + h, 0]]
+        assert read(folder)[1][0].boxes.tolist() == [[x, y, x + w, y + h, 0]]
+
+
+@pytest.mark.parametrize("outline", [None, "absent", [], [[]], {}, [[4, 5, 9, 9]]])
+def test_objects_without_an_outline_are_trained_on_and_not_scored(folder, outline):
+    bare = [drawn(number, segmentation=outline) for number in (11, 12)]
+    bare = [without(item, "segmentation") for item in bare] if outline == "absent" else bare
+    write(folder, [listed()], [drawn(10), *bare])
+    assert len(read(folder)[1][0].boxes) == 3
+    (line,) = told(lambda: truths(folder))
+    assert "i.json: 2 annotations of scored images have no outline (segmentation), the first is annotation 11" in line
+    assert "of image 'a'; draw" in line
+
+
+def test_only_the_split_that_is_scored_needs_outlines(folder):
+    picture(folder / "val/v.png")
+    write(folder, [listed()], [drawn(segmentation=[])])
+    write(folder, [listed(name="v.png")], [drawn(category=2)], file="v.json")
+    splits = {"all": ("i.json", "images"), "val": ("v.json", "val")}
+    members, entries = read(folder, **splits)
+    write_index(str(folder / "index.h5"), "mine", CLASSES, entries, members)
+    about = SimpleNamespace(root=str(folder), files=list(splits.values()), splits=["val"], maps=[])
+    about.crowd, about.overlap = "class", "later"
+    index = read_index(str(folder / "index.h5"))
+    assert np.unique(coco_truth.reader(about, index, Faults())("v")["label"]).tolist() == [0, 2]
+    assert len(coco_instances.reader(about, index)("v")) == 1
+
+
+def test_a_polygon_of_two_points_beside_others_is_told(folder):
+    write(folder, [listed()], [drawn(5, segmentation=[[4, 5, 14, 5, 14, 13, 4, 13], [1, 1, 2, 2]])])
+    faults = Faults()
+    label_of, _ = truths(folder, faults)
+    assert label_of("a")["label"].sum() == 80
+    assert [(finding.check, finding.identifier) for finding in faults.findings] == [("polygon_of_two_points", "a")]
+
+
+def test_all_broken_outlines_are_told_together(folder):
+    broken = [drawn(number, segmentation=[[1, 2, 3]]) for number in (3, 4)]
+    write(folder, [listed()], [*broken, drawn(5, box=(4, 5, 10, 8), segmentation=[[-40, 1, 9, 1, 9, 9]]), drawn(6)])
+    first, second, third = told(lambda: truths(folder))
+    assert (
+        "annotation 3: its segmentation is neither" in first and "annotation 4: its segmentation is neither" in second
+    )
+    assert "annotation 5: its outline, from -40 1 to 9 9, lies outside the image of 64 x 48 pixels" in third
+
+
+# --- names of files and ids -------------------------------------------------------------------------------------------
+
+PARTS = st.text(
+    st.characters(min_codepoint=33, max_codepoint=0x17F, exclude_characters="/\\:%"), min_size=1, max_size=8
+)
+REFUSED = {
+    "../a.png": "leads out",
+    "x/../../a.png": "leads out",
+    "x\\..\\..\\a.png": "leads out",
+    "/etc/a.png": "absolute path",
+    "\\\\server\\a.png": "absolute path",
+    "C:\\photos\\a.png": "absolute path",
+    "c:/photos/a.png": "absolute path",
+    "https://example.org/a.png": "is an address",
+    "s3://bucket/a.png": "is an address",
+    "data:image/png;base64,AAAA": "is an address",
+    "": "no name of a file",
+    "a\n.png": "no name of a file",
+    "2021/": "is a folder",
+    ".": "is a folder",
+}
+
+
+@pytest.mark.parametrize(("name", "reason"), REFUSED.items())
+def test_names_that_are_refused(folder, name, reason):
+    write(folder, [listed(name=name)], [drawn()])
+    (line,) = told(lambda: read(folder))
+    assert f"i.json, image 1: file_name {name!r}" in line and reason in line and "below the folder" in line
+
+
+@settings(QUIET, max_examples=200)
+@given(st.text(st.sampled_from("./\\:%~ab2eé \n\0C"), max_size=12))
+def test_no_name_leads_out_of_the_folder(folder, name):
+    faults = Faults()
+    contents = InstancesFile(write(folder, [listed(name=name)], []), CLASSES, faults)
+    assert len(faults.messages) + len(contents.pictures) == 1
+    for found in contents.pictures.values():
+        assert os.path.normpath(f"/images/{found.name}").startswith("/images/") and "\\" not in found.name
+
+
+@QUIET
+@given(
+    st.lists(st.tuples(st.sampled_from(["train", "val", "."]), st.lists(PARTS, min_size=1, max_size=3)), max_size=8),
+    st.randoms(use_true_random=False),
+)
+def test_ids_tell_images_apart_and_name_files(names, random):
+    names = list(dict.fromkeys((place, "/".join(parts)) for place, parts in names))
+    ids = identifiers(names)
+    for identifier in ids.values():
+        assert "/" not in identifier and "\\" not in identifier
+    shuffled = random.sample(names, len(names))
+    assert identifiers(shuffled) == ids  # the order of the file does not count
+    if all("." not in name and "__" not in name for _, name in names):
+        assert len(set(ids.values())) == len(names)
+
+
+def test_folders_below_that_of_the_images(folder):
+    """With slashes or backslashes; two of them may have images of one name."""
+    names = {"2021/c.png": "2021__c", "2022\\c.png": "2022__c", ".\\2022/x/c.v2.png": "2022__x__c.v2", "c.png": "c"}
+    for name in names:
+        picture(folder / "images" / name.replace("\\", "/"))
+    images = [listed(number, name) for number, name in enumerate(names)]
+    write(folder, images, [drawn(n, n, 1 + n % 3, (n, 1, 9, 9)) for n in range(4)])
+    members, entries = read(folder)
+    assert members["all"] == list(names.values())
+    for (name, identifier), entry in zip(names.items(), entries, strict=True):
+        check_id(identifier)
+        assert Path(entry.image) == folder / "images" / name.replace("\\", "/")
+    label_of, instances_of = truths(folder)
+    for number, identifier in enumerate(names.values()):
+        assert np.unique(label_of(identifier)["label"]).tolist() == [0, 1 + number % 3]
+        assert instances_of(identifier).boxes[0, 0] == number
+
+
+def test_folders_of_two_splits_with_images_of_one_name(folder):
+    """The folder stands in front of all ids, whatever the limit, and each image has its own truth."""
+    for split, names in (("train", "ab"), ("valid", "bc")):
+        for name in names:
+            picture(folder / split / f"{name}.png")
+        images = [listed(number, f"{name}.png") for number, name in enumerate(names)]
+        annotations = [drawn(n, n, 1 + (split == "valid"), (n, 1, 9, 9)) for n in range(2)]
+        write(folder, images, annotations, file=f"{split}.json")
+    splits = {split: (f"{split}.json", split) for split in ("train", "valid")}
+    ids = {"train": ["train__a", "train__b"], "valid": ["valid__b", "valid__c"]}
+    assert read(folder, **splits)[0] == ids
+    assert read_coco(folder, CLASSES, splits, limit=1)[0] == {"train": ["train__a"], "valid": ["valid__b"]}
+    label_of, _ = truths(folder, **splits)
+    assert label_of("train__b")["label"].max() == 1 and label_of("valid__b")["label"].max() == 2
+
+
+@pytest.mark.parametrize("second", ["a.jpg", "2021__c.jpg"])
+def test_two_files_of_one_id(folder, second):
+    first = {"a.jpg": "a.png", "2021__c.jpg": "2021/c.png"}[second]
+    write(folder, [listed(1, first), listed(2, second)], [drawn(1, 1), drawn(2, 2)])
+    (line,) = told(lambda: read(folder))
+    assert first in line and second in line and "would both have the id" in line and "rename" in line
+
+
+def test_ways_out_where_a_picture_is_missing(folder):
+    """Names of another folder, or of an address; followed, they work."""
+    write(folder, [listed(name="images/a.png")], [drawn()])
+    (line,) = told(lambda: read(folder))
+    assert "set `folder: .` of the split" in line
+    assert read(folder, all=("i.json", "."))[0] == {"all": ["images__a"]}
+    picture(folder / "images/a b.png")
+    write(folder, [listed(name="a%20b.png")], [drawn()])
+    (line,) = told(lambda: read(folder))
+    assert "'a%20b.png' has escapes" in line and "as the file is called" in line
+    write(folder, [listed(name="a b.png")], [drawn()])
+    assert read(folder)[0] == {"all": ["a b"]}
+    picture(folder / "images/50%25.png")  # a file that is called so
+    write(folder, [listed(name="50%25.png")], [drawn()])
+    assert read(folder)[0] == {"all": ["50%25"]}
+
+
+# --- numbers, sizes and categories ------------------------------------------------------------------------------------
+
+WRITTEN = st.sampled_from([int, float, str, lambda number: f" {number}"])
+
+
+@QUIET
+@given(
+    st.integers(-3, 2**40),
+    st.integers(0, 2**40),
+    WRITTEN,
+    WRITTEN,
+    WRITTEN,
+    st.sampled_from([None, 0, 1, "0", "1", True]),
+)
+def test_whole_numbers_may_be_written_otherwise(folder, image, category, first, second, third, crowd):
+    """3, 3.0 and "3" are one number; `iscrowd` may be absent."""
+    item = drawn(third(5), first(image), second(category), iscrowd=crowd)
+    item = without(item, "iscrowd") if crowd is None else item
+    images = [listed(second(image), width=first(WIDTH), height=third(HEIGHT))]
+    write(folder, images, [item], [{"id": third(category), "name": "dog"}])
+    _, (entry,) = read(folder)
+    assert entry.labels == (1,) and entry.crowds == ((0,) if crowd in (1, "1", True) else ())
+    assert np.unique(truths(folder)[0]("a")["label"]).tolist() == [0, 2]
+
+
+@QUIET
+@given(
+    st.permutations(range(3)),
+    st.lists(st.integers(0, 90), min_size=6, max_size=6, unique=True),
+    st.lists(st.sampled_from(["animals", "none", "cat", "Cats", "dog", "猫", "", 7, None]), max_size=3),
+    st.booleans(),
+)
+def test_categories_in_any_order_with_gaps_and_parents(folder, order, numbers, parents, before):
+    """A category that no annotation names is no class, even one that is called like a class."""
+    named = [{"id": numbers[place], "name": CLASSES[place], "supercategory": "animals"} for place in order]
+    unused = [{"id": numbers[3 + place], "name": name} for place, name in enumerate(parents)]
+    objects = [drawn(place, 1, numbers[place], (2 + 20 * place, 3, 9, 9)) for place in range(3)]
+    write(folder, [listed()], objects, unused + named if before else named + unused)
+    _, (entry,) = read(folder)
+    assert entry.labels == (0, 1, 2) and entry.boxes[:, 4].tolist() == [0, 1, 2]
+    label = truths(folder)[0]("a")["label"]
+    assert [label[5, 5], label[5, 25], label[5, 45]] == [1, 2, 3]
+
+
+def test_a_category_that_the_classes_leave_out_is_told_once(folder):
+    categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "Dogs"}]
+    write(folder, [listed()], [drawn(1), *(drawn(number, category=2) for number in (2, 3))], categories)
+    (line,) = told(lambda: read(folder))
+    assert "category 'Dogs' of 2 annotations is none of the classes, the nearest is 'dog'; correct it, or add" in line
+
+
+@pytest.mark.parametrize("value", [0, None, "", "0", 0.0, "absent"])
+def test_a_size_that_is_not_stated_is_not_compared(folder, value):
+    image = listed(width=value, height=value)
+    write(folder, [without(image, "width", "height") if value == "absent" else image], [drawn()])
+    faults = Faults()
+    _, (entry,) = read(folder, faults)
+    assert (entry.height, entry.width) == (HEIGHT, WIDTH)
+    assert [finding[:2] for finding in faults.findings] == [("size_missing", "a")]
+
+
+@QUIET
+@given(st.integers(1, 300), st.integers(1, 300))
+@example(WIDTH, HEIGHT)
+@example(HEIGHT, WIDTH)
+@example(4 * HEIGHT, 4 * WIDTH)
+def test_a_stated_size_is_that_of_the_file(folder, height, width):
+    write(folder, [listed(height=height, width=width)], [drawn()])
+    if (height, width) == (HEIGHT, WIDTH):
+        assert read(folder)
+        return
+    (line,) = told(lambda: read(folder))
+    assert f"i.json, image 'a': states an image of {width} x {height} pixels" in line and "a.png has 64 x 48" in line
+
+
+@pytest.mark.parametrize("oriented", [True, False])
+def test_a_photograph_that_a_tool_did_not_turn(folder, oriented):
+    """Its JSON states the other size; the way out that is named works."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((HEIGHT, WIDTH, 3), np.uint8)).save(folder / "images/turned.jpg", exif=exif)
+    sides = (HEIGHT, WIDTH) if oriented else (WIDTH, HEIGHT)
+    write(folder, [listed(name="turned.jpg", height=sides[0], width=sides[1])], [drawn()])
+
+    def entries(oriented: bool):
+        return read_coco(folder, CLASSES, {"all": ("i.json", "images")}, oriented=oriented)[1]
+
+    (line,) = told(lambda: entries(oriented))
+    assert "EXIF orientation" in line and f"`orientation: {'stored' if oriented else 'shown'}`" in line
+    assert (entries(not oriented)[0].height, entries(not oriented)[0].width) == sides
+
+
+def test_runs_without_box_or_stated_size_are_of_an_image_of_theirs(folder):
+    """Their own size is compared with the file, as their box is in its pixels."""
+    half = {"size": [HEIGHT // 2, WIDTH // 2], "counts": [5, 6, HEIGHT * WIDTH // 4 - 11]}
+    write(folder, [without(listed(), "width", "height")], [without(drawn(segmentation=half), "bbox")])
+    (line,) = told(lambda: read(folder))
+    assert "states an image of 32 x 24 pixels" in line and "has 64 x 48" in line
+
+
+def test_annotations_of_images_that_are_not_there_are_counted(folder):
+    write(folder, [listed()], [drawn(1), *(drawn(number, image=9) for number in (2, 3))])
+    (line,) = told(lambda: read(folder))
+    assert "annotation 2: unknown image 9, named by 2 annotations; list the image, or delete" in line
+
+
+def test_areas_that_are_none_are_counted_in_pixels(folder):
+    areas = [None, float("nan"), float("inf"), "80", 0, 77.5]
+    write(folder, [listed()], [drawn(number, area=area) for number, area in enumerate(areas)] + [drawn(9)])
+    assert truths(folder)[1]("a").areas.tolist() == [80, 80, 80, 80, 80, 77.5, 80]
+
+
+def test_outlines_pass_through_one_by_one(folder, monkeypatch):
+    """As Python's numbers, those of this file take 8 MB; what is kept are boxes, or runs."""
+    monkeypatch.setattr(json_lists, "CHUNK", 1 << 16)
+    angles = np.linspace(0, 2 * np.pi, 250, endpoint=False)
+    circle = np.stack([32 + 20 * np.cos(angles), 24 + 20 * np.sin(angles)], axis=1).round(2).ravel().tolist()
+    write(folder, [listed()], [drawn(number, segmentation=[circle]) for number in range(500)])
+    label_of, instances_of = truths(folder)  # what is made once takes memory, too
+    tracemalloc.start()
+    try:
+        label_of, instances_of = truths(folder)
+        assert tracemalloc.get_traced_memory()[1] < 3e6
+    finally:
+        tracemalloc.stop()
+    assert len(instances_of("a")) == 500 and label_of("a")["label"].any()

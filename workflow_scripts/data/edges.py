@@ -1,0 +1,39 @@
+"""What reaches a little over the edge of its image, and is cut off there, and what lies too far outside to be right."""
+
+Corners = tuple[float, float, float, float]  # x0, y0, x1, y1
+
+ROUNDING = 1.0  # pixels; let through as it is, as some sources count from 0 and others from 1
+# Over an edge, a little is up to so many pixels, or this share of the image's side where that is more...
+PIXELS, SHARE = 5.0, 0.05
+INSIDE = 0.5  # ...and at least so much of the area is inside
+
+
+def is_inside(corners: Corners, height: int, width: int) -> bool:
+    """Whether a box is in an image of height x width pixels, but for a pixel of rounding."""
+    return _most_outside(corners, height, width, ROUNDING, ROUNDING)
+
+
+def clipped(corners: Corners, height: int, width: int) -> Corners | None:
+    """The box inside an image of height x width pixels; as it is where `is_inside`, None where it lies far outside.
+
+    A little outside is at most 5 pixels or 5 % of the image's side, whichever is more, on each side, with at least half
+    of the box's area in the image.
+    """
+    if is_inside(corners, height, width):
+        return corners
+    x0, y0, x1, y1 = corners
+    left, top, right, bottom = max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
+    little = _most_outside(corners, height, width, max(PIXELS, SHARE * width), max(PIXELS, SHARE * height))
+    if not little or _part(left, right, x0, x1) * _part(top, bottom, y0, y1) < INSIDE:
+        return None
+    return left, top, right, bottom
+
+
+def _most_outside(corners: Corners, height: int, width: int, x: float, y: float) -> bool:
+    x0, y0, x1, y1 = corners
+    return x0 >= -x and y0 >= -y and x1 <= width + x and y1 <= height + y
+
+
+def _part(start: float, end: float, whole_start: float, whole_end: float) -> float:
+    """How much of a span is left of it."""
+    return max(0.0, end - start) / (whole_end - whole_start) if whole_end > whole_start else 1.0
