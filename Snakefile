@@ -18,6 +18,8 @@ min_version("9.20")
 sys.path.insert(0, workflow.basedir)
 
 from workflow_scripts import runs, stopping
+from workflow_scripts.config.layers import of_workflow
+from workflow_scripts.errors import UserError
 
 runs.end_aside()
 if workflow.is_main_process:
@@ -29,6 +31,12 @@ else:
 # Jobs end when this process does, however it ends.
 variables = f"PYTHONPATH={shlex.quote(workflow.basedir)} {stopping.PARENT}={stopping.this_process()}"
 shell.prefix(f"set -euo pipefail; export {variables}; {outlast}")
+
+# The settings are read here, as all commands read them; below, Snakemake is told that the file belongs to the workflow.
+try:
+    settings = of_workflow(workflow, config)
+except UserError as error:
+    sys.exit(f"error: {error}")
 
 
 configfile: f"{workflow.basedir}/config.yaml"

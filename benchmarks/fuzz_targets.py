@@ -22,8 +22,9 @@ from torch import nn
 
 from benchmarks.mutations import Mutate, damaged, of_png, of_safetensors, of_zip, reworded
 from workflow_scripts.artifacts import Reader, create
-from workflow_scripts.config.resolve import Config, merge, read_yaml
+from workflow_scripts.config.resolve import Config, merge
 from workflow_scripts.config.sources import digest_of
+from workflow_scripts.config.yaml_files import read_yaml
 from workflow_scripts.data import coco_instances, coco_truth
 from workflow_scripts.data.archives import unpack
 from workflow_scripts.data.coco import read_coco

@@ -16,7 +16,8 @@ import tempfile
 from pathlib import Path
 
 from workflow_scripts.config.plan import Plan
-from workflow_scripts.config.resolve import Config, merge, read_yaml
+from workflow_scripts.config.resolve import Config, merge
+from workflow_scripts.config.yaml_files import read_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 LITTLE = {"iterations": 3, "batch": 4, "save_every": 2}

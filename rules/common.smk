@@ -5,7 +5,7 @@ from workflow_scripts.config.rules import Rules, kept_between_runs
 from workflow_scripts.errors import UserError
 
 try:
-    stages = Rules(config)
+    stages = Rules(settings)
 except UserError as error:
     raise WorkflowError(str(error))
 

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from workflow_scripts import stopping
-from workflow_scripts.config.resolve import read_yaml
+from workflow_scripts.config.yaml_files import read_yaml
 from workflow_scripts.errors import UserError
 
 SOURCES = Path(__file__).resolve().parent.parent

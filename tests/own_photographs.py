@@ -7,7 +7,8 @@ from conftest import SOURCES
 from PIL import Image
 
 from workflow_scripts.config.plan import Plan
-from workflow_scripts.config.resolve import Config, merge, read_yaml
+from workflow_scripts.config.resolve import Config, merge
+from workflow_scripts.config.yaml_files import read_yaml
 
 CONFIG = SOURCES / "config.yaml"
 HEIGHT, WIDTH = 20, 30

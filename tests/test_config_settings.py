@@ -184,7 +184,7 @@ def test_without_truth_there_are_pictures_and_no_table(raw):
 
 def test_merge_leaves_its_arguments_alone():
     base, change = {"a": {"b": 1, "c": 2}}, {"a": {"b": None, "d": 3}}
-    assert merge(base, change) == {"a": {"c": 2, "d": 3}}
+    assert merge(base, change) == {"a": {"b": None, "c": 2, "d": 3}}
     assert base == {"a": {"b": 1, "c": 2}} and change == {"a": {"b": None, "d": 3}}
 
 

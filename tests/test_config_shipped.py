@@ -10,8 +10,9 @@ from conftest import SOURCES, put
 from workflow_scripts.config import systems
 from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.reference import SECTIONS, reference
-from workflow_scripts.config.resolve import Config, read_yaml
+from workflow_scripts.config.resolve import Config
 from workflow_scripts.config.schema import schema
+from workflow_scripts.config.yaml_files import read_yaml
 
 OVERLAYS = sorted((SOURCES / "configs").glob("*.yaml")) + [SOURCES / "tests" / "small.yaml"]
 

@@ -20,7 +20,8 @@ from workflow_scripts import doctor
 from workflow_scripts.artifacts import Reader, create
 from workflow_scripts.config import systems
 from workflow_scripts.config.plan import Plan
-from workflow_scripts.config.resolve import Config, merge, read_yaml
+from workflow_scripts.config.resolve import Config, merge
+from workflow_scripts.config.yaml_files import read_yaml
 from workflow_scripts.data.mask_folder import MaskFolder
 
 CLASSES, SIZE = ("cat", "dog"), (HEIGHT, WIDTH)

@@ -31,7 +31,8 @@ from workflow_scripts.artifacts import create
 from workflow_scripts.command import Job
 from workflow_scripts.config import sources
 from workflow_scripts.config.plan import Plan
-from workflow_scripts.config.resolve import Config, merge, read_yaml
+from workflow_scripts.config.resolve import Config, merge
+from workflow_scripts.config.yaml_files import read_yaml
 from workflow_scripts.data.index import read_index
 from workflow_scripts.pictures import PALETTE
 

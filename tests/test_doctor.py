@@ -11,7 +11,8 @@ from conftest import SMALL, SOURCES, put, python
 
 from workflow_scripts import doctor
 from workflow_scripts.config import instance_systems, systems
-from workflow_scripts.config.resolve import Config, merge, read_yaml
+from workflow_scripts.config.resolve import Config, merge
+from workflow_scripts.config.yaml_files import read_yaml
 from workflow_scripts.estimates import CORE, Cost, Estimates, members
 
 MOBILENET = "mobilenet_v2-b0353104.pth"

@@ -16,7 +16,8 @@ from conftest import refused
 from small_images import CLASSES, png
 from torch import nn
 
-from workflow_scripts.config.resolve import Config, read_yaml
+from workflow_scripts.config.resolve import Config
+from workflow_scripts.config.yaml_files import read_yaml
 from workflow_scripts.data.archives import unpack
 from workflow_scripts.data.coco import read_coco
 from workflow_scripts.data.csv_table import read_csv
@@ -47,7 +48,7 @@ YAML = {
     "aliases of aliases": (laughs(30), "its aliases stand for more than"),
     "merged keys": (laughs(30, "<<"), "its aliases stand for more than"),
     "an alias within itself": ("a: &a [*a]", "its aliases stand for more than"),
-    "nested too deep": ("a: " + "[" * 50_000, "nested too deep"),
+    "nested too deep": ("a: " + "[" * 50_000, "nest"),
     "code": ("a: !!python/object/apply:os.system [touch harm]", "not valid YAML"),
     "a date that is none": ("a: 2001-99-99", "not valid YAML"),
     "a number that is none": ("a: !!int x", "not valid YAML"),

@@ -13,8 +13,9 @@ from training_set import namespace
 from workflow_scripts.by_image import part_of, remove_shards, store
 from workflow_scripts.command import Job, fingerprint
 from workflow_scripts.config.plan import Plan
-from workflow_scripts.config.resolve import Config, read_yaml
+from workflow_scripts.config.resolve import Config
 from workflow_scripts.config.rules import Rules
+from workflow_scripts.config.yaml_files import read_yaml
 from workflow_scripts.errors import UserError
 from workflow_scripts.provenance import read_sidecar, write_sidecar
 

@@ -10,7 +10,8 @@ from conftest import SMALL, copy_sources, copy_tree, dry_run, python, run
 from demo_graph import named
 from PIL import Image
 
-from workflow_scripts.config.resolve import merge, read_yaml
+from workflow_scripts.config.resolve import merge
+from workflow_scripts.config.yaml_files import read_yaml
 
 PHOTOGRAPHS = {
     "train_aug": ["a1", "a2", "a3", "a4"],

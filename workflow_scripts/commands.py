@@ -4,9 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from workflow_scripts.config.layers import SHIPPED
 from workflow_scripts.config.resolve import Config
-
-SHIPPED = Path(__file__).resolve().parent.parent / "config.yaml"  # which the Snakefile always reads first
 
 
 def command_parser(name: str, text: str) -> argparse.ArgumentParser:

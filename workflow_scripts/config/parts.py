@@ -34,7 +34,9 @@ def nearest(name: str, known) -> str:
 
 
 def _name(value: Any) -> Any:
-    if not isinstance(value, str) or not NAME.fullmatch(value):
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no text, as YAML reads it; put the name in quotes")
+    if not NAME.fullmatch(value):
         raise ValueError(f"{value!r} is no name: letters, digits and _ only, as it becomes a file name")
     return value
 

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -11,10 +10,10 @@ from workflow_scripts.config import affinity_blocks, blocks, datasets, mask_bloc
 from workflow_scripts.config.archives import Archive
 from workflow_scripts.config.blocks import KINDS, REFERENCES
 from workflow_scripts.config.initial import Download, FromClassifier
-from workflow_scripts.config.parts import NAME, nearest
+from workflow_scripts.config.layers import check_values, inherit, merge, read_layers, section, without_nulls
+from workflow_scripts.config.parts import nearest
 from workflow_scripts.config.tunings import Grid, Variant, expand, of_splits
 from workflow_scripts.config.typed import typed
-from workflow_scripts.config.yaml_files import read_yaml
 from workflow_scripts.errors import UserError
 
 # The network whose affinities a rule of masks walks along.
@@ -25,21 +24,22 @@ class Config:
     """The whole configuration, checked; blocks are looked up per data set, overrides applied."""
 
     def __init__(self, raw: Mapping):
+        check_values(raw)
         raw = copy.deepcopy(dict(raw))
-        _refuse_nul(raw)
         self.shards = _shards(raw.pop("shards", 1))
         sections = {*KINDS, "datasets", "archives"}
         for key in raw:
             if key not in sections:
                 raise UserError(f"config: unknown key {key!r}, {nearest(key, {*sections, 'shards'})}")
-        self._raw = {section: _section(raw, section) for section in sections}
+        self._raw = {key: section(raw, key) for key in sections}
+        self._gone = {key: {*(raw.get(key) or ())} - self._raw[key].keys() for key in sections}
         self.datasets: dict[str, datasets.Dataset] = {
-            name: typed(datasets.AnyDataset, data, f"datasets.{name}")
-            for name, data in _inherit(self._raw["datasets"], "datasets").items()
+            name: typed(datasets.AnyDataset, _without_nulls(data), f"datasets.{name}")
+            for name, data in inherit(self._raw["datasets"], "datasets").items()
         }
         self.archives: dict[str, Archive] = {
-            name: typed(Archive, data, f"archives.{name}")
-            for name, data in _inherit(self._raw["archives"], "archives").items()
+            name: typed(Archive, without_nulls(data), f"archives.{name}")
+            for name, data in inherit(self._raw["archives"], "archives").items()
         }
         self._plain = {(name, kind): self._resolve(name, kind) for name in self.datasets for kind in KINDS}
         self._blocks = {
@@ -54,15 +54,12 @@ class Config:
 
     @classmethod
     def load(cls, *paths: str | Path) -> "Config":
-        """Read YAML files, later ones laid over earlier ones as Snakemake's --configfile does."""
-        merged: dict = {}
-        for path in paths:
-            merged = merge(merged, read_yaml(path))
-        return cls(merged)
+        """Read YAML files, later ones laid over earlier ones."""
+        return cls(read_layers(paths))
 
     def dataset(self, name: str) -> datasets.Dataset:
         if name not in self.datasets:
-            raise UserError(f"config: no data set {name!r}, {nearest(name, self.datasets)}")
+            raise UserError(f"config: no data set {name!r}, {self._nearest('datasets', name, self.datasets)}")
         return self.datasets[name]
 
     def block(self, dataset: str, kind: str, name: str) -> BaseModel:
@@ -73,7 +70,7 @@ class Config:
             return known[name]
         if variant := self.variant(dataset, kind, name):
             return variant.block
-        raise UserError(f"config: {kind} has no block {name!r}, {nearest(name, known)}")
+        raise UserError(f"config: {kind} has no block {name!r}, {self._nearest(kind, name, known)}")
 
     def plain(self, dataset: str, kind: str, name: str) -> dict:
         """The values of a block as they are written, inheritance and overrides applied."""
@@ -123,7 +120,8 @@ class Config:
 
     def archive(self, name: str) -> Archive:
         if name not in self.archives:
-            raise UserError(f"config: archives has no block {name!r}, {nearest(name, self.archives)}")
+            hint = self._nearest("archives", name, self.archives)
+            raise UserError(f"config: archives has no block {name!r}, {hint}")
         return self.archives[name]
 
     def names(self, dataset: str, kind: str) -> list[str]:
@@ -139,7 +137,13 @@ class Config:
             if name not in raw:
                 raise UserError(f"config: datasets.{dataset}.overrides.{kind}: no block {name!r}, {nearest(name, raw)}")
             raw[name] = merge(raw[name], change)
-        return _inherit(raw, kind)
+        return {name: without_nulls(data) for name, data in inherit(raw, kind).items()}
+
+    def _nearest(self, kind: str, name: str, known) -> str:
+        """What may have been meant, or why there is no such block."""
+        if name in self._gone[kind]:
+            return f"as {kind}.{name} is null, so that there is no such block; name another, or take the null away"
+        return nearest(name, known)
 
     def _check_references(self, dataset: str) -> None:
         kinds = {kind: self._blocks[dataset, kind] for kind in KINDS}
@@ -151,7 +155,7 @@ class Config:
                         if reference not in kinds[target]:
                             raise UserError(
                                 f"config: {kind}.{name}.{field}: {target} has no block {reference!r}, "
-                                f"{nearest(reference, kinds[target])}"
+                                f"{self._nearest(target, reference, kinds[target])}"
                             )
         for kind in ("classifiers", "segmenters", "affinities", "instance_networks"):
             for name, block in kinds[kind].items():
@@ -313,7 +317,7 @@ class Config:
         for system in dataset.systems:
             systems = self._blocks[name, "systems"]
             if system not in systems:
-                raise UserError(f"{where}.systems: no system {system!r}, {nearest(system, systems)}")
+                raise UserError(f"{where}.systems: no system {system!r}, {self._nearest('systems', system, systems)}")
             if system in {"classes", "curves", "filling_rates", "stages", "thresholds"}:
                 raise UserError(
                     f"{where}.systems: {system!r} is the name of another picture, call the system otherwise"
@@ -321,7 +325,8 @@ class Config:
         for system in dataset.instance_systems:
             if system not in self._blocks[name, "instance_systems"]:
                 known_systems = self._blocks[name, "instance_systems"]
-                raise UserError(f"{where}.instance_systems: no system {system!r}, {nearest(system, known_systems)}")
+                hint = self._nearest("instance_systems", system, known_systems)
+                raise UserError(f"{where}.instance_systems: no system {system!r}, {hint}")
         if not dataset.seeds:
             raise UserError(f"{where}.seeds: empty, name at least one")
         if not set(dataset.segmentation_seeds or ()) <= set(dataset.seeds):
@@ -333,7 +338,8 @@ class Config:
         """What of the splits and of the use belongs to one kind of data set, and what needs labels."""
         for name in dataset.archives:
             if name not in self.archives:
-                raise UserError(f"{where}.archives: no archive {name!r}, {nearest(name, self.archives)}")
+                hint = self._nearest("archives", name, self.archives)
+                raise UserError(f"{where}.archives: no archive {name!r}, {hint}")
         kinds = {"sbd": "voc", "root": "voc", "folder": "coco"}
         for key, split in dataset.splits.items():
             for field, kind in kinds.items():
@@ -371,24 +377,11 @@ def order_splits(splits: Mapping[str, datasets.Split], where: str) -> list[str]:
     return done
 
 
-def merge(base: Mapping, change: Mapping) -> dict:
-    """`change` laid over `base`: mappings merged deeply, everything else replaced, null takes an inherited key away."""
-    merged = dict(base)
-    for key, value in change.items():
-        if value is None and key in merged:
-            del merged[key]
-            continue
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = merge(merged[key], value) if both else value
-    return merged
-
-
-def _refuse_nul(value: object, where: str = "config") -> None:
-    """Texts name files and blocks, and no name has the NUL character."""
-    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
-        if "\0" in f"{key}" or isinstance(item, str) and "\0" in item:
-            raise UserError(f"{where}, {key}: a NUL character is in no name of a file or block; take it out")
-        _refuse_nul(item, f"{where}, {key}")
+def _without_nulls(data: dict) -> dict:
+    """Of a data set: what is null in an override takes a key of the block away, and so goes with it."""
+    overrides = data.get("overrides")
+    kept = {"overrides": without_nulls(overrides, levels=2)} if isinstance(overrides, Mapping) else {}
+    return without_nulls(data | {"overrides": None} if kept else data) | kept
 
 
 def _shards(value) -> int:
@@ -396,33 +389,3 @@ def _shards(value) -> int:
     if isinstance(value, int | str) and str(value).isdecimal() and int(value) >= 1 and not isinstance(value, bool):
         return int(value)
     raise UserError(f"config: shards: {value!r}, expected a number of jobs, 1 or more")
-
-
-def _section(raw: Mapping, name: str) -> dict[str, dict]:
-    section = raw.get(name) or {}
-    if not isinstance(section, dict) or not all(isinstance(block, dict) for block in section.values()):
-        raise UserError(f"config: {name}: expected named blocks, each a mapping")
-    for key in section:
-        if not NAME.fullmatch(str(key)):
-            raise UserError(
-                f"config: {name}: {key!r} is no name: letters, digits and _ only, as it becomes a file name"
-            )
-    return section
-
-
-def _inherit(section: Mapping[str, dict], where: str) -> dict[str, dict]:
-    """Lay every block over the block that its `base` names."""
-
-    @cache
-    def resolved(name: str, path: tuple[str, ...] = ()) -> dict:
-        if name in path:
-            raise UserError(f"config: {where}: base goes in a circle: {' -> '.join([*path, name])}")
-        block = dict(section[name])
-        base = block.pop("base", None)
-        if base is None:
-            return block
-        if base not in section:
-            raise UserError(f"config: {where}.{name}.base: no block {base!r}, {nearest(base, section)}")
-        return merge(resolved(base, (*path, name)), block)
-
-    return {name: resolved(name) for name in section}

@@ -10,6 +10,7 @@ from workflow_scripts.errors import UserError
 MOST_SHOWN = 80  # characters of a value that is not as it should be
 
 _adapter = cache(TypeAdapter)
+UNQUOTED = "; YAML reads what is not in quotes as a truth value, number, date or nothing, so put the text in quotes"
 
 
 def typed(type_: Any, data: dict, where: str):
@@ -18,25 +19,45 @@ def typed(type_: Any, data: dict, where: str):
         return _adapter(type_).validate_python(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        # Only what the user wrote, or left out: locations of tagged unions hold the tag too.
-        location, inside = [], data
-        for part in first["loc"]:
-            written = range(len(inside)) if isinstance(inside, list) else inside if isinstance(inside, dict) else ()
-            if part in written:
-                inside = inside[part]
-                location.append(str(part))
-        if first["type"] == "missing":
+        missing = first["type"] == "missing"
+        parts = first["loc"][:-1] if missing else first["loc"]
+        location = _place(parts, data, first["input"]) or _keys(parts, data)
+        message, found = first["msg"].removeprefix("Value error, "), first["input"]
+        if missing:
             location.append(str(first["loc"][-1]))
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "missing":
             message = "missing, and no base gives it"
-        elif "input" in first and not isinstance(first["input"], dict):
-            message = (
-                f"{message[0].lower() + message[1:]}, found {_shortened(repr(first['input']))}"
-                if "unknown key" not in message
-                else message
-            )
+        elif not isinstance(found, dict) and "unknown key" not in message:
+            message = f"{message[0].lower() + message[1:]}, found {_shortened(repr(found))}"
+            if first["type"] == "string_type" and not isinstance(found, list):
+                message += UNQUOTED
         raise UserError(f"config: {'.'.join([where, *location])}: {message}") from None
+
+
+def _place(parts: tuple, inside: Any, found: Any) -> list[str] | None:
+    """The keys among the parts of a location that lead to the value found; the others are tags of unions.
+
+    A tag can have the name of a key, so that both ways are tried.
+    """
+    if not parts:
+        return [] if inside is found or inside == found else None
+    part, *rest = parts
+    if part in _written(inside) and (below := _place(tuple(rest), inside[part], found)) is not None:
+        return [str(part), *below]
+    return _place(tuple(rest), inside, found)
+
+
+def _keys(parts: tuple, inside: Any) -> list[str]:
+    """What of a location the user wrote, where nothing there is the value found."""
+    keys = []
+    for part in parts:
+        if part in _written(inside):
+            inside = inside[part]
+            keys.append(str(part))
+    return keys
+
+
+def _written(inside: Any) -> Any:
+    return range(len(inside)) if isinstance(inside, list) else inside if isinstance(inside, dict) else ()
 
 
 def _shortened(text: str) -> str:

@@ -1,0 +1,112 @@
+"""Files of settings laid over each other, and blocks over their bases: one reading for Snakemake and for all commands.
+
+`null` takes a key away, whoever gave it: an earlier file, the block itself or a base. It is kept while files and bases
+are merged, so that it also reaches what is laid below it, and goes at the end.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts.config.fingerprint import ROOT
+from workflow_scripts.config.parts import NAME, nearest
+from workflow_scripts.config.yaml_files import MOST_VALUES, read_yaml
+from workflow_scripts.errors import UserError
+
+SHIPPED = ROOT.parent / "config.yaml"
+
+
+def read_layers(paths: Iterable[str | Path], *more: Mapping) -> dict:
+    """YAML files and then mappings, later ones laid over earlier ones."""
+    merged: dict = {}
+    for layer in [*map(read_yaml, paths), *more]:
+        merged = merge(merged, layer)
+    return merged
+
+
+def of_workflow(workflow: Any, config: Mapping) -> dict:
+    """What a run of Snakemake is configured by: config.yaml, the files of --configfile, and the values of --config.
+
+    Files are read here, not taken as Snakemake has read them, which keeps the last of two sections of one name. Of a
+    module with a `config` of its own, that is what is laid over config.yaml.
+    """
+    if workflow.modifier.skip_configfile:
+        return read_layers([SHIPPED], config)
+    shipped = [] if workflow.config_settings.replace_workflow_config else [SHIPPED]
+    return read_layers([*shipped, *workflow.overwrite_configfiles], workflow.config_settings.config)
+
+
+def merge(base: Mapping, change: Mapping) -> dict:
+    """`change` laid over `base`: mappings merged deeply, everything else replaced."""
+    merged = dict(base)
+    for key, value in change.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def without_nulls(data: Mapping, levels: int = -1) -> dict:
+    """The mapping without keys that are null, in mappings within it too; so many levels of them, or all."""
+    return {
+        key: without_nulls(value, levels - 1) if isinstance(value, Mapping) and levels != 1 else value
+        for key, value in data.items()
+        if value is not None
+    }
+
+
+def inherit(section: Mapping[str, Mapping], where: str) -> dict[str, dict]:
+    """Lay every block over the block that its `base` names; nulls are kept."""
+
+    @cache
+    def resolved(name: str, path: tuple[str, ...] = ()) -> dict:
+        if name in path:
+            raise UserError(f"config: {where}: base goes in a circle: {' -> '.join([*path, name])}; take one away")
+        block = dict(section[name])
+        base = block.pop("base", None)
+        if base is None:
+            return block
+        if base not in section:
+            raise UserError(f"config: {where}.{name}.base: no block {base!r}, {nearest(base, section)}")
+        return merge(resolved(base, (*path, name)), block)
+
+    return {name: resolved(name) for name in section}
+
+
+def section(raw: Mapping, name: str) -> dict[str, dict]:
+    """The named blocks of a section; what is null is not there."""
+    blocks = raw.get(name) or {}
+    if not isinstance(blocks, dict) or not all(isinstance(block, dict | None) for block in blocks.values()):
+        raise UserError(f"config: {name}: expected named blocks, each a mapping")
+    for key in blocks:
+        if not NAME.fullmatch(key):
+            raise UserError(
+                f"config: {name}: {key!r} is no name: letters, digits and _ only, as it becomes a file name"
+            )
+    return {key: block for key, block in blocks.items() if block is not None}
+
+
+def check_values(raw: Any, where: str = "config") -> None:
+    """Refuse keys that are no texts, texts that name no file or block, and more values than a configuration has.
+
+    Files are checked for the last before, what a module is handed is not.
+    """
+    seen = [0]
+
+    def visit(value: Any, where: str) -> None:
+        seen[0] += 1
+        if seen[0] > MOST_VALUES:
+            raise UserError(f"config: stands for more than {MOST_VALUES:,} values; write out what is meant")
+        if isinstance(value, str) and "\0" in value:
+            raise UserError(f"{where}: a NUL character is in no name of a file or block; take it out")
+        if isinstance(value, dict):
+            for key, item in value.items():
+                if not isinstance(key, str):
+                    raise UserError(f"{where}: the key {key!r} is no text, as YAML reads it; put it in quotes")
+                visit(key, f"{where}, {key}")
+                visit(item, f"{where}, {key}")
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            for number, item in enumerate(value):
+                visit(item, f"{where}, {number}")
+
+    visit(raw, where)
