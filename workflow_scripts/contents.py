@@ -97,7 +97,8 @@ def _faults(path: str, stage: str, output: str, settings: Mapping, index: Index 
         yield from _index(read_index(path, settings["dataset"]), settings)
     elif suffix == ".h5":
         schema = {"images": "images", "truth": "truth"}[output] if stage == "render" else SCHEMAS[stage]
-        yield from _images(Reader(path, schema, settings["dataset"]), settings, index if stage != "render" else None)
+        reader, index = Reader(path, schema, settings["dataset"]), index if stage != "render" else None
+        yield from _images(reader, settings, index, whole=stage == "saliency")
     elif suffix == ".safetensors":
         yield from _weights(path, network(stage, settings))
     elif suffix == ".csv":
@@ -129,7 +130,8 @@ def _index(index: Index, settings: Mapping) -> Iterator[str]:
             yield f"image {identifier!r}: a box of a class that the image has not"
 
 
-def _images(reader: Reader, settings: Mapping, index: Index | None) -> Iterator[str]:
+def _images(reader: Reader, settings: Mapping, index: Index | None, whole: bool) -> Iterator[str]:
+    """Faults of an artifact of the images of its splits, or of all images; a split may be called "all"."""
     attributes, ids = reader.attributes, reader.ids
     classes, check = attributes["classes"], CHECKS[reader.schema]
     if attributes["images"] != len(ids):
@@ -139,7 +141,7 @@ def _images(reader: Reader, settings: Mapping, index: Index | None) -> Iterator[
             yield f"classes {', '.join(classes)}, the index has {', '.join(index.classes)}"
             return
         split = attributes["split"]
-        wanted = set(index.ids if split == "all" else index.split(*split.split("+")))
+        wanted = set(index.ids if whole else index.split(*split.split("+")))
         for kind, others in (("lacks", wanted - {*ids}), ("has too many", {*ids} - wanted)):
             if others:
                 yield f"{kind} images, {len(others)}, such as {min(others)!r}"
