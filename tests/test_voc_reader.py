@@ -250,7 +250,18 @@ def test_voc_box_without_area(voc, box):
 
 
 @pytest.mark.parametrize("box", [(-1.5, 1, 9, 9), (1, -2, 9, 9), (1, 1, WIDTH + 2, 9), (1, 1, 9, HEIGHT + 1.5)])
-def test_voc_box_outside(voc, box):
+def test_voc_box_a_little_outside_is_cut_off(voc, box):
+    (voc / "Annotations/b.xml").write_text(annotation([("dog", box)]))
+    faults = Faults()
+    expected = [max(box[0], 0), max(box[1], 0), min(box[2], WIDTH), min(box[3], HEIGHT), 1]
+    assert read_voc(voc, CLASSES, LISTS, faults=faults)[1][1].boxes.tolist() == [expected]
+    assert "b" in [finding.identifier for finding in faults.findings if finding.check == "box_clipped"]
+
+
+@pytest.mark.parametrize(
+    "box", [(-6, 1, 9, 9), (1, -6, 9, 9), (1, 1, WIDTH + 6, 9), (1, 1, 9, HEIGHT + 6), (-4, 1, 3, 9)]
+)
+def test_voc_box_far_outside(voc, box):
     (voc / "Annotations/b.xml").write_text(annotation([("dog", box)]))
     voc_faults(voc, voc / "Annotations/b.xml", "outside the image of 30 x 20 pixels")
 

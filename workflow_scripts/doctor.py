@@ -11,7 +11,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,7 +27,7 @@ from workflow_scripts.config.resolve import Config
 from workflow_scripts.digests import file_sha256
 from workflow_scripts.errors import UserError
 from workflow_scripts.estimates import Estimates
-from workflow_scripts.listings import listed_ids
+from workflow_scripts.listings import PICTURE_SUFFIXES, listed_ids
 
 PACKAGES = ("torch", "torchvision", "snakemake", "h5py", "safetensors", "pydensecrf2")
 CRF_PACKAGE = "pydensecrf2"
@@ -79,10 +79,10 @@ def data_needs(config: Config, dataset: str) -> Iterator[Need]:
         root = Path(data.root)
         for path in _lists(data):
             yield _file("list", path, SBD if path.stem == "train_aug" else VOC)
-        yield _folder("images", root / data.images, _ids(data), ".jpg", VOC)
-        yield _folder("annotations", root / data.annotations, _ids(data), ".xml", VOC)
+        yield _folder("images", root / data.images, _ids(data), PICTURE_SUFFIXES, VOC)
+        yield _folder("annotations", root / data.annotations, _ids(data), {".xml"}, VOC)
         if data.masks:
-            yield _folder("truth masks", root / data.masks, _ids(data), ".png", SBD)
+            yield _folder("truth masks", root / data.masks, _ids(data), {".png"}, SBD)
 
 
 def archive_need(config: Config, name: str) -> Need:
@@ -109,7 +109,7 @@ def stage_needs(config: Config, dataset: str, stages: Sequence[tuple[str, Mappin
             block = config.block(dataset, "saliency", names["saliency"])
             if isinstance(block, saliency_blocks.FolderSaliency):
                 ids = _ids(config.dataset(dataset))
-                yield _folder("saliency", Path(block.path), ids, ".png", "any detector's maps; EPS used PFAN's")
+                yield _folder("saliency", Path(block.path), ids, {".png"}, "any detector's maps; EPS used PFAN's")
             elif isinstance(block, saliency_blocks.RembgSaliency):
                 state = "present" if version("rembg") else "missing"
                 yield Need("package", "rembg", state, source="pip install -r requirements.txt")
@@ -229,10 +229,10 @@ def _file(what: str, path: str | Path, source: str) -> Need:
     return Need(what, str(path), state, _size(Path(path)), source=source)
 
 
-def _folder(what: str, folder: Path, ids: Sequence[str], suffix: str, source: str) -> Need:
+def _folder(what: str, folder: Path, ids: Sequence[str], suffixes: Collection[str], source: str) -> Need:
     if not folder.is_dir():
         return Need(what, str(folder), "missing", source=source)
-    there = {path.stem for path in folder.iterdir() if path.suffix == suffix}
+    there = {path.stem for path in folder.iterdir() if path.suffix.lower() in suffixes}
     absent = sum(name not in there for name in ids)
     state = f"missing {absent:,} of {len(ids):,}" if absent else "present"
     return Need(what, str(folder), state, f"{len(there):,} files", source=source)
