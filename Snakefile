@@ -7,30 +7,31 @@ results/{dataset}/tables/all.md, results/{dataset}/boundaries.csv, results/{data
 results/{dataset}/gallery/index.html.
 """
 
-import shlex
+import os
 import sys
 
 from snakemake.utils import min_version
 
 min_version("9.20")
 
-# The stages are modules of this tree, whichever folder Snakemake runs in.
-sys.path.insert(0, workflow.basedir)
+# This tree, also where another workflow uses it as a module.
+ROOT = str(workflow.current_basedir)
+PYTHON_PATH = f"{ROOT}/envs/python"
+if not os.path.isdir(PYTHON_PATH):
+    raise WorkflowError(
+        f"{ROOT}: no checkout of this workflow; name its Snakefile on this disk, as github(...) fetches that alone"
+    )
+# The stages are modules of this tree, whichever folder Snakemake runs in; nothing else in it is.
+sys.path[:] = [
+    PYTHON_PATH,
+    *(path for path in sys.path if os.path.realpath(path) != os.path.realpath(ROOT)),
+]
 
-from workflow_scripts import runs, stopping
+from workflow_scripts import runs
 from workflow_scripts.config.layers import of_workflow
 from workflow_scripts.errors import UserError
 
-runs.end_aside()
-if workflow.is_main_process:
-    runs.enter()
-    outlast = ""
-else:
-    outlast = runs.outlast_the_stage()
-
-# Jobs end when this process does, however it ends.
-variables = f"PYTHONPATH={shlex.quote(workflow.basedir)} {stopping.PARENT}={stopping.this_process()}"
-shell.prefix(f"set -euo pipefail; export {variables}; {outlast}")
+PYTHON = runs.prepare(workflow, ROOT)
 
 # The settings are read here, as all commands read them; below, Snakemake is told that the file belongs to the workflow.
 try:
@@ -39,7 +40,7 @@ except UserError as error:
     sys.exit(f"error: {error}")
 
 
-configfile: f"{workflow.basedir}/config.yaml"
+configfile: f"{ROOT}/config.yaml"
 
 
 report: "report/workflow.rst"
@@ -60,23 +61,10 @@ include: "rules/instances.smk"
 include: "rules/tables.smk"
 
 
-# Where Snakemake runs, not on a cluster: what needs the internet, which nodes often lack, and what takes a second.
-localrules:
-    all,
-    weights,
-    archives,
-    pictures,
-    miou,
-    charts,
-    mask_ap,
-    saliency_table,
-    boundary_table,
-    confusion_table,
-    table,
-    tables,
-
-
+# Rules that say `localrule` run where Snakemake does, not on a cluster: what needs the internet, which nodes often lack, and
+# what takes a second.
 rule all:
     default_target: True
     input:
         "results/demo/miou.csv",
+    localrule: True

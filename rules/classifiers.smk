@@ -19,13 +19,14 @@ rule train_classifier:
         runtime=720,
         gpu=stages.gpus("train_classifier"),
     params:
+        python=stages.python,
         settings=stages.settings("train_classifier"),
         code=stages.code("train_classifier"),
         save_every=stages.save_every("train_classifier"),
     message:
         "Training classifier {wildcards.classifier} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "python -m workflow_scripts.stages.train_classifier --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        "{params.python} -m workflow_scripts.stages.train_classifier --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
         " --workers {threads} --save-every {params.save_every}"
         " --index {input.index:q} --images {input.images:q} --saliency {input.saliency:q} --initial {input.initial:q}"
         " --weights-to {output.weights:q} --curve-to {output.curve:q} > {log:q} 2>&1"
@@ -48,12 +49,13 @@ rule classification:
         runtime=60,
         gpu=stages.gpus("classification"),
     params:
+        python=stages.python,
         settings=stages.settings("classification"),
         code=stages.code("classification"),
     message:
         "Mean average precision of {wildcards.classifier} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "python -m workflow_scripts.stages.classification --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        "{params.python} -m workflow_scripts.stages.classification --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
         " --index {input.index:q} --images {input.images:q} --weights {input.weights:q}"
         " --scores-to {output.scores:q} > {log:q} 2>&1"
 
@@ -75,13 +77,14 @@ rule cams:
         runtime=240,
         gpu=stages.gpus("cams"),
     params:
+        python=stages.python,
         settings=stages.settings("cams"),
         code=stages.code("cams"),
         shard=stages.shard,
     message:
         "Class activation maps {wildcards.cam} of {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "python -m workflow_scripts.stages.cams --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        "{params.python} -m workflow_scripts.stages.cams --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
         " --workers {threads}"
         " --index {input.index:q} --images {input.images:q} --weights {input.weights:q}"
         " --shard {params.shard:q} --shards {input.shards:q}"

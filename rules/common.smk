@@ -4,8 +4,11 @@ from workflow_scripts import terminal
 from workflow_scripts.config.rules import Rules, kept_between_runs
 from workflow_scripts.errors import UserError
 
+# A module's prefix moves results and logs. What is in `data/` stays, as settings name files there.
+MOVES_DATA = workflow.modifier.path_modifier.replace_prefix("data/x") != "data/x"
+
 try:
-    stages = Rules(settings)
+    stages = Rules(settings, PYTHON, in_place=local if MOVES_DATA else str)
 except UserError as error:
     raise WorkflowError(str(error))
 

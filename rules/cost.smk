@@ -23,12 +23,13 @@ rule cost:
         mem_mb=stages.memory(4000),
         runtime=30,
     params:
+        python=stages.python,
         settings=stages.settings("cost"),
         code=stages.code("cost"),
     message:
         "What the systems of {wildcards.dataset} cost"
     shell:
-        "python -m workflow_scripts.stages.cost --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.cost --settings {params.settings:q} --code {params.code}"
         " --artifacts {input.artifacts:q}"
         " --cost-to {output.cost:q} > {log:q} 2>&1"
 

@@ -16,12 +16,13 @@ rule render:
         mem_mb=stages.memory(2000),
         runtime=30,
     params:
+        python=stages.python,
         settings=stages.settings("render"),
         code=stages.code("render"),
     message:
         "Rendering the scenes of {wildcards.dataset}"
     shell:
-        "python -m workflow_scripts.stages.render --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.render --settings {params.settings:q} --code {params.code}"
         " --workers {threads}"
         " --images-to {output.images:q} --truth-to {output.truth:q} > {log:q} 2>&1"
 
@@ -42,12 +43,13 @@ rule index:
         mem_mb=stages.memory(2000),
         runtime=240,
     params:
+        python=stages.python,
         settings=stages.settings("index"),
         code=stages.code("index"),
     message:
         "Checking every image, label and box of {wildcards.dataset}"
     shell:
-        "python -m workflow_scripts.stages.index --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.index --settings {params.settings:q} --code {params.code}"
         " --images {input.images:q} --archives {input.archives:q}"
         " --index-to {output.index:q} > {log:q} 2>&1"
 
@@ -68,12 +70,13 @@ rule truth:
         mem_mb=stages.memory(2000),
         runtime=240,
     params:
+        python=stages.python,
         settings=stages.settings("truth"),
         code=stages.code("truth"),
     message:
         "Reading the truth masks of {wildcards.dataset}"
     shell:
-        "python -m workflow_scripts.stages.truth --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.truth --settings {params.settings:q} --code {params.code}"
         " --index {input.index:q} --rendered {input.rendered:q} --archives {input.archives:q}"
         " --truth-to {output.truth:q} > {log:q} 2>&1"
 
@@ -85,6 +88,7 @@ rule weights:
     log:
         "logs/weights/{file}.log",
     cache: CACHED
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     threads: 1
@@ -92,12 +96,13 @@ rule weights:
         mem_mb=1000,
         runtime=240,
     params:
+        python=stages.python,
         settings=stages.settings("weights"),
         code=stages.code("weights"),
     message:
         "Downloading {wildcards.file}"
     shell:
-        "python -m workflow_scripts.stages.weights --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.weights --settings {params.settings:q} --code {params.code}"
         " --weights-to {output.weights:q} > {log:q} 2>&1"
 
 
@@ -108,6 +113,7 @@ rule archives:
         "logs/archives/{archive}.log",
     benchmark:
         "logs/archives/{archive}.tsv"
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     threads: 1
@@ -115,12 +121,13 @@ rule archives:
         mem_mb=1000,
         runtime=720,
     params:
+        python=stages.python,
         settings=stages.settings("archives"),
         code=stages.code("archives"),
     message:
         "Downloading archive {wildcards.archive}"
     shell:
-        "python -m workflow_scripts.stages.archives --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.archives --settings {params.settings:q} --code {params.code}"
         " --archive-to {output.archive:q} > {log:q} 2>&1"
 
 
@@ -140,11 +147,12 @@ rule unpack:
         mem_mb=stages.memory(2000),
         runtime=240,
     params:
+        python=stages.python,
         settings=stages.settings("unpack"),
         code=stages.code("unpack"),
     message:
         "Unpacking archive {wildcards.archive}"
     shell:
-        "python -m workflow_scripts.stages.unpack --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.unpack --settings {params.settings:q} --code {params.code}"
         " --archive {input.archive:q}"
         " --manifest-to {output.manifest:q} > {log:q} 2>&1"

@@ -19,12 +19,13 @@ rule gallery:
         mem_mb=stages.memory(4000),
         runtime=60,
     params:
+        python=stages.python,
         settings=stages.settings("gallery"),
         code=stages.code("gallery"),
     message:
         "The gallery of {wildcards.dataset}"
     shell:
-        "python -m workflow_scripts.stages.gallery --settings {params.settings:q} --code {params.code} --workers {threads}"
+        "{params.python} -m workflow_scripts.stages.gallery --settings {params.settings:q} --code {params.code} --workers {threads}"
         " --index {input.index:q} --images {input.images:q} --truth {input.truth:q}"
         " --artifacts {input.artifacts:q} --thresholds {input.thresholds:q}"
         " --page-to {output.page:q} --listing-to {output.listing:q} > {log:q} 2>&1"

@@ -17,12 +17,13 @@ rule instance_truth:
         mem_mb=stages.memory(4000),
         runtime=240,
     params:
+        python=stages.python,
         settings=stages.settings("instance_truth"),
         code=stages.code("instance_truth"),
     message:
         "Reading the true instances of {wildcards.dataset}"
     shell:
-        "python -m workflow_scripts.stages.instance_truth --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.instance_truth --settings {params.settings:q} --code {params.code}"
         " --index {input.index:q} --rendered {input.rendered:q} --archives {input.archives:q}"
         " --truth-to {output.truth:q} > {log:q} 2>&1"
 
@@ -43,12 +44,13 @@ rule instances:
         mem_mb=stages.memory(2000),
         runtime=240,
     params:
+        python=stages.python,
         settings=stages.settings("instances"),
         code=stages.code("instances"),
     message:
         "Instances {wildcards.instances} of {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "python -m workflow_scripts.stages.instances --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.instances --settings {params.settings:q} --code {params.code}"
         " --index {input.index:q} --masks {input.masks:q} --truth {input.truth:q}"
         " --instances-to {output.instances:q} > {log:q} 2>&1"
 
@@ -69,12 +71,13 @@ rule coco_json:
         mem_mb=stages.memory(2000),
         runtime=120,
     params:
+        python=stages.python,
         settings=stages.settings("coco_json"),
         code=stages.code("coco_json"),
     message:
         "Instances {wildcards.instances} of {wildcards.dataset} as COCO has them, seed {wildcards.seed}"
     shell:
-        "python -m workflow_scripts.stages.coco_json --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.coco_json --settings {params.settings:q} --code {params.code}"
         " --index {input.index:q} --instances {input.instances:q}"
         " --annotations-to {output.annotations:q} > {log:q} 2>&1"
 
@@ -95,12 +98,13 @@ rule precision_instances:
         mem_mb=stages.memory(8000),
         runtime=240,
     params:
+        python=stages.python,
         settings=stages.settings("precision_instances"),
         code=stages.code("precision_instances"),
     message:
         "Mask AP of instances {wildcards.instances} of {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "python -m workflow_scripts.stages.precision --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.precision --settings {params.settings:q} --code {params.code}"
         " --index {input.index:q} --artifact {input.artifact:q} --truth {input.truth:q}"
         " --scores-to {output.scores:q} > {log:q} 2>&1"
 
@@ -139,13 +143,14 @@ rule train_instances:
         runtime=1440,
         gpu=stages.gpus("train_instances"),
     params:
+        python=stages.python,
         settings=stages.settings("train_instances"),
         code=stages.code("train_instances"),
         save_every=stages.save_every("train_instances"),
     message:
         "Training {wildcards.network} on instances {wildcards.instances} of {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "python -m workflow_scripts.stages.train_instances --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        "{params.python} -m workflow_scripts.stages.train_instances --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
         " --workers {threads} --save-every {params.save_every}"
         " --index {input.index:q} --images {input.images:q} --instances {input.instances:q} --initial {input.initial:q}"
         " --weights-to {output.weights:q} --curve-to {output.curve:q} > {log:q} 2>&1"
@@ -168,12 +173,13 @@ rule detections:
         runtime=240,
         gpu=stages.gpus("detections"),
     params:
+        python=stages.python,
         settings=stages.settings("detections"),
         code=stages.code("detections"),
     message:
         "Detections of {wildcards.instances}/{wildcards.network} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "python -m workflow_scripts.stages.detections --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        "{params.python} -m workflow_scripts.stages.detections --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
         " --workers {threads}"
         " --index {input.index:q} --images {input.images:q} --weights {input.weights:q}"
         " --detections-to {output.detections:q} > {log:q} 2>&1"
@@ -194,6 +200,7 @@ rule mask_ap:
         "logs/{dataset}/mask_ap.log",
     benchmark:
         "logs/{dataset}/mask_ap.tsv"
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     threads: 1
@@ -201,10 +208,11 @@ rule mask_ap:
         mem_mb=1000,
         runtime=10,
     params:
+        python=stages.python,
         settings=stages.settings("mask_ap"),
         code=stages.code("mask_ap"),
     message:
         "The table of instance segmentation of {wildcards.dataset}"
     shell:
-        "python -m workflow_scripts.stages.mask_ap --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.mask_ap --settings {params.settings:q} --code {params.code}"
         " --scores {input.scores:q} --mask_ap-to {output.mask_ap:q} > {log:q} 2>&1"

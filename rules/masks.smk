@@ -17,12 +17,13 @@ rule thresholds:
         mem_mb=stages.memory(2000),
         runtime=60,
     params:
+        python=stages.python,
         settings=stages.settings("thresholds"),
         code=stages.code("thresholds"),
     message:
         "Choosing the threshold of {wildcards.cam} on the held-out split of {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "python -m workflow_scripts.stages.thresholds --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.thresholds --settings {params.settings:q} --code {params.code}"
         " --index {input.index:q} --truth {input.truth:q} --cams {input.cams:q}"
         " --thresholds-to {output.thresholds:q} > {log:q} 2>&1"
 
@@ -43,13 +44,14 @@ rule affinity_labels:
         mem_mb=stages.memory(4000),
         runtime=240,
     params:
+        python=stages.python,
         settings=stages.settings("affinity_labels"),
         code=stages.code("affinity_labels"),
         shard=stages.shard,
     message:
         "Affinity labels {wildcards.affinity} of {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "python -m workflow_scripts.stages.affinity_labels --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.affinity_labels --settings {params.settings:q} --code {params.code}"
         " --workers {threads}"
         " --index {input.index:q} --images {input.images:q} --cams {input.cams:q}"
         " --shard {params.shard:q} --shards {input.shards:q}"
@@ -86,13 +88,14 @@ rule train_affinity:
         runtime=720,
         gpu=stages.gpus("train_affinity"),
     params:
+        python=stages.python,
         settings=stages.settings("train_affinity"),
         code=stages.code("train_affinity"),
         save_every=stages.save_every("train_affinity"),
     message:
         "Training affinity network {wildcards.affinity} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "python -m workflow_scripts.stages.train_affinity --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        "{params.python} -m workflow_scripts.stages.train_affinity --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
         " --workers {threads} --save-every {params.save_every}"
         " --index {input.index:q} --images {input.images:q} --labels {input.labels:q} --initial {input.initial:q}"
         " --weights-to {output.weights:q} --curve-to {output.curve:q} > {log:q} 2>&1"
@@ -115,13 +118,14 @@ rule masks:
         runtime=240,
         gpu=stages.gpus("masks"),
     params:
+        python=stages.python,
         settings=stages.settings("masks"),
         code=stages.code("masks"),
         shard=stages.shard,
     message:
         "Masks {wildcards.mask} of {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "python -m workflow_scripts.stages.masks --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        "{params.python} -m workflow_scripts.stages.masks --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
         " --workers {threads}"
         " --index {input.index:q} --images {input.images:q} --cams {input.cams:q} --thresholds {input.thresholds:q} --truth {input.truth:q} --saliency {input.saliency:q} --affinity {input.affinity:q}"
         " --classifier {input.classifier:q} --masks {input.masks:q}"

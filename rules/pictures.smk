@@ -23,12 +23,13 @@ rule montage:
         mem_mb=stages.memory(2000),
         runtime=30,
     params:
+        python=stages.python,
         settings=stages.settings("montage"),
         code=stages.code("montage"),
     message:
         "Montage of system {wildcards.system} on {wildcards.dataset}"
     shell:
-        "python -m workflow_scripts.stages.montage --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.montage --settings {params.settings:q} --code {params.code}"
         " --index {input.index:q} --images {input.images:q} --truth {input.truth:q} --artifacts {input.artifacts:q}"
         " --montage-to {output.montage:q} > {log:q} 2>&1"
 
@@ -84,12 +85,13 @@ rule curves:
         mem_mb=stages.memory(2000),
         runtime=30,
     params:
+        python=stages.python,
         settings=stages.settings("curves"),
         code=stages.code("curves"),
     message:
         "Training curves and threshold sweep of {wildcards.dataset}"
     shell:
-        "python -m workflow_scripts.stages.curves --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.curves --settings {params.settings:q} --code {params.code}"
         " --curves {input.curves:q} --sweeps {input.sweeps:q}"
         " --curves-to {output.curves:q} --sweep-to {output.sweep:q} > {log:q} 2>&1"
 
@@ -116,6 +118,7 @@ rule charts:
         "logs/{dataset}/charts.log",
     benchmark:
         "logs/{dataset}/charts.tsv"
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     threads: 1
@@ -123,12 +126,13 @@ rule charts:
         mem_mb=stages.memory(2000),
         runtime=10,
     params:
+        python=stages.python,
         settings=stages.settings("charts"),
         code=stages.code("charts"),
     message:
         "Charts of the table of {wildcards.dataset}"
     shell:
-        "python -m workflow_scripts.stages.charts --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.charts --settings {params.settings:q} --code {params.code}"
         " --miou {input.miou:q} --classes-to {output.classes:q} --stages-to {output.stages:q} > {log:q} 2>&1"
 
 
@@ -161,12 +165,13 @@ rule filling_rates:
         mem_mb=stages.memory(2000),
         runtime=60,
     params:
+        python=stages.python,
         settings=stages.settings("filling_rates"),
         code=stages.code("filling_rates"),
     message:
         "Filling rates of the boxes of {wildcards.dataset}"
     shell:
-        "python -m workflow_scripts.stages.filling_rates --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.filling_rates --settings {params.settings:q} --code {params.code}"
         " --index {input.index:q} --truth {input.truth:q} --masks {input.masks:q}"
         " --violins-to {output.violins:q} --rates-to {output.rates:q} > {log:q} 2>&1"
 
@@ -178,6 +183,7 @@ rule pictures:
         touch("results/{dataset}/pictures/done.txt"),
     localrule: True
     params:
+        python=stages.python,
         made_from=stages.pictures,
 
 
@@ -204,12 +210,13 @@ rule erasing:
         runtime=1440,
         gpu=stages.gpus("erasing"),
     params:
+        python=stages.python,
         settings=stages.settings("erasing"),
         code=stages.code("erasing"),
     message:
         "What classifier {wildcards.classifier} erases on {wildcards.dataset}"
     shell:
-        "python -m workflow_scripts.stages.erasing --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        "{params.python} -m workflow_scripts.stages.erasing --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
         " --workers {threads} --index {input.index:q} --images {input.images:q} --initial {input.initial:q}"
         " --picture-to {output.picture:q} > {log:q} 2>&1"
 
@@ -237,12 +244,13 @@ rule confidence:
         runtime=1440,
         gpu=stages.gpus("confidence"),
     params:
+        python=stages.python,
         settings=stages.settings("confidence"),
         code=stages.code("confidence"),
     message:
         "How sure the segmenter of {wildcards.system} becomes of its labels on {wildcards.dataset}"
     shell:
-        "python -m workflow_scripts.stages.confidence --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        "{params.python} -m workflow_scripts.stages.confidence --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
         " --workers {threads} --index {input.index:q} --images {input.images:q} --masks {input.masks:q}"
         " --truth {input.truth:q} --initial {input.initial:q}"
         " --picture-to {output.picture:q} > {log:q} 2>&1"

@@ -20,13 +20,14 @@ rule train_saliency:
         runtime=1440,
         gpu=stages.gpus("train_saliency"),
     params:
+        python=stages.python,
         settings=stages.settings("train_saliency"),
         code=stages.code("train_saliency"),
         save_every=stages.save_every("train_saliency"),
     message:
         "Training saliency network {wildcards.saliency}"
     shell:
-        "python -m workflow_scripts.stages.train_saliency --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        "{params.python} -m workflow_scripts.stages.train_saliency --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
         " --save-every {params.save_every}"
         " --index {input.index:q} --images {input.images:q} --maps {input.maps:q} --initial {input.initial:q}"
         " --weights-to {output.weights:q} --curve-to {output.curve:q} > {log:q} 2>&1"
@@ -49,13 +50,14 @@ rule saliency:
         runtime=720,
         gpu=stages.gpus("saliency"),
     params:
+        python=stages.python,
         settings=stages.settings("saliency"),
         code=stages.code("saliency"),
         shard=stages.shard,
     message:
         "Saliency maps {wildcards.saliency} of {wildcards.dataset}"
     shell:
-        "python -m workflow_scripts.stages.saliency --settings {params.settings:q} --code {params.code} --gpus {resources.gpu} --workers {threads}"
+        "{params.python} -m workflow_scripts.stages.saliency --settings {params.settings:q} --code {params.code} --gpus {resources.gpu} --workers {threads}"
         " --index {input.index:q} --images {input.images:q} --weights {input.weights:q}"
         " --shard {params.shard:q} --shards {input.shards:q}"
         " --saliency-to {output.saliency:q} > {log:q} 2>&1"
@@ -90,12 +92,13 @@ rule estimated_saliency:
         mem_mb=stages.memory(3000),
         runtime=120,
     params:
+        python=stages.python,
         settings=stages.settings("estimated_saliency"),
         code=stages.code("estimated_saliency"),
     message:
         "Saliency estimated by the maps {wildcards.cam} of {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "python -m workflow_scripts.stages.estimated_saliency --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.estimated_saliency --settings {params.settings:q} --code {params.code}"
         " --index {input.index:q} --cams {input.cams:q} --saliency {input.saliency:q}"
         " --saliency-to {output.saliency:q} > {log:q} 2>&1"
 
@@ -115,6 +118,7 @@ rule saliency_table:
         "logs/{dataset}/saliency_table.log",
     benchmark:
         "logs/{dataset}/saliency_table.tsv"
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     threads: 1
@@ -122,10 +126,11 @@ rule saliency_table:
         mem_mb=1000,
         runtime=10,
     params:
+        python=stages.python,
         settings=stages.settings("saliency_table"),
         code=stages.code("saliency_table"),
     message:
         "The table of saliency maps of {wildcards.dataset}"
     shell:
-        "python -m workflow_scripts.stages.saliency_table --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.saliency_table --settings {params.settings:q} --code {params.code}"
         " --scores {input.scores:q} --saliency-to {output.saliency:q} > {log:q} 2>&1"

@@ -17,12 +17,13 @@ rule score_masks:
         mem_mb=stages.memory(2000),
         runtime=60,
     params:
+        python=stages.python,
         settings=stages.settings("score_masks"),
         code=stages.code("score_masks"),
     message:
         "Scoring masks {wildcards.mask} of {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "python -m workflow_scripts.stages.scores --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.scores --settings {params.settings:q} --code {params.code}"
         " --index {input.index:q} --artifact {input.artifact:q} --truth {input.truth:q} --thresholds {input.thresholds:q}"
         " --scores-to {output.scores:q} > {log:q} 2>&1"
 
@@ -120,6 +121,7 @@ rule miou:
         "logs/{dataset}/miou.log",
     benchmark:
         "logs/{dataset}/miou.tsv"
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     threads: 1
@@ -127,11 +129,12 @@ rule miou:
         mem_mb=1000,
         runtime=10,
     params:
+        python=stages.python,
         settings=stages.settings("miou"),
         code=stages.code("miou"),
     message:
         "The table of {wildcards.dataset}"
     shell:
-        "python -m workflow_scripts.stages.miou --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.miou --settings {params.settings:q} --code {params.code}"
         " --scores {input.scores:q}"
         " --miou-to {output.miou:q} --groups-to {output.groups:q} --inputs-to {output.inputs:q} > {log:q} 2>&1"

@@ -19,13 +19,14 @@ rule train_segmenter:
         runtime=720,
         gpu=stages.gpus("train_segmenter"),
     params:
+        python=stages.python,
         settings=stages.settings("train_segmenter"),
         code=stages.code("train_segmenter"),
         save_every=stages.save_every("train_segmenter"),
     message:
         "Training segmenter {wildcards.segmenter} on masks {wildcards.mask} of {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "python -m workflow_scripts.stages.train_segmenter --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        "{params.python} -m workflow_scripts.stages.train_segmenter --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
         " --workers {threads} --save-every {params.save_every}"
         " --index {input.index:q} --images {input.images:q} --masks {input.masks:q} --initial {input.initial:q}"
         " --weights-to {output.weights:q} --curve-to {output.curve:q} > {log:q} 2>&1"
@@ -48,13 +49,14 @@ rule predictions:
         runtime=240,
         gpu=stages.gpus("predictions"),
     params:
+        python=stages.python,
         settings=stages.settings("predictions"),
         code=stages.code("predictions"),
         shard=stages.shard,
     message:
         "Predictions {wildcards.prediction} of {wildcards.mask}/{wildcards.segmenter} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "python -m workflow_scripts.stages.predictions --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
+        "{params.python} -m workflow_scripts.stages.predictions --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
         " --workers {threads}"
         " --index {input.index:q} --images {input.images:q} --weights {input.weights:q} --soft {input.soft:q}"
         " --shard {params.shard:q} --shards {input.shards:q}"
@@ -89,11 +91,12 @@ rule submission:
         mem_mb=stages.memory(2000),
         runtime=60,
     params:
+        python=stages.python,
         settings=stages.settings("submission"),
         code=stages.code("submission"),
     message:
         "Packing predictions {wildcards.prediction} of {wildcards.mask}/{wildcards.segmenter} for the server of {wildcards.dataset}"
     shell:
-        "python -m workflow_scripts.stages.submission --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.submission --settings {params.settings:q} --code {params.code}"
         " --index {input.index:q} --predictions {input.predictions:q}"
         " --submission-to {output.submission:q} > {log:q} 2>&1"

@@ -17,12 +17,13 @@ rule boundaries:
         mem_mb=stages.memory(2000),
         runtime=120,
     params:
+        python=stages.python,
         settings=stages.settings("boundaries"),
         code=stages.code("boundaries"),
     message:
         "Boundaries of masks {wildcards.mask} of {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "python -m workflow_scripts.stages.boundaries --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.boundaries --settings {params.settings:q} --code {params.code}"
         " --index {input.index:q} --masks {input.masks:q} --truth {input.truth:q}"
         " --scores-to {output.scores:q} > {log:q} 2>&1"
 
@@ -42,6 +43,7 @@ rule boundary_table:
         "logs/{dataset}/boundary_table.log",
     benchmark:
         "logs/{dataset}/boundary_table.tsv"
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     threads: 1
@@ -49,12 +51,13 @@ rule boundary_table:
         mem_mb=1000,
         runtime=10,
     params:
+        python=stages.python,
         settings=stages.settings("boundary_table"),
         code=stages.code("boundary_table"),
     message:
         "The table of boundaries of {wildcards.dataset}"
     shell:
-        "python -m workflow_scripts.stages.boundary_table --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.boundary_table --settings {params.settings:q} --code {params.code}"
         " --scores {input.scores:q}"
         " --table-to {output.table:q} > {log:q} 2>&1"
 
@@ -75,12 +78,13 @@ rule confusion_ratios:
         mem_mb=stages.memory(2000),
         runtime=60,
     params:
+        python=stages.python,
         settings=stages.settings("confusion_ratios"),
         code=stages.code("confusion_ratios"),
     message:
         "Backgrounds that masks {wildcards.mask} of {wildcards.dataset} take for a class, seed {wildcards.seed}"
     shell:
-        "python -m workflow_scripts.stages.confusion_ratios --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.confusion_ratios --settings {params.settings:q} --code {params.code}"
         " --index {input.index:q} --masks {input.masks:q} --truth {input.truth:q}"
         " --scores-to {output.scores:q} > {log:q} 2>&1"
 
@@ -100,6 +104,7 @@ rule confusion_table:
         "logs/{dataset}/confusion_table.log",
     benchmark:
         "logs/{dataset}/confusion_table.tsv"
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     threads: 1
@@ -107,12 +112,13 @@ rule confusion_table:
         mem_mb=1000,
         runtime=10,
     params:
+        python=stages.python,
         settings=stages.settings("confusion_table"),
         code=stages.code("confusion_table"),
     message:
         "The table of confusion ratios of {wildcards.dataset}"
     shell:
-        "python -m workflow_scripts.stages.confusion_table --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.confusion_table --settings {params.settings:q} --code {params.code}"
         " --scores {input.scores:q}"
         " --table-to {output.table:q} > {log:q} 2>&1"
 
@@ -133,6 +139,7 @@ rule table:
         "logs/{dataset}/table/{table}.log",
     benchmark:
         "logs/{dataset}/table/{table}.tsv"
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     threads: 1
@@ -140,12 +147,13 @@ rule table:
         mem_mb=1000,
         runtime=10,
     params:
+        python=stages.python,
         settings=stages.settings("table"),
         code=stages.code("table"),
     message:
         "Table {wildcards.table} of {wildcards.dataset}"
     shell:
-        "python -m workflow_scripts.stages.table --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.table --settings {params.settings:q} --code {params.code}"
         " --scores {input.scores:q} --tables {input.tables:q}"
         " --table-to {output.table:q} --text-to {output.text:q} > {log:q} 2>&1"
 
@@ -159,6 +167,7 @@ rule tables:
         "logs/{dataset}/tables.log",
     benchmark:
         "logs/{dataset}/tables.tsv"
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     threads: 1
@@ -166,10 +175,11 @@ rule tables:
         mem_mb=1000,
         runtime=10,
     params:
+        python=stages.python,
         settings=stages.settings("tables"),
         code=stages.code("tables"),
     message:
         "All tables of {wildcards.dataset}"
     shell:
-        "python -m workflow_scripts.stages.tables --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.tables --settings {params.settings:q} --code {params.code}"
         " --tables {input.tables:q} --text-to {output.text:q} > {log:q} 2>&1"

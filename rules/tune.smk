@@ -30,11 +30,12 @@ rule tune:
         mem_mb=stages.memory(2000),
         runtime=30,
     params:
+        python=stages.python,
         settings=stages.settings("tune"),
         code=stages.code("tune"),
     message:
         "The table of tuning {wildcards.tuning} on {wildcards.dataset}"
     shell:
-        "python -m workflow_scripts.stages.tune --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.tune --settings {params.settings:q} --code {params.code}"
         " --index {input.index:q} --scores {input.scores:q}"
         " --table-to {output.table:q} --picture-to {output.picture:q} > {log:q} 2>&1"

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -190,30 +189,10 @@ def test_what_killed_jobs_left_is_removed(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"a.h5", *names[1:]}
 
 
-ENTERED = "import sys, time; from workflow_scripts.runs import enter; enter(sys.argv[1]); print('in', flush=True); time.sleep(60)"
-
-
-def test_locks_of_a_killed_snakemake_are_removed_and_those_of_a_living_one_stay(tmp_path):
-    lock = tmp_path / "locks" / "0.output.lock"
-    lock.parent.mkdir()
-    living = start("-c", ENTERED, tmp_path, stdout=subprocess.PIPE)
-    assert living.stdout.readline() == b"in\n"
-    lock.touch()
-    runs.enter(tmp_path)
-    assert lock.exists()
-    runs._kept.pop().close()
-    living.kill()
-    living.communicate()
-    runs.enter(tmp_path)
-    assert not lock.exists()
-    runs._kept.pop().close()
-    assert Path(tmp_path / "alive.lock").exists()
-
-
 def test_a_signal_while_snakemake_chooses_jobs(monkeypatch):
     """Its own handler would wait for the lock that the thread holds which it interrupted."""
     monkeypatch.setattr(JobScheduler, "exit_gracefully", JobScheduler.exit_gracefully)  # as it was, afterwards
-    runs.end_aside()
+    runs._end_aside()
     scheduler = SimpleNamespace(_lock=threading.Lock(), _user_kill=None, _open_jobs=threading.Semaphore(0))
     with scheduler._lock:
         JobScheduler.exit_gracefully(scheduler, signal.SIGTERM, None)

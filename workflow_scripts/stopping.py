@@ -86,13 +86,14 @@ def _watch(parents: set[int]) -> None:
     except ProcessLookupError:  # it ended before this job began
         pass
     except (AttributeError, OSError):  # only Linux can wait for it
-        while all(map(_exists, parents)):
+        while all(map(exists, parents)):
             time.sleep(1)
     _orphaned = True
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _exists(process: int) -> bool:
+def exists(process: int) -> bool:
+    """Whether a process of that number is there."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

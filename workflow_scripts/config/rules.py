@@ -34,18 +34,42 @@ def kept_between_runs(requested: list[str] | None) -> bool:
     return requested is not None and "SNAKEMAKE_OUTPUT_CACHE" in os.environ
 
 
+class Command(str):
+    """How jobs start Python: in a shell command all of it, but "python" where Snakemake compares params and hashes them.
+
+    It names folders and processes, which make nothing stale.
+    """
+
+    def __new__(cls, command: str):
+        self = super().__new__(cls, "python")
+        self.command = command
+        return self
+
+    def __format__(self, spec: str) -> str:
+        return format(self.command, spec)
+
+
 class Rules:
     """Answers for one configuration: `rules.inputs("cams")` is an input function, `rules.settings("cams")` a param."""
 
-    def __init__(self, raw: dict):
+    def __init__(self, raw: dict, python: str = "python", in_place: Callable[[str], str] = str):
         self.config = Config(raw)
         self.plan = Plan(self.config)
+        self._python = Command(python)
+        self._in_place = in_place  # marks a file in `data/` that stays there, whatever a module's prefix
+
+    def python(self, wildcards) -> Command:
+        """What a shell starts the Python of a job by; a function, as Snakemake makes plain texts of others."""
+        return self._python
 
     def inputs(self, stage: str) -> Callable:
         """Those of the job and, of a stage that goes through the images, the shards that it puts together."""
 
         def inputs_of(wildcards) -> dict:
-            inputs = self.plan.job(stage, wildcards).inputs
+            inputs = {
+                name: self._placed(value) if isinstance(value, str) else [self._placed(path) for path in value]
+                for name, value in self.plan.job(stage, wildcards).inputs.items()
+            }
             if stage not in BY_IMAGE:
                 return inputs
             shards = self._shards(stage, wildcards)
@@ -60,11 +84,14 @@ class Rules:
         return lambda wildcards: self.plan.code(stage, wildcards)
 
     def output(self, stage: str, name: str) -> str:
-        return OUTPUTS[stage][name]
+        return self._placed(OUTPUTS[stage][name])
 
     def sidecar(self, stage: str, name: str) -> str:
         """Of an output; declared by rules with `cache` alone, so that it goes where the output goes."""
-        return f"{OUTPUTS[stage][name]}.json"
+        return self._placed(f"{OUTPUTS[stage][name]}.json")
+
+    def _placed(self, path: str) -> str:
+        return self._in_place(path) if path.startswith("data/") else path
 
     def folder(self, stage: str) -> str:
         return FOLDERS[stage]

@@ -1,0 +1,5 @@
+"""The package `workflow_scripts` of this tree, for PYTHONPATH: the tree itself would bring a random.py of a user's along."""
+
+from pathlib import Path
+
+__path__ = [str(Path(__file__).resolve().parents[2] / "workflow_scripts")]
