@@ -1,6 +1,6 @@
 """The configuration, resolved once; rules ask it for inputs, settings and code of their stage."""
 
-from workflow_scripts import terminal
+from workflow_scripts import planned, terminal
 from workflow_scripts.config.rules import Rules, kept_between_runs
 from workflow_scripts.errors import UserError
 
@@ -14,6 +14,7 @@ except UserError as error:
 
 if workflow.is_main_process:
     terminal.tell(stages.plan, with_commands=workflow.output_settings.printshellcmds)
+    planned.refuse_what_cannot_finish()
 
 # What rules with `cache` make: whether it is taken from, and given to, a folder that several runs share.
 CACHED = kept_between_runs(workflow.workflow_settings.cache)

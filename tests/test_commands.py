@@ -57,6 +57,7 @@ def test_config_yaml_comes_first_whatever_is_given(overlay, monkeypatch, tmp_pat
     shipped, one, two = threshold(), overlay("one", 0.11), overlay("two", 0.12)
     assert threshold(one) == 0.11
     assert threshold(commands.SHIPPED, one) == 0.11
+    assert threshold(one, commands.SHIPPED) == shipped  # later files win, as in Snakemake
     assert (threshold(one, two), threshold(two, one)) == (0.12, 0.11)
     assert shipped == Config.load(SOURCES / "config.yaml").block("demo", "masks", "eps").threshold
 

@@ -99,7 +99,7 @@ def test_missing_files_are_named_and_other_rows_are_made(plan, raw, tmp_path, mo
     # Weights that come to lie there, and a folder of labels
     for path in (weights, "data/pascal_context/labels.txt"):
         Path(path).parent.mkdir(parents=True)
-        Path(path).touch()
+        Path(path).write_bytes(b"weights")
     fresh = Plan(Config(raw))
     assert row_of(fresh, "voc", "eps_table_4", "EPS", 1)["missing"] == []
     assert row_of(fresh, "voc", "eps_table_2", "EPS")["missing"] == []

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 
 from workflow_scripts.config.fingerprint import closure
+from workflow_scripts.config.needs import of_job
 from workflow_scripts.config.outputs import FOLDERS, OUTPUTS
 from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.resolve import Config
@@ -78,7 +79,13 @@ class Rules:
         return inputs_of
 
     def settings(self, stage: str) -> Callable:
-        return lambda wildcards: self.plan.settings(stage, wildcards)
+        """The settings of a job; with what planning asks of each job that would run, `needs`."""
+
+        def settings_of(wildcards) -> str:
+            return self.plan.settings(stage, wildcards)
+
+        settings_of.needs = lambda wildcards: list(of_job(self.config, stage, wildcards))
+        return settings_of
 
     def code(self, stage: str) -> Callable:
         return lambda wildcards: self.plan.code(stage, wildcards)

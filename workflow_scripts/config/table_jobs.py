@@ -4,13 +4,12 @@ What a cell needs and is not there, a file of weights or a split, is known when 
 what is missing stands in its row, and all other rows are made.
 """
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
-from workflow_scripts.config import blocks, datasets, instance_systems, saliency_blocks, table_blocks
-from workflow_scripts.config.initial import Network
+from workflow_scripts.config import blocks, datasets, instance_systems, table_blocks
 from workflow_scripts.config.jobs import Job
+from workflow_scripts.config.needs import of_block
 from workflow_scripts.config.outputs import OUTPUTS, output_path
 from workflow_scripts.config.requested import AllJobs
 from workflow_scripts.config.sources import has_truth
@@ -263,21 +262,9 @@ class TableJobs(AllJobs):
 
     def _refuse_missing(self, dataset: str, kind: str, name: str) -> None:
         """Files of the user's that the block, or one behind it, names and that are not there."""
-        absent = [path for item in behind(self.config, dataset, kind, name) for path in self._absent(dataset, *item)]
+        needs = (
+            need for item in behind(self.config, dataset, kind, name) for need in of_block(self.config, dataset, *item)
+        )
+        absent = [f"package {need.path}" if need.what == "package" else need.path for need in needs if need.blocks]
         if absent:
             raise Missing("; ".join(dict.fromkeys(absent)))
-
-    def _absent(self, dataset: str, kind: str, name: str) -> Iterator[str]:
-        block = self.config.block(dataset, kind, name)
-        if isinstance(block, Network):
-            named = block.trained or block.initial
-            if isinstance(named, str) and named not in {"random", "imagenet"} and not Path(named).is_file():
-                yield named
-        elif isinstance(block, saliency_blocks.FolderSaliency):
-            yield from () if Path(block.path).is_dir() else (block.path,)
-        elif isinstance(block, saliency_blocks.RembgSaliency):
-            yield from () if importlib.util.find_spec("rembg") else ("package rembg",)
-        elif isinstance(block, saliency_blocks.PublishedSaliency) and isinstance(block.weights, str):
-            yield from () if Path(block.weights).is_file() else (block.weights,)
-        elif isinstance(getattr(block, "data", None), saliency_blocks.FolderData):
-            yield from (path for path in (block.data.images, block.data.masks) if not Path(path).is_dir())
