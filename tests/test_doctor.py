@@ -92,7 +92,9 @@ def test_files_are_counted_against_the_lists(folder, unpacked):
     fill(root, {"train_aug": ["a", "b", "c"], "train": ["a"], "val": ["d"]})
     assert {need.state for need in needs(unpacked).values()} == {"present"}
     (root / "JPEGImages/b.jpg").unlink()
-    (root / "JPEGImages/d.jpg").rename(root / "JPEGImages/d.png")
+    (root / "JPEGImages/d.jpg").rename(root / "JPEGImages/d.PNG")  # another ending of pictures
+    assert needs(unpacked)["JPEGImages"].state == "missing 1 of 4"
+    (root / "JPEGImages/d.PNG").rename(root / "JPEGImages/d.txt")
     assert needs(unpacked)["JPEGImages"].state == "missing 2 of 4"
 
 
