@@ -13,7 +13,8 @@ from PIL import Image
 from workflow_scripts import contents
 from workflow_scripts.config.outputs import maker
 from workflow_scripts.config.plan import Plan
-from workflow_scripts.config.resolve import Config, merge, read_yaml
+from workflow_scripts.config.resolve import Config, merge
+from workflow_scripts.config.yaml_files import read_yaml
 from workflow_scripts.data.index import read_index
 
 NEGATIVES = {"p0", "p3", "p6", "p9"}  # of training, thresholds, affinities and evaluation
