@@ -71,6 +71,13 @@ def test_entries(root, capsys):
     assert "4 images, 1 without an object; 1 boxes of crowds, 1 without area" in capsys.readouterr().out
 
 
+def test_images_without_an_instance_can_be_negatives(root):
+    splits, entries = read_coco(root, CLASSES, SPLITS, negatives=True)
+    assert splits["train"] == NAMES  # the last one has none
+    last = entries[len(NAMES) - 1]
+    assert (last.id, last.labels, last.boxes.shape) == (NAMES[3], (), (0, 5))
+
+
 def test_a_class_of_a_crowd_or_of_a_flat_box_alone(root, tmp_path):
     """It is labelled, so methods that learn from boxes have its box; single objects are the others."""
     crowd, flat = instance(90, 1, 17, (0, 0, 5, 5), iscrowd=1), instance(91, 0, 18, (3, 3, 4, 0))
@@ -397,7 +404,7 @@ def test_what_is_published_is_read_as_ever(root, monkeypatch):
     changed(root, as_published)
     settings = {"dataset": "coco", "kind": "coco", "classes": list(CLASSES), "root": "."}
     splits = {name: {"ids": file, "folder": folder, "count": None} for name, (file, folder) in SPLITS.items()}
-    about = {"splits": splits, "split_order": list(splits), "limit": None}
+    about = {"splits": splits, "split_order": list(splits), "limit": None, "unannotated": "left_out"}
     index_stage.main(job(settings | about, {}, {"index": "index.h5"}))
     index = read_index("index.h5")
     columns = (index.sizes, index.labels, index.boxes, index.crowds, index.box_offsets)

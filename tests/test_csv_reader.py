@@ -289,8 +289,3 @@ def test_csv_no_object_beside_others(table):
     csv_fault(table, "id 'd'", "'-' says that no class is shown")
     write(table, HEADER, *ROWS, "d,photos/a.png,-,,1 2 9 8 dog,val")
     csv_fault(table, "id 'd'", "a box of 'dog', which is not among the labels")
-
-
-def test_csv_class_called_dash(table):
-    write(table, HEADER, *ROWS, "d,photos/a.png,-,,,val")
-    assert read_csv(table, [*CLASSES, "-"], SPLITS)[1][-1].labels == (3,)

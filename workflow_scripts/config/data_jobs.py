@@ -66,7 +66,7 @@ class DataJobs:
             settings |= {"root": data.root, "images": data.images, "annotations": data.annotations, "sbd": data.sbd}
             modules = ("data.voc",)
         elif isinstance(data, datasets.CocoDataset):
-            settings |= {"root": data.root}
+            settings |= {"root": data.root, "unannotated": data.unannotated}
             modules = ("data.coco",)
         elif isinstance(data, datasets.CsvDataset):
             settings |= {"table": data.table}

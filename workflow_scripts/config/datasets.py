@@ -170,6 +170,11 @@ class CocoDataset(Photographs):
     maps: tuple[str, ...] = Field(
         (), description="folders of COCO-Stuff's pixel maps, which are then the truth; none: drawn from the instances"
     )
+    unannotated: Literal["left_out", "negatives"] = Field(
+        "left_out",
+        description="images without any annotation: in no split, as in the lists of the field, or kept as images that show none of the "
+        "classes",
+    )
     unlabelled: Literal["ignore", "background"] = Field(description="what value 255 of the pixel maps becomes")
     crowd: Literal["class", "ignore"] = Field(description="what the pixels of a crowd region become")
     overlap: Literal["later", "smaller", "ignore"] = Field(

@@ -42,11 +42,12 @@ def read_coco(
     progress: Progress | None = None,
     faults: Faults | None = None,
     oriented: bool = True,
+    negatives: bool = False,
 ) -> tuple[dict[str, list[str]], list[Entry]]:
     """Read and check a data set in the layout of COCO.
 
     The id of an image is the name of its file without suffix, see `identifiers`. Labels are the classes of all its
-    instances, crowd regions included; an image without any is left out, as in the lists of the field (82,081 of 82,783
+    instances, crowd regions included; an image without any is left out unless `negatives`, as in the lists of the field (82,081 of 82,783
     training and 40,137 of 40,504 validation images of 2014). Boxes are x0, y0, x1, y1 as the file has them, counted from
     0, or around the outline where it has none; those of crowd regions are marked. One without area is left out, or a
     pixel where its class has no other in the image.
@@ -59,6 +60,7 @@ def read_coco(
         progress: called with (done, total) after each image.
         faults: collects what is suspicious, too.
         oriented: whether EXIF orientations are applied.
+        negatives: whether images without any instance are kept, as images that show none of the classes.
 
     Returns:
         the ids of each split in the order of its file, and an entry for each id in the order of first appearance.
@@ -80,7 +82,7 @@ def read_coco(
     for split, (_, folder) in splits.items():
         path, members[split] = files[split].path, []
         for number, picture in files[split].pictures.items():
-            if number not in objects[split] or (limit and len(members[split]) >= limit):
+            if not (number in objects[split] or negatives) or (limit and len(members[split]) >= limit):
                 continue
             identifier, image = ids[folder, picture.name], image_path(root, folder, picture.name)
             try:
@@ -89,7 +91,7 @@ def read_coco(
                 faults.add(str(error))
                 continue
             members[split].append(identifier)
-            found[identifier] = Found(path, image, picture.name, picture.size, objects[split][number])
+            found[identifier] = Found(path, image, picture.name, picture.size, objects[split].get(number, Objects()))
         if not members[split] and not faults.messages:
             faults.add(f"{path}: split {split!r} is empty, as no image has an object; name a file that has annotations")
     faults.raise_if_any(str(root))  # before the images are read, which takes long

@@ -46,7 +46,9 @@ def reader(settings: Any, index: Index, faults: Faults) -> Callable[[str], dict[
     if settings.maps:
         values = map_values(len(index.classes), settings.unlabelled, settings.maps[0])
         folders = [Path(settings.root) / name for name in settings.maps]
-        return lambda identifier: {"label": values[read_label_png(map_path(folders, identifier), None, VOID)]}
+        return lambda identifier: {
+            "label": values[read_label_png(map_path(folders, identifier), None, VOID, index.oriented)]
+        }
     regions: dict[str, list[Region]] = {}
     for identifier, outline in outlines(settings, index, faults):
         regions.setdefault(identifier, []).append(Region(outline.label + 1, outline.crowd, outline.encoded))

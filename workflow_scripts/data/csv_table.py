@@ -180,7 +180,7 @@ def _meant(name: str, header: Sequence[str]) -> str | None:
 def _parse_labels(text: str, classes: Sequence[str], where: str, faults: Faults) -> list[int]:
     labels = []
     names = [part.strip() for part in text.split(";") if part.strip()]
-    if NO_OBJECT.intersection(names) - set(classes):
+    if NO_OBJECT.intersection(names):
         if len(names) > 1:
             faults.add(f"{where}: '-' says that no class is shown, and stands beside others; remove it or them")
         return []

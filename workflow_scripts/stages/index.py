@@ -39,7 +39,14 @@ def main(job: Job) -> None:
     elif settings.kind == "coco":
         folders = {name: (split["ids"], split["folder"]) for name, split in splits.items() if split["ids"] is not None}
         members, entries = plugin("data", "coco").read_coco(
-            Path(settings.root), settings.classes, folders, settings.limit, _tell, faults, oriented
+            Path(settings.root),
+            settings.classes,
+            folders,
+            settings.limit,
+            _tell,
+            faults,
+            oriented,
+            settings.unannotated == "negatives",
         )
     else:
         members, entries = plugin("data", "csv_table").read_csv(
