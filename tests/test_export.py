@@ -4,6 +4,7 @@ import io
 import json
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -117,6 +118,15 @@ def test_json_of_coco(toy):
             ]
             label[inside] = entry["category_id"]
         np.testing.assert_array_equal(label, np.where(label_of(number) == 255, 0, label_of(number)))
+
+
+def test_names_of_files_tell_images_apart():
+    """Those in two folders have the folder in front, so that the file can be read again."""
+    paths = {"a": "x/2021/1.png", "b": "x/2022/1.png", "c": "x/2022/c.png"}
+    named = coco_regions.file_names(SimpleNamespace(ids=list(paths), images=list(paths.values())))
+    assert named == {"a": "2021/1.png", "b": "2022/1.png", "c": "2022/c.png"}
+    named = coco_regions.file_names(SimpleNamespace(ids=["b", "c", "d"], images=["x/2022/1.png", "x/2022/c.png", ""]))
+    assert named == {"b": "1.png", "c": "c.png", "d": "d.png"}
 
 
 def test_entries_of_coco():

@@ -134,7 +134,8 @@ def cvat_files(masks: Masks, images: bool) -> Iterator[tuple[str, bytes]]:
 def coco_text(masks: Masks) -> Iterator[str]:
     """The JSON in pieces: images by their files' names, and of each the regions of its classes."""
     index, numbers = masks.data.index, dict(zip(masks.ids, coco_regions.image_numbers(masks.ids), strict=True))
-    images = (coco_regions.image_entry(index, identifier, number) for identifier, number in numbers.items())
+    names = coco_regions.file_names(index)
+    images = (coco_regions.image_entry(index, name, number, names[name]) for name, number in numbers.items())
     classes = masks.classes
     regions = (
         (numbers[identifier], *region)

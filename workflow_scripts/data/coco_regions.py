@@ -4,6 +4,7 @@ Pure functions from masks to entries of the file, and from entries to its text, 
 """
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -27,10 +28,27 @@ def image_numbers(ids: Sequence[str]) -> list[int]:
     return list(range(1, len(ids) + 1))
 
 
-def image_entry(index: Index, identifier: str, number: int) -> dict:
-    """Entry of an image; a rendered one has no file, its name is then that of its id."""
+def file_names(index: Index) -> dict[str, str]:
+    """Name of each image's file, by id; below the folder that all are in, where two have one name.
+
+    A rendered image has no file, its name is then that of its id.
+    """
+    names = {
+        identifier: Path(path).name or f"{identifier}.png"
+        for identifier, path in zip(index.ids, index.images, strict=True)
+    }
+    if len(set(names.values())) == len(names):
+        return names
+    paths = [os.path.abspath(path) for path in index.images]
+    folder = os.path.commonpath(paths)
+    return {
+        identifier: Path(path).relative_to(folder).as_posix() for identifier, path in zip(index.ids, paths, strict=True)
+    }
+
+
+def image_entry(index: Index, identifier: str, number: int, name: str) -> dict:
+    """Entry of an image in a file of this name."""
     height, width = index.size_of(identifier)
-    name = Path(index.images[index.row[identifier]]).name or f"{identifier}.png"
     return {"id": number, "file_name": name, "height": height, "width": width}
 
 

@@ -7,7 +7,7 @@ from pycocotools import mask as rle
 
 from workflow_scripts.artifacts import Reader, replaced
 from workflow_scripts.command import Job, run
-from workflow_scripts.data.coco_regions import as_text, image_entry, image_numbers
+from workflow_scripts.data.coco_regions import as_text, file_names, image_entry, image_numbers
 from workflow_scripts.data.coco_truth import CATEGORY_IDS
 from workflow_scripts.data.index import read_index
 from workflow_scripts.data.instances import UNRELIABLE, Instances
@@ -26,7 +26,9 @@ def main(job: Job) -> None:
     named = [{"id": number, "name": name} for number, name in zip(categories, index.classes, strict=True)]
     with replaced(job.outputs.annotations) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.write(f'{{"categories": {json.dumps(named)},\n"images": [')
-        file.write(",\n".join(json.dumps(image_entry(index, identifier, numbers[identifier])) for identifier in ids))
+        names = file_names(index)
+        images = (image_entry(index, identifier, numbers[identifier], names[identifier]) for identifier in ids)
+        file.write(",\n".join(map(json.dumps, images)))
         file.write('],\n"annotations": [')
         count = 0
         for identifier in progress(ids, len(ids), "COCO JSON"):
