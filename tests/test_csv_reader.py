@@ -139,7 +139,7 @@ def test_csv_bad_id(table, identifier):
 
 def test_csv_row_of_other_length(table):
     write(table, HEADER, *ROWS, "d,photos/a.png,dog")
-    csv_fault(table, "line 5: 3 cells, expected 6")
+    csv_fault(table, "line 5: 3 cells, expected 6; add those that lack")
 
 
 def test_csv_open_quote(table):
@@ -289,3 +289,23 @@ def test_csv_no_object_beside_others(table):
     csv_fault(table, "id 'd'", "'-' says that no class is shown")
     write(table, HEADER, *ROWS, "d,photos/a.png,-,,1 2 9 8 dog,val")
     csv_fault(table, "id 'd'", "a box of 'dog', which is not among the labels")
+
+
+@pytest.mark.parametrize("labels", ["None", "background", "nothing", "n/a"])
+def test_csv_words_for_no_object(table, labels):
+    write(table, HEADER, *ROWS, f"d,photos/a.png,{labels},,,val")
+    csv_fault(table, "id 'd'", f"label {labels!r} is unknown; write '-'")
+
+
+@pytest.mark.parametrize("separator", [",", ", ", "|", "/"])
+def test_csv_labels_that_are_separated_otherwise(table, separator):
+    write(table, HEADER, *ROWS, f'd,photos/a.png,"dog{separator}cat",,,val')
+    csv_fault(table, "id 'd'", "put ';' between them")
+
+
+def test_csv_numbers_of_rows(table):
+    """As pandas writes them: a first column without a name."""
+    write(table, ",id,image,labels", "0,a,photos/a.png,dog", "1,b,photos/b.png,cat")
+    faults = Faults()
+    assert len(read_csv(table, CLASSES, {"all": ""}, faults=faults)[1]) == 2
+    assert [f.check for f in faults.findings] == ["ignored_column"]

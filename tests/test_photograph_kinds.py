@@ -420,7 +420,7 @@ def test_predictions_fit_what_is_shown(tmp_path, capsys):
 def test_normalised_boxes_are_one_fault_an_image(place, corners, number):
     """Corners, or centres and sizes, whether they would have an area or not."""
     Image.fromarray(noise()).save(place / "n.png")
-    box = f"{' '.join(str(value / 1000) for value in corners)} cat"
+    box = f"{' '.join(str(value / 999) for value in corners)} cat"  # 1.0 among them
     (place / "t.csv").write_text(f"id,image,labels,boxes\np,n.png,cat,{';'.join([box] * number)}\n")
     read = lambda: csv_table.read_csv(place / "t.csv", ["cat"], {"all": ""})  # noqa: E731
     one_fault(read, place / "t.csv", "'p'", "normalised", "multiply x by the width")

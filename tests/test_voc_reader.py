@@ -186,7 +186,9 @@ def test_voc_size_that_is_stated(voc):
             lambda wrong=wrong: stated(voc, size(*wrong)), voc, "b.xml: states an image of", "b.jpg has 30 x 20"
         )
         assert f"{wrong[0]} x {wrong[1]}" in told and "orientation" not in told
-    one_fault(lambda: stated(voc, size("30.0", "20")), voc, "no whole number")
+    assert stated(voc, size(f"{WIDTH}.0", f" {HEIGHT} ")) == (HEIGHT, WIDTH, False)
+    for text in ("30.5", "wide", "nan", "inf"):
+        one_fault(lambda text=text: stated(voc, size(text, "20")), voc, "no whole number")
 
 
 @pytest.mark.parametrize("flag", range(1, 9))

@@ -1,6 +1,7 @@
 """The user's own images, listed in a CSV table: id,image,labels[,mask][,boxes][,split]."""
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,17 @@ from workflow_scripts.listings import COLUMNS, REQUIRED_COLUMNS, table_rows
 NO_OBJECT = {
     *"-\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}"
 }  # as labels: the image shows none of the classes; spreadsheets lengthen it
+NO_CLASS = {
+    "background",
+    "empty",
+    "n/a",
+    "na",
+    "negative",
+    "no",
+    "none",
+    "nothing",
+    "null",
+}  # people may write these instead
 PARTS = {"mask": "mask", "box": "boxes", "split": "split"}  # words that a misspelt column has in it
 ALIKE = 0.7  # ratio of difflib, from which a name is taken for a misspelt one
 
@@ -114,11 +126,11 @@ def _read_rows(table: Path, splits: dict[str, str], faults: Faults) -> dict[str,
             if not any(cells[len(header) :]):
                 cells = cells[: len(header)]
             if len(cells) != len(header):
-                faults.add(
-                    f"{where}: {len(cells)} cells, expected {len(header)}; put a cell that has the separator in it in quotes"
-                )
+                more = "put a cell that has the separator in it in quotes"
+                way_out = more if len(cells) > len(header) else "add those that lack, empty ones too"
+                faults.add(f"{where}: {len(cells)} cells, expected {len(header)}; {way_out}")
                 continue
-            nameless = [cell for name, cell in zip(header, cells, strict=True) if not name and cell]
+            nameless = [cell for name, cell in list(zip(header, cells, strict=True))[1:] if not name and cell]
             if nameless:
                 faults.add(f"{where}: {nameless[0]!r} is in a column without a name; name the column or clear the cell")
                 continue
@@ -151,6 +163,8 @@ def _check_header(table: Path, header: list[str], splits: dict[str, str], noted:
     Other columns are noted as suspicious.
     """
     faults = Faults()
+    if header and not header[0]:  # the numbers of rows, which pandas writes
+        noted.suspect("ignored_column", "the first, which has no name")
     for name in filter(None, header):
         if name in COLUMNS:
             continue
@@ -188,7 +202,13 @@ def _parse_labels(text: str, classes: Sequence[str], where: str, faults: Faults)
         try:
             labels.append(class_index(name, classes, where))
         except UserError as error:
-            faults.add(str(error))
+            parts = [part.strip() for part in re.split(r"[,|/]", name)]
+            if len(parts) > 1 and set(parts) <= set(classes):
+                faults.add(f"{where}: labels {name!r} are separated otherwise; put ';' between them")
+            elif name.lower() in NO_CLASS:
+                faults.add(f"{where}: label {name!r} is unknown; write '-' if the image shows none of the classes")
+            else:
+                faults.add(str(error))
     return labels
 
 

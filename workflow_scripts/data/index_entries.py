@@ -149,7 +149,8 @@ def parse_box(coordinates: Sequence[str | None], where: str) -> tuple[float, flo
         shown = " ".join("(missing)" if text is None else text.strip() for text in coordinates)
         comma = "write decimals with a point" if "," in shown else "correct it"
         raise UserError(f"{where}: box '{shown}' is not four numbers x0 y0 x1 y1; {comma}")
-    if all(0 <= value <= 1 for value in (x0, y0, x1, y1)) and any(value % 1 for value in (x0, y0, x1, y1)):
+    fractions = any(value % 1 for value in (x0, y0, x1, y1)) or any("." in text for text in coordinates)
+    if fractions and all(0 <= value <= 1 for value in (x0, y0, x1, y1)):
         raise UserError(
             f"{where}: boxes are normalised, from 0 to 1, but pixels are expected; multiply x by the width and y by the height of the "
             "image (YOLO has the centre, width and height of a box: take half of both from the centre for x0 y0, add it for x1 y1)"

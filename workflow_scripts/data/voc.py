@@ -222,11 +222,19 @@ def _read_annotation(
         except UserError as error:
             faults.add(str(error))
     try:
-        height, width = (int(annotation.findtext(f"size/{side}") or 0) for side in ("height", "width"))
-    except ValueError:
+        height, width = (_whole(annotation.findtext(f"size/{side}") or "0") for side in ("height", "width"))
+    except (ValueError, OverflowError):
         faults.add(f"{path}: the size has a width or height that is no whole number; correct it, or write 0")
         return boxes, None
     if height <= 0 or width <= 0:
         faults.suspect("size_missing", identifier)
         return boxes, None
     return boxes, (height, width)
+
+
+def _whole(text: str) -> int:
+    """A whole number, which some tools write as 64.0."""
+    value = float(text)
+    if value != int(value):
+        raise ValueError(text)
+    return int(value)

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from workflow_scripts.artifacts import Reader, create
 from workflow_scripts.command import Job, plain, run
 from workflow_scripts.data.checks import summary
@@ -63,7 +65,15 @@ def _reader(job: Job, index, faults: Faults):
             )
         return paths[identifier]
 
-    return _png_reader(path_of, settings, index, {number: number for number in range(1, len(index.classes) + 1)})
+    read_png = _png_reader(path_of, settings, index, {number: number for number in range(1, len(index.classes) + 1)})
+
+    def read(identifier: str) -> dict:
+        """The mask, or background alone where the table says that the image shows none of the classes."""
+        if identifier in paths or len(index.classes_of(identifier)):
+            return read_png(identifier)
+        return {"label": np.zeros(index.size_of(identifier), np.uint8)}
+
+    return read
 
 
 def _voc_reader(settings, index):
