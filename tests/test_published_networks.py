@@ -62,6 +62,7 @@ PARAMETERS = {
     "ResNet38 DeepLab-V1": (lambda: segmenter("deeplab_v1_resnet38"), 124.04, 123.99),
     "VGG16 CAM of PSA": (lambda: classifier("cam_vgg16"), 20.50, None),
     "VGG16 AffinityNet": (lambda: affinity("cam_vgg16"), 21.05, None),
+    "ResNet50 CAM of IRN": (lambda: classifier("cam_resnet50"), 23.55, None),
     "ResNet101 DeepLab-V2": (lambda: segmenter("deeplab_v2_resnet101"), 44.05, None),
     "ResNet101 DeepLab-V1": (lambda: segmenter("deeplab_v1_resnet101"), 42.89, None),
     "VGG16 DeepLab-V1": (lambda: segmenter("deeplab_v1_vgg16"), 20.51, None),

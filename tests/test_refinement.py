@@ -8,9 +8,11 @@ import torch
 
 from workflow_scripts import networks
 from workflow_scripts.data import affinity_net_samples
-from workflow_scripts.data.weights import save_weights
+from workflow_scripts.data.transforms import normalise
+from workflow_scripts.data.weights import load_weights, save_weights
 from workflow_scripts.refine import affinity_net_label, affinity_networks, edge_walk_mask, irn_label, random_walk_mask
 from workflow_scripts.refine.background import Maps, block_mean
+from workflow_scripts.refine.irn import edge_map
 
 CRF = SimpleNamespace(bilateral=(80, 13, 10), gaussian=(3, 3), iterations=5)
 BACKBONE = SimpleNamespace(name="tiny", stride=8, batch_norm="trained", frozen_stages=0)
@@ -151,6 +153,24 @@ def test_an_edge_walk_has_a_constant_background(tmp_path):
     walked = walk(maps_of(image, scores))
     assert walked.shape == (2, 48, 64)
     assert (walked[0] == 0.25).all() and 0.99 < walked[1].max() <= 1
+
+
+def test_an_edge_walk_finds_edges_on_its_frame(tmp_path, monkeypatch):
+    settings = affinity("irn", radius=10)
+    save_weights(affinity_networks.build(settings), tmp_path / "net.safetensors")
+    block = SimpleNamespace(threshold=0.25, frame=80, radius=5, beta=10, log_steps=4)
+    image, scores = square_scene()
+    seen = []
+    monkeypatch.setattr(
+        edge_walk_mask, "propagate_along_edges", lambda scores, edge, *rest: seen.append(edge) or scores
+    )
+    walk = edge_walk_mask.load(block, settings, tmp_path / "net.safetensors").probabilities
+    walk(maps_of(image, scores))
+    network = affinity_networks.build(settings).eval()
+    load_weights(network, tmp_path / "net.safetensors")
+    expected, unframed = (edge_map(network, normalise(image), frame) for frame in (80, 1))
+    torch.testing.assert_close(seen[0], expected, atol=1e-5, rtol=0)
+    assert (expected - unframed).abs().max() > 1e-3
 
 
 def test_an_edge_walk_leaves_maps_where_they_are(tmp_path, monkeypatch):
