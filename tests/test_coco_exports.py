@@ -449,6 +449,27 @@ def test_runs_without_box_or_stated_size_are_of_an_image_of_theirs(folder):
     assert "states an image of 32 x 24 pixels" in line and "has 64 x 48" in line
 
 
+@QUIET
+@given(
+    st.lists(
+        st.tuples(*[st.floats(0, 0.5, width=16)] * 2, *[st.floats(0.125, 0.5, width=16)] * 2), min_size=1, max_size=4
+    )
+)
+def test_boxes_from_0_to_1_are_refused(folder, boxes):
+    """One of them among others is a small object."""
+    write(folder, [listed()], [drawn(number, box=box) for number, box in enumerate(boxes)])
+    (line,) = told(lambda: read(folder))
+    assert "i.json: all boxes are normalised" in line and "multiply x and width by the width" in line
+    write(folder, [listed()], [drawn(number, box=box) for number, box in enumerate([*boxes, (0, 0, 1, 2)])])
+    assert len(read(folder)[1][0].boxes) == len(boxes) + 1
+
+
+def test_an_id_that_can_name_no_file_is_told_with_its_json(folder):
+    write(folder, [listed(name=".hidden/a.png")], [drawn()])
+    (line,) = told(lambda: read(folder))
+    assert "i.json: image id '.hidden__a' starts with '.'" in line
+
+
 def test_annotations_of_images_that_are_not_there_are_counted(folder):
     write(folder, [listed()], [drawn(1), *(drawn(number, image=9) for number in (2, 3))])
     (line,) = told(lambda: read(folder))

@@ -140,7 +140,10 @@ def _why_missing(root: Path, one: Found) -> str | None:
 
 
 def _check_new(identifier: str, path: Path, image: Path, known: Found | None) -> None:
-    check_id(identifier)
+    try:
+        check_id(identifier)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     if known is None or (known.file, known.image) == (path, image):
         return
     if known.image == image:
@@ -153,6 +156,11 @@ def _objects(contents: InstancesFile) -> dict[int, Objects]:
     by_image: dict[int, list[tuple[Box, bool]]] = {}
     for annotation in contents.annotations():
         by_image.setdefault(annotation.image, []).append(((*annotation.box, annotation.label), annotation.crowd))
+    if _are_normalised([box for boxes in by_image.values() for box, _ in boxes]):
+        contents.faults.add(
+            f"{contents.path}: all boxes are normalised, from 0 to 1, but pixels are expected; multiply x and width by the width of "
+            "the image, y and height by its height"
+        )
     found, crowds, flat = dict[int, Objects](), 0, 0
     for image, boxes in by_image.items():
         with_area = [(box, crowd) for box, crowd in boxes if box[2] > box[0] and box[3] > box[1]]
@@ -166,6 +174,11 @@ def _objects(contents: InstancesFile) -> dict[int, Objects]:
     said = f"{empty} without an object; {crowds} boxes of crowds, {flat} without area"
     print(f"{contents.path}: {len(contents.pictures)} images, {said}")
     return found
+
+
+def _are_normalised(boxes: Sequence[Box]) -> bool:
+    within = all(0 <= value <= 1 for box in boxes for value in box[:4])
+    return within and any(value % 1 for box in boxes for value in box[:4])
 
 
 def _pixel(box: Box) -> Box:
