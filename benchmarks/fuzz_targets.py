@@ -133,13 +133,20 @@ def _configuration(sources: Path) -> list[Target]:
 def _pictures(folder: Path) -> list[Target]:
     gray = _pixels(1, (HEIGHT, WIDTH))
     smooth = np.linspace(0, 255, HEIGHT * WIDTH * 3).reshape(HEIGHT, WIDTH, 3).astype(np.uint8)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # orientation
     jpegs = (
         _encoded(smooth, "JPEG"),
         _encoded(smooth, "JPEG", progressive=True),
         _encoded(gray, "JPEG", optimize=True),
+        _encoded(smooth, "JPEG", exif=turned),
     )
-    pngs = (_encoded(smooth, "PNG"), _encoded(gray, "PNG"))
-    others = [_encoded(smooth, form) for form in ("BMP", "TIFF", "PPM", "WEBP")]
+    pngs = (_encoded(smooth, "PNG"), _encoded(gray, "PNG"), _encoded(_palette(gray), "PNG", transparency=b"\xff" * 9))
+    others = [_encoded(smooth, form) for form in ("BMP", "TIFF", "PPM", "WEBP", "GIF")]
+    others += [_encoded(smooth, form, exif=turned) for form in ("TIFF", "WEBP")]
+    others += [
+        _encoded(smooth, form, save_all=True, append_images=[Image.fromarray(gray)]) for form in ("TIFF", "GIF", "WEBP")
+    ]
     others += [_encoded(smooth, "TIFF", compression=name) for name in ("tiff_lzw", "tiff_deflate", "jpeg", "packbits")]
     labels = (
         _encoded(_palette(_label()), "PNG"),
