@@ -3,6 +3,7 @@
 import io
 import re
 import shlex
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -185,6 +186,32 @@ def deep(height=6, width=8):
     return (np.arange(height * width).reshape(height, width) * 4095 // (height * width - 1) + 100).astype(np.uint16)
 
 
+def planar(pixels):
+    """An uncompressed TIFF of 16 bits whose channels are stored one after the other."""
+    height, width, _ = pixels.shape
+    planes, size = [pixels[..., channel].astype("<u2").tobytes() for channel in range(3)], 2 * height * width
+    start = 8 + 2 + 10 * 12 + 4
+    bits, offsets, counts = start, start + 6, start + 18
+    data = start + 30
+    tags = [
+        (256, 3, 1, width),
+        (257, 3, 1, height),
+        (258, 3, 3, bits),
+        (259, 3, 1, 1),
+        (262, 3, 1, 2),
+        (273, 4, 3, offsets),
+    ]
+    tags += [(277, 3, 1, 3), (278, 3, 1, height), (279, 4, 3, counts), (284, 3, 1, 2)]
+    head = b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(tags))
+    head += b"".join(struct.pack("<HHII", *tag) for tag in tags) + struct.pack("<I", 0)
+    head += (
+        struct.pack("<3H", 16, 16, 16)
+        + struct.pack("<3I", *(data + size * k for k in range(3)))
+        + struct.pack("<3I", *[size] * 3)
+    )
+    return head + b"".join(planes)
+
+
 def cut_out(mode="RGBA"):
     image = Image.new("RGBA", (8, 6), (200, 20, 20, 255))
     image.paste((0, 0, 0, 0), (0, 0, 3, 6))
@@ -291,6 +318,13 @@ def test_the_advice_for_saliency_maps_keeps_their_values(tmp_path):
     np.testing.assert_array_equal(
         read_saliency(follow(refused(lambda: read_saliency(tmp_path / "b.png"), "alpha"))), alpha
     )
+
+
+def test_16_bits_in_planes_are_refused(tmp_path):
+    """Pillow reads their low bytes, without a word."""
+    (tmp_path / "a.tif").write_bytes(planar(np.dstack([deep()] * 3)))
+    assert "`" not in refused(lambda: read_image(tmp_path / "a.tif"), "16 or more bits", "one after the other")
+    refused(lambda: list(convert.convert(tmp_path / "a.tif", tmp_path / "a.png")), "one after the other")
 
 
 @pytest.mark.parametrize(("start", "fragment"), [(b"\0\0\0\x18ftypheic", "HEIC"), (b"II*\0\x08\0\0\0\0\0", "TIFF")])

@@ -17,7 +17,7 @@ from PIL import Image, ImageCms, ImageSequence
 
 from workflow_scripts.artifacts import replaced
 from workflow_scripts.commands import command_parser
-from workflow_scripts.data.images import is_deep, loaded, open_image
+from workflow_scripts.data.images import check_planes, is_deep, loaded, open_image
 from workflow_scripts.errors import UserError, one_line
 
 
@@ -33,7 +33,8 @@ def converted(path: Path, limits: tuple[float, float] | None) -> Iterator[Image.
     with open(path, "rb") as stream:
         image = open_image(stream, path)
         for number, frame in enumerate(ImageSequence.Iterator(image)):
-            deep = is_deep(frame)
+            if deep := is_deep(frame):
+                check_planes(frame, path)
             picture, _ = loaded(frame, path, oriented=True)
             yield _stretched(_deep_values(path, picture, number), limits) if deep else _eight_bits(picture)
             if image.format == "MPO":  # what follows are previews
@@ -98,8 +99,14 @@ def convert(path: Path, out: Path, limits: Sequence[float] | None = None) -> Ite
             with replaced(target) as temporary:
                 picture.save(temporary, format="PNG")
             yield target
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or one_line(error)}); check the file") from None
+    except Exception as error:  # a broken file makes a decoder raise anything
+        raise UserError(
+            f"{path}: cannot be converted ({one_line(error)}); save it as 8-bit RGB PNG elsewhere"
+        ) from None
 
 
 if __name__ == "__main__":

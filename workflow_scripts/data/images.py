@@ -38,6 +38,8 @@ TURNS = {  # from the pixels as stored to the picture as shown (EXIF 2.32, 4.6.4
     8: Image.Transpose.ROTATE_90,
 }
 TURNS_BACK = TURNS | {6: TURNS[8], 8: TURNS[6]}
+BITS = 258  # tag of TIFF: bits of each channel
+PLANES = 284  # tag of TIFF: 2 where channels are stored one after the other, which OpenCV garbles
 SUBFILE = 254  # tag of TIFF: bit 0 marks a smaller copy of another page, bit 2 a mask of one
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow warns above this and refuses at twice as much; here the limit is exact
@@ -262,6 +264,9 @@ def is_deep(image: Image.Image) -> bool:
     raw_mode = _raw_mode(image)
     if image.format == "PPM" and image.tile and isinstance(image.tile[0][3], tuple):
         return image.mode in ("I", "F") or image.tile[0][3][1] > 255  # the greatest value
+    bits = image.tag_v2.get(BITS, 1) if image.format == "TIFF" else 1
+    if max(bits if isinstance(bits, tuple) else (bits,), default=1) > 8:
+        return True
     return image.mode in ("I", "F") or "16" in image.mode or ";16" in raw_mode and not raw_mode.startswith("BGR;")
 
 
@@ -288,6 +293,7 @@ def _check_pages(image: Image.Image, path) -> None:
 
 def _check_colour(image: Image.Image, path, saliency: bool) -> None:
     if is_deep(image):
+        check_planes(image, path)
         if saliency:
             way_out = f"scale them to 8 bits with {_convert(path, '--range 0 65535')}, or whatever range the maps have"
         else:
@@ -298,6 +304,15 @@ def _check_colour(image: Image.Image, path, saliency: bool) -> None:
     if image.mode not in PHOTOGRAPH_MODES:
         way_out = f"convert it to RGB with {_convert(path)} and put the new file in its place"
         raise UserError(f"{path}: the image is {image.mode}, not RGB, gray or a palette; {way_out}")
+
+
+def check_planes(image: Image.Image, path) -> None:
+    """Refuse a deep TIFF file whose channels are stored one after the other."""
+    if image.format == "TIFF" and len(image.getbands()) > 1 and image.tag_v2.get(PLANES, 1) == 2:
+        raise UserError(
+            f"{path}: the image has 16 or more bits a channel, its channels one after the other; save it as 8-bit RGB PNG in the "
+            "program that made it, its contrast stretched"
+        )
 
 
 def _flat(path, saliency: bool) -> str:
