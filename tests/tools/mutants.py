@@ -22,8 +22,17 @@ from queue import SimpleQueue
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv", ".snakemake", "results", "logs", "data", "__pycache__", ".*_cache", ".hypothesis"
+COPIED = (
+    "Snakefile",
+    "config.yaml",
+    "configs",
+    "envs",
+    "profiles",
+    "report",
+    "rules",
+    "workflow_scripts",
+    "tests",
+    "pyproject.toml",
 )
 LIMIT = 900  # seconds of the tests of one mutant
 LEAST = 0.95  # share that must be killed
@@ -78,6 +87,16 @@ def mutants(words: Sequence[str] = ()) -> Iterator[Mutant]:
                 yield mutant
 
 
+def copy(tree: Path) -> None:
+    """The workflow and its tests, without results."""
+    tree.mkdir(parents=True)
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(ROOT / name, tree / name)
+
+
 def outcome(mutant: Mutant, tree: Path) -> str:
     """Run the tests nearest to a mutant in a copy of the tree; the test that killed it, or "" where all pass."""
     original = (ROOT / mutant.file).read_text(encoding="utf-8")
@@ -115,7 +134,7 @@ def main() -> int:
         for number in range(given.jobs):
             # beside a folder `shared`, where the checkout has one
             tree = Path(folder) / str(number) / ROOT.name
-            shutil.copytree(ROOT, tree, ignore=LEFT_OUT, symlinks=True)
+            copy(tree)
             if (ROOT.parent / "shared").exists():
                 (tree.parent / "shared").symlink_to(ROOT.parent / "shared")
             trees.put(tree)
