@@ -8,17 +8,19 @@ killed, or one survives without a reason.
 """
 
 import argparse
-import re
+import contextlib
+import io
+import multiprocessing
+import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,9 +36,19 @@ COPIED = (
     "tests",
     "pyproject.toml",
 )
-LIMIT = 900  # seconds of the tests of one mutant
 LEAST = 0.95  # share that must be killed
-FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+# Imported once, before any tree is: a process for each mutant begins with them.
+LIBRARIES = [
+    "pytest",
+    "numpy",
+    "h5py",
+    "pandas",
+    "PIL.Image",
+    "pydantic",
+    "scipy.ndimage",
+    "torch",
+    "torchvision",
+]
 
 
 @dataclass(frozen=True)
@@ -97,23 +109,33 @@ def copy(tree: Path) -> None:
             shutil.copy2(ROOT / name, tree / name)
 
 
-def outcome(mutant: Mutant, tree: Path) -> str:
-    """Run the tests nearest to a mutant in a copy of the tree; the test that killed it, or "" where all pass."""
-    original = (ROOT / mutant.file).read_text(encoding="utf-8")
-    (tree / mutant.file).write_text(mutant.source(), encoding="utf-8")
-    try:
-        done = tested(mutant.targets, tree)
-    finally:
-        (tree / mutant.file).write_text(original, encoding="utf-8")
-    if done.returncode == 0:
-        return ""
-    found = FAILED.search(done.stdout)
-    return found[1].removeprefix("tests/") if found else f"pytest ended with {done.returncode}"
+class Watch:
+    """Keeps the first test that fails."""
+
+    failed = ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed and not self.failed:
+            self.failed = report.nodeid.removeprefix("tests/")
+
+    pytest_collectreport = pytest_runtest_logreport
 
 
-def tested(targets: Sequence[str], tree: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider", *targets]
-    return subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=LIMIT, check=False)
+def tested(targets: Sequence[str], file: str = "", source: str = "") -> str:
+    """Run tests in a new copy of the tree, one file of it changed; the first test that fails, or "" where all pass."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        tree = Path(folder) / ROOT.name
+        copy(tree)
+        if (ROOT.parent / "shared").exists():
+            (Path(folder) / "shared").symlink_to(ROOT.parent / "shared")
+        if file:
+            (tree / file).write_text(source, encoding="utf-8")
+        os.chdir(tree)
+        watch = Watch()
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            status = pytest.main(["-x", "-q", "-n", "0", "-p", "no:cacheprovider", *targets], [watch])
+        os.chdir(ROOT)
+    return watch.failed or (f"pytest, which ended with {int(status)}" if status else "")
 
 
 def main() -> int:
@@ -124,42 +146,23 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="say what the mutants are, run nothing")
     given = parser.parse_args()
     chosen = list(mutants(given.words))
-    for mutant in chosen:
-        mutant.source()
+    sources = [mutant.source() for mutant in chosen]
     if given.list or not chosen:
         print("\n".join(f"{mutant.file}: {mutant.breaks}" for mutant in chosen) or "no such mutant")
         return 0
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        trees: SimpleQueue[Path] = SimpleQueue()
-        for number in range(given.jobs):
-            # beside a folder `shared`, where the checkout has one
-            tree = Path(folder) / str(number) / ROOT.name
-            copy(tree)
-            if (ROOT.parent / "shared").exists():
-                (tree.parent / "shared").symlink_to(ROOT.parent / "shared")
-            trees.put(tree)
-        tree = trees.get()
-        whole = tested(sorted({target for mutant in chosen for target in mutant.targets}), tree)
-        trees.put(tree)
-        if whole.returncode:
-            print(f"{whole.stdout[-3000:]}\nthe tests fail without any mutant; mend them first")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(LIBRARIES)
+    killed = unexplained = 0
+    with ProcessPoolExecutor(given.jobs, context, max_tasks_per_child=1) as pool:
+        if failed := pool.submit(tested, sorted({target for mutant in chosen for target in mutant.targets})).result():
+            print(f"{failed} fails without any mutant; mend it first")
             return 1
-
-        def run(mutant: Mutant) -> str:
-            tree = trees.get()
-            try:
-                return outcome(mutant, tree)
-            finally:
-                trees.put(tree)
-
-        killed = 0
-        unexplained = 0
-        with ThreadPoolExecutor(given.jobs) as pool:
-            for mutant, killer in zip(chosen, pool.map(run, chosen), strict=True):
-                killed += bool(killer)
-                unexplained += not killer and not mutant.survives
-                said = f"killed by {killer}" if killer else f"SURVIVES {mutant.survives}".rstrip()
-                print(f"{mutant.file}: {mutant.breaks}: {said}", flush=True)
+        killers = pool.map(tested, [m.targets for m in chosen], [m.file for m in chosen], sources)
+        for mutant, killer in zip(chosen, killers, strict=True):
+            killed += bool(killer)
+            unexplained += not killer and not mutant.survives
+            said = f"killed by {killer}" if killer else f"SURVIVES {mutant.survives}".rstrip()
+            print(f"{mutant.file}: {mutant.breaks}: {said}", flush=True)
     print(f"{killed} of {len(chosen)} killed ({100 * killed / len(chosen):.1f} %)")
     return int(killed < LEAST * len(chosen) or unexplained > 0)
 
