@@ -27,6 +27,14 @@ def picture() -> np.ndarray:
     return np.random.default_rng(0).integers(20, 200, (40, 60, 3), np.uint8)
 
 
+@pytest.mark.parametrize(("aspect", "shape"), [((2, 2), (20, 40)), ((0.5, 0.5), (40, 20))])
+def test_the_aspect_is_width_over_height(aspect, shape):
+    left, top, width, height = random_rectangle(80, 80, (0.125, 0.125), aspect, np.random.default_rng(0))
+    assert (height, width) == shape and 0 <= left <= 80 - width and 0 <= top <= 80 - height
+    *_, width, height = random_rectangle(10, 80, (0.9, 0.9), aspect, np.random.default_rng(0))  # none fits
+    assert width == round(aspect[0] * height) and height == 10
+
+
 def test_a_sample_depends_on_seed_epoch_and_image_alone(rendered):
     samples = samples_of(rendered)
     first = samples[0, 3]

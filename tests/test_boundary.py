@@ -228,3 +228,11 @@ def test_confusion_ratios_of_a_split_and_their_table(inputs, tmp_path, kind):
     ]
     settings["pairs"][0]["context"] = "lava"
     refused(lambda: run(confusion_ratios, settings, inputs, tmp_path / "c.json"), "no background 'lava'", "water")
+
+
+def test_the_line_through_void_pixels_is_one():
+    """They belong to the nearest label, so that there is one line and not one on either side."""
+    label = np.array([[1, 1, 255, 255, 255, 2, 2]] * 3, np.uint8)
+    assert contours(label).sum(axis=1).tolist() == [1, 1, 1]
+    assert not contours(np.full((3, 4), 255, np.uint8)).any()
+    assert not contours(np.array([[1, 255], [255, 1]], np.uint8)).any()

@@ -79,3 +79,11 @@ def test_one_pass_is_the_same_however_it_is_merged(image, merge):
 def test_a_mirrored_image_gives_the_mirrored_prediction(image, merge):
     there, back = predicted(image, merge=merge, flip=True), predicted(image[:, ::-1].copy(), merge=merge, flip=True)
     torch.testing.assert_close(there, back.flip(-1), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("merge", ["mean", "max", "mean_logits", "max_logits"])
+def test_a_mirrored_pass_comes_back_to_its_place(image, merge):
+    """Cells of 8 pixels lie alike in the mirrored image, so that both passes say the same."""
+    torch.testing.assert_close(
+        predicted(image, merge=merge, flip=True), predicted(image, merge=merge), rtol=0, atol=1e-3
+    )

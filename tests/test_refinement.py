@@ -64,6 +64,14 @@ def test_affinity_net_labels_are_sure_inside_and_far_away():
     assert set(np.unique(label)) <= {0, 4, 255}
 
 
+def test_between_sure_object_and_sure_background_labels_are_unknown(monkeypatch):
+    """Without a CRF: 0.7 > 0.3^1 is an object, 0.9^8 > 0.1 is background, 0.3 lies below 0.7^1 and above 0.7^8."""
+    monkeypatch.setattr(affinity_net_label, "dense_crf", lambda image, stack, *options: stack)
+    options = SimpleNamespace(low=1, high=8, cell=1, crf=CRF)
+    scores, image = np.array([[[0.1, 0.3, 0.7]]], np.float32), np.zeros((1, 3, 3), np.uint8)
+    assert affinity_net_label.training_label(image, scores, np.array([3]), options).tolist() == [[0, 255, 4]]
+
+
 def test_higher_alpha_leaves_less_sure_background():
     rng = np.random.default_rng(0)
     image, scores = rng.integers(0, 255, (32, 32, 3), np.uint8), rng.random((2, 32, 32), np.float32)
