@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from workflow_scripts.training.schedules import poly
+from workflow_scripts.training.schedules import cosine, drops, poly
 
 
 def rates_of_updates(base: float, total: int, updates: int, every: int = 1) -> list[float]:
@@ -68,3 +68,18 @@ def test_it_decays_at_every_step_with_the_given_power():
 def test_impossible_arguments_are_refused(arguments):
     with pytest.raises(ValueError, match="poly needs"):
         poly(*arguments)
+
+
+def test_drops_begin_at_their_iteration():
+    assert [drops(step, (2, 4), 0.1) for step in range(6)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+    assert drops(100, (), 0.1) == 1
+
+
+def test_half_a_cosine_after_the_rise():
+    """By hand: a rise from 0.2 over 4 of 16 iterations; the cosine is at its middle after 8 and at its end after 16."""
+    assert [cosine(step, 16, 4, 0.2, 0.1) for step in (0, 2)] == pytest.approx([0.2, 0.6])
+    assert cosine(8, 16, 4, 0.2, 0.1) == pytest.approx((1 + 0.1) / 2)
+    assert cosine(4, 16, 4, 0.2, 0.1) == pytest.approx(0.1 + 0.9 * (1 + 0.5**0.5) / 2)
+    assert cosine(16, 16, 4, 0.2, 0.1) == cosine(99, 16, 4, 0.2, 0.1) == pytest.approx(0.1)
+    assert [cosine(step, 16, 0, 0, 0, every=4) for step in (5, 7)] == [cosine(4, 16, 0, 0, 0)] * 2
+    assert cosine(8, 16, 0, 0, 0, lag=4) == cosine(4, 16, 0, 0, 0)

@@ -1,6 +1,7 @@
 """Digests of the user's own files: whatever file a reader reads, its content counts."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -143,3 +144,25 @@ def test_a_digest_that_is_none_is_made_again(tmp_path, monkeypatch, value):
     ((path, entry),) = json.loads(kept.read_text()).items()
     kept.write_text(json.dumps({path: [*entry[:2], value]}))
     assert sources.digest_of("mine", [str(photo)]) == expected
+
+
+def test_another_file_as_large_has_another_digest(tmp_path, monkeypatch):
+    """Its time tells it from the one before; a touched file is read again and has its digest."""
+    monkeypatch.chdir(tmp_path)
+    photo = tmp_path / "a.jpg"
+    photo.write_bytes(b"one")
+    os.utime(photo, ns=(1, 1))
+    before = sources.digest_of("mine", [str(photo)])
+    photo.write_bytes(b"two")
+    os.utime(photo, ns=(2, 2))
+    after = sources.digest_of("mine", [str(photo)])
+    assert after != before
+    os.utime(photo, ns=(3, 3))
+    assert sources.digest_of("mine", [str(photo)]) == after
+
+
+def test_names_count(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.jpg", "b.jpg"):
+        Path(name).write_bytes(b"the same")
+    assert sources.digest_of("mine", ["a.jpg"]) != sources.digest_of("mine", ["b.jpg"])

@@ -15,7 +15,7 @@ import yaml
 from conftest import SMALL, SOURCES, copy_sources
 from demo_graph import MADE_FROM, below, demo, edit, of, stale
 
-from workflow_scripts.config.fingerprint import closure, code_digest
+from workflow_scripts.config.fingerprint import canonical, closure, code_digest
 from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.resolve import Config, merge
 
@@ -406,3 +406,14 @@ def test_the_digest_of_code():
     assert code_digest(["methods.eps", "methods.cam"]) == code_digest(["methods.cam", "methods.eps", "methods.cam"])
     assert "methods.eps" not in closure(["stages.train_classifier", "methods.cam"])
     assert {"stages", "methods", "networks", "training.loop"} <= set(closure(["stages.train_classifier"]))
+
+
+def test_one_text_for_equal_settings():
+    one, other = {"b": 1, "a": {"y": [1, 2], "x": None}}, {"a": {"x": None, "y": [1, 2]}, "b": 1}
+    assert canonical(one) == canonical(other) == '{"a":{"x":null,"y":[1,2]},"b":1}'
+    assert canonical({"a": [1, 2]}) != canonical({"a": [2, 1]}) and canonical({"a": 1}) != canonical({"a": 1.5})
+
+
+def test_what_a_module_imports_counts():
+    assert "refine.affinity" in closure(["refine.random_walk"])
+    assert {"config.fingerprint", "config"} <= set(closure(["config.plan"]))

@@ -9,6 +9,7 @@ from training_set import batch_of, classifier, classifier_block, namespace, reci
 
 from workflow_scripts import segmentation
 from workflow_scripts.training.optimiser import build, parameter_groups
+from workflow_scripts.training.step import Step
 
 # --- optimiser --------------------------------------------------------------------------------------------------------
 
@@ -68,6 +69,13 @@ def test_warm_up_rises_to_the_polynomial_in_equal_steps():
         optimiser.step()
         schedule.step()
     assert rates == pytest.approx([0.0025, 0.005, 0.0075, 0.01, 0.01, 0.01])
+
+
+def test_a_step_moves_the_schedule(rendered):
+    step = Step(classifier(), recipe(iterations=5), torch.device("cpu"))
+    first = step.rate
+    step(batch_of(samples_of(rendered), 0, 1))
+    assert step.rate == pytest.approx(first * (1 - 1 / 5) ** 0.9)
 
 
 # --- one step ---------------------------------------------------------------------------------------------------------
