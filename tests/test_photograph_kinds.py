@@ -6,6 +6,7 @@ import shlex
 import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import cv2
@@ -318,6 +319,18 @@ def test_the_advice_for_saliency_maps_keeps_their_values(tmp_path):
     np.testing.assert_array_equal(
         read_saliency(follow(refused(lambda: read_saliency(tmp_path / "b.png"), "alpha"))), alpha
     )
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_a_gray_that_is_transparent(tmp_path, depth):
+    """It is named by its value as it is stored."""
+    content, pixel = png(2, 1, depth, 0, bytes([0, 1 << (8 - depth), *[0] * (depth == 8)])), struct.pack(">H", 1)
+    chunk = struct.pack(">I", 2) + b"tRNS" + pixel + struct.pack(">I", zlib.crc32(b"tRNS" + pixel))
+    place = content.index(b"IDAT") - 4
+    (tmp_path / "a.png").write_bytes(content)
+    assert read_image(tmp_path / "a.png").shape == (1, 2, 3)
+    (tmp_path / "a.png").write_bytes(content[:place] + chunk + content[place:])
+    refused(lambda: read_image(tmp_path / "a.png"), "transparent")
 
 
 def test_16_bits_in_planes_are_refused(tmp_path):

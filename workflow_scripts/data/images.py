@@ -145,14 +145,13 @@ def label_values(image: Image.Image, path: object, oriented: bool, way_out: str 
     Raises:
         UserError: a PNG of another kind, or a damaged one.
     """
-    mode, bits = image.mode, _raw_mode(image).partition(";")[2]
+    mode, step = image.mode, _step(image)
     if mode not in ("P", "1", "L", "I;16"):
         raise UserError(
             f"{path}: the label map has pixels of kind {_raw_mode(image)}; save it as a palette or gray PNG whose values are class"
             f" ids{way_out}"
         )
     values = np.array(loaded(image, path, oriented)[0])
-    step = {"2": 85, "4": 17}.get(bits, 1) if mode == "L" else 1
     return values.astype(np.uint16 if mode == "I;16" else np.uint8) // step, mode
 
 
@@ -226,11 +225,13 @@ def open_image(stream, path) -> Image.Image:
 def loaded(image: Image.Image, path, oriented: bool) -> tuple[Image.Image, int]:
     """The decoded image, turned where its orientation shall be applied, and the flag."""
     turned = image.format == "TIFF"  # Pillow applies the flag of TIFF files while it reads them, and forgets it
-    orientation = _orientation(image) if turned else 1
+    orientation, step = _orientation(image) if turned else 1, _step(image)
     try:
         image.load()
     except Exception as error:  # a broken file makes a decoder raise anything
         raise _broken(path, error) from None
+    if isinstance(image.info.get("transparency"), int):  # the gray that is transparent, not stretched by Pillow
+        image.info["transparency"] *= step
     orientation = orientation if turned else _orientation(image)
     if orientation > 1 and oriented != turned:
         image = image.transpose((TURNS if oriented else TURNS_BACK)[orientation])
@@ -257,6 +258,11 @@ def _raw_mode(image: Image.Image) -> str:
     args = image.tile[0][3]
     raw_mode = args[0] if isinstance(args, tuple) and args else args
     return raw_mode if isinstance(raw_mode, str) and raw_mode else image.mode
+
+
+def _step(image: Image.Image) -> int:
+    """By what Pillow multiplies gray of 2 and 4 bits."""
+    return {"L;2": 85, "L;4": 17}.get(_raw_mode(image), 1) if image.format == "PNG" else 1
 
 
 def is_deep(image: Image.Image) -> bool:
