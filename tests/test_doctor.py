@@ -1,16 +1,19 @@
 """`doctor`: what the systems of a data set need, what of it is there, and what it will cost."""
 
 import hashlib
+import json
 import re
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 from conftest import SMALL, SOURCES, put, python
+from own_photographs import CSV, PARTS, plan_of, write_photographs
 
 from workflow_scripts import doctor
 from workflow_scripts.config import instance_systems, systems
+from workflow_scripts.config.needs import of_block
+from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.resolve import Config, merge
 from workflow_scripts.config.yaml_files import read_yaml
 from workflow_scripts.estimates import CORE, Cost, Estimates, members
@@ -20,16 +23,21 @@ MOBILENET = "mobilenet_v2-b0353104.pth"
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
-    """An empty folder to look around in, with torchvision's downloads in it too."""
+    """An empty folder to look around in, with the downloads of torchvision and rembg in it too."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("U2NET_HOME", str(tmp_path / "rembg"))
+    doctor._checked.cache_clear()
     return tmp_path
 
 
 def needs(raw: dict, dataset: str = "voc", system: str | None = None) -> dict[str, doctor.Need]:
     """What a data set or one of its systems needs, by file name."""
     config = Config(raw)
-    found = doctor.system_needs(config, dataset, system) if system else doctor.data_needs(config, dataset)
+    if system:
+        found = doctor.needs_of_jobs(config, systems.chain(config, dataset, system))
+    else:
+        found = doctor.merged(map(doctor.checked, doctor.data_needs(config, dataset)))
     return {Path(need.path).name: need for need in found}
 
 
@@ -38,7 +46,7 @@ def fill(root: Path, split: dict[str, list[str]]) -> None:
     for name, suffix in (("JPEGImages", "jpg"), ("Annotations", "xml"), ("SegmentationClassAug", "png")):
         (root / name).mkdir(parents=True)
         for identifier in {identifier for ids in split.values() for identifier in ids}:
-            (root / name / f"{identifier}.{suffix}").touch()
+            (root / name / f"{identifier}.{suffix}").write_bytes(b"x")
     (root / "ImageSets/Segmentation").mkdir(parents=True)
     for name, ids in split.items():
         (root / f"ImageSets/Segmentation/{name}.txt").write_text("".join(f"{identifier}\n" for identifier in ids))
@@ -64,27 +72,36 @@ def test_nothing_of_voc_is_there(folder, raw, unpacked):
     found = needs(raw, system="eps")
     assert {name: need.state for name, need in found.items()} == {
         "rembg": "present" if doctor.version("rembg") else "missing",
+        "u2net.onnx": "missing, comes by itself",
         MOBILENET: "missing, comes by itself",
         "pydensecrf2": "present",
     }
-    assert found[MOBILENET].size == "14 MB" and found[MOBILENET].checksum == "b0353104"
+    assert found[MOBILENET].size == "14 MB" and found[MOBILENET].checksum == "sha256:b0353104"
     assert found[MOBILENET].source.startswith("https://")
-    assert list(needs(raw, system="cam_affinity_resnet38")) == [
+    assert found["u2net.onnx"].size == "176 MB" and found["u2net.onnx"].source.endswith("/u2net.onnx")
+    assert {*needs(raw, system="cam_affinity_resnet38")} == {
         "ilsvrc-cls_rna-a1_cls1000_ep-0001.params",
+        "resnet101-63fe2227.pth",
         "pydensecrf2",
-    ]
+    } - ({"resnet101-63fe2227.pth"} if not raw["systems"]["cam_affinity_resnet38"].get("segmenter") else set())
+    deit = needs(raw, system="mctformer")["deit_small_patch16_224-cd65a155.pth"]
+    assert (deit.state, deit.size, deit.checksum) == ("missing", "88 MB", "sha256:cd65a155")
+    assert deit.source == "https://dl.fbaipublicfiles.com/deit/deit_small_patch16_224-cd65a155.pth"
 
 
 def test_archives(folder, raw):
     put(raw, "archives.voc2012.path", "mine/voc.tar")
     put(raw, "archives.sbd.checksum", None)
-    assert needs(raw)["voc.tar"] == doctor.Need(
-        "archive", "mine/voc.tar", "missing", "2.0 GB", raw["archives"]["voc2012"]["checksum"]
-    )
+    checksum = raw["archives"]["voc2012"]["checksum"]
+    assert needs(raw)["voc.tar"] == doctor.Need("archive", "mine/voc.tar", "missing", "2.0 GB", checksum)
     assert needs(raw)["sbd"].state == "missing, and so is its checksum"
     (folder / "mine").mkdir()
     (folder / "mine/voc.tar").write_bytes(b"123")
-    assert (needs(raw)["voc.tar"].state, needs(raw)["voc.tar"].size) == ("present", "3 B")
+    assert (needs(raw)["voc.tar"].state, needs(raw)["voc.tar"].size) == ("of another checksum, delete it", "3 B")
+    put(raw, "archives.voc2012.checksum", f"sha256:{hashlib.sha256(b'123').hexdigest()}")
+    assert needs(raw)["voc.tar"].state == "present"
+    (folder / "mine/voc.tar").write_bytes(b"")
+    assert needs(raw)["voc.tar"].state == "of 0 bytes"
 
 
 def test_files_are_counted_against_the_lists(folder, unpacked):
@@ -95,7 +112,101 @@ def test_files_are_counted_against_the_lists(folder, unpacked):
     (root / "JPEGImages/d.jpg").rename(root / "JPEGImages/d.PNG")  # another ending of pictures
     assert needs(unpacked)["JPEGImages"].state == "missing 1 of 4"
     (root / "JPEGImages/d.PNG").rename(root / "JPEGImages/d.txt")
-    assert needs(unpacked)["JPEGImages"].state == "missing 2 of 4"
+    (root / "Annotations/a.xml").write_bytes(b"")
+    (root / "SegmentationClassAug/b.png").unlink()
+    found = {name: need.state for name, need in needs(unpacked).items() if "." not in name}
+    assert found == {
+        "JPEGImages": "missing 2 of 4",
+        "Annotations": "missing 1 of 4",
+        "SegmentationClassAug": "missing 1 of 4",
+    }
+
+
+def test_unpacked_photographs_are_counted_too(folder, raw):
+    for name in ("voc2012", "sbd"):
+        (folder / "data/unpacked").mkdir(parents=True, exist_ok=True)
+        (folder / f"data/unpacked/{name}.json").write_text("{}")
+    root = folder / "data/unpacked/voc2012/VOCdevkit/VOC2012"
+    fill(root, {"train": ["a", "b"], "val": ["c"]})
+    (root / "SegmentationClassAug").rename(root / "SegmentationClass")
+    lists = folder / "data/unpacked/sbd/benchmark_RELEASE/dataset"
+    (lists / "cls").mkdir(parents=True)
+    for name, ids in (("train", "d"), ("val", "a")):
+        (lists / f"{name}.txt").write_text(f"{ids}\n")
+    (lists / "cls/d.mat").write_bytes(b"x")
+    found = {name: need.state for name, need in needs(raw).items()}
+    assert found["JPEGImages"] == found["Annotations"] == "missing 1 of 4" and found["SegmentationClass"] == "present"
+    assert found["voc2012"] == found["val.txt"] == "present"
+
+
+def test_photographs_of_tables_and_instances(folder):
+    write_photographs()
+    for number in (0, 3):
+        Path("VOC", "JPEGImages", f"photo_{number}.jpg").unlink()
+    found = doctor.merged(doctor.data_needs(plan_of(CSV).config, "mine"))
+    assert [(need.what, need.state) for need in found] == [
+        ("table", "present"),
+        ("images", "missing 2 of 8"),
+        ("truth masks", "present"),
+    ]
+    names = [{"id": number, "file_name": f"photo_{number}.jpg", "height": 20, "width": 30} for number in range(8)]
+    boxes = [
+        {"id": number, "image_id": number, "category_id": 1, "bbox": [1, 1, 5, 5], "iscrowd": 0, "area": 25}
+        for number in (1, 2, 3)
+    ]
+    document = {"images": names, "annotations": boxes, "categories": [{"id": 1, "name": "cat"}]}
+    Path("VOC/i.json").write_text(json.dumps(document))
+    coco = {"kind": "coco", "root": "VOC", "unlabelled": "ignore", "crowd": "class", "overlap": "later"}
+    coco |= {"splits": {"all": {"ids": "i.json", "folder": "JPEGImages"}, **PARTS, "val": {"of": "all"}}}
+    config = plan_of(coco).config
+    found = {(need.what, need.path): need.state for need in doctor.merged(doctor.data_needs(config, "mine"))}
+    assert found == {("list", "VOC/i.json"): "present", ("images", "VOC/JPEGImages"): "missing 1 of 3"}
+    Path("VOC").rename("gone")
+    assert {need.state for need in doctor.data_needs(config, "mine")} == {"missing"}
+
+
+@pytest.mark.parametrize(
+    ("hours", "told"),
+    [
+        (0, "none"), (0.0001, "1 s"), (0.01, "36 s"), (0.4, "24 min"), (1, "1.0 h"), (9.96, "10 h"), (47, "47 h"),
+        (48, "2 days"), (1030, "43 days"), (2400, "100 days"), (30_000, "1,200 days"),
+    ],
+)  # fmt: skip
+def test_times_as_people_say_them(hours, told):
+    assert doctor.duration(hours) == told
+
+
+@pytest.mark.parametrize(
+    ("targets", "asked"),
+    [
+        (["results/voc"], {"voc": []}),
+        (["demo", "results/voc/"], {"demo": [], "voc": []}),
+        (
+            ["results/voc/miou.csv", "results/voc/mask_ap.csv"],
+            {"voc": ["results/voc/miou.csv", "results/voc/mask_ap.csv"]},
+        ),
+    ],
+)
+def test_only_what_is_asked_for(raw, targets, asked):
+    config = Config(raw)
+    assert doctor.asked_for(config, targets) == asked
+    assert [*doctor.asked_for(config, [])] == [*config.datasets]
+    for wrong, message in (
+        ("elsewhere/demo", "expected results"),
+        ("results/no", "no data set"),
+        ("a/b/c", "expected"),
+    ):
+        with pytest.raises(doctor.UserError, match=message):
+            doctor.asked_for(config, [wrong])
+
+
+def test_files_are_asked_for_as_of_snakemake(raw):
+    plan = Plan(Config(raw))
+    stages = [stage for stage, _ in doctor.target_jobs(plan, ["results/demo/seed-0/cams/eps.h5"])]
+    assert {*stages} == {"render", "index", "train_saliency", "saliency", "train_classifier", "cams"}
+    assert ("miou", {"dataset": "demo"}) in doctor.target_jobs(plan, ["results/demo/pictures/done.txt"])
+    with pytest.raises(doctor.UserError, match="no job makes it"):
+        doctor.target_jobs(plan, ["results/demo/none.txt"])
 
 
 def test_downloads_by_checksum(folder, raw):
@@ -105,12 +216,19 @@ def test_downloads_by_checksum(folder, raw):
     name = f"{sha256[:12]}-net.pth"
     absent = needs(raw, system="cam_crf")[name]
     assert absent == doctor.Need(
-        "weights", f"data/weights/{name}", "missing, comes by itself", "", sha256, "https://a.example/net.pth"
+        "weights",
+        f"data/weights/{name}",
+        "missing, comes by itself",
+        "",
+        f"sha256:{sha256}",
+        "https://a.example/net.pth",
     )
+    doctor._checked.cache_clear()
     (folder / "data/weights").mkdir(parents=True)
     (folder / "data/weights" / name).write_bytes(content)
     there = needs(raw, system="cam_crf")[name]
     assert (there.state, there.size) == ("present", "7 B")
+    doctor._checked.cache_clear()
     (folder / "data/weights" / name).write_bytes(b"others!")
     assert needs(raw, system="cam_crf")[name].state == "of another checksum, delete it"
 
@@ -119,7 +237,7 @@ def test_trained_networks_need_their_own_file_alone(folder, raw):
     put(raw, "classifiers.eps_resnet38.trained", "data/weights/eps.pth")
     put(raw, "affinities.eps_resnet38.trained", "data/weights/aff.pth")
     found = needs(raw, system="eps_affinity_resnet38")
-    assert list(found) == ["eps.pth", "aff.pth", "resnet101-63fe2227.pth", "pydensecrf2"]
+    assert {*found} == {"eps.pth", "aff.pth", "resnet101-63fe2227.pth", "pydensecrf2"}
 
 
 def test_weights_that_torchvision_lacks(folder, raw):
@@ -208,10 +326,11 @@ def test_instance_systems_count_too(folder, raw):
     )  # 3 passes, a square canvas, 2.56 million images
     assert finding.operations / 40137 == pytest.approx(6.9e11, rel=0.25)  # 345 GMACs of an image; FPN on ResNet-101
     text, _ = doctor.report(config, "coco")
-    assert re.search(
-        r"^bana_from_voc_agreement_vgg16 \(instances\) .* vgg16_20M.pth, resnet101-63fe2227.pth", text, re.MULTILINE
-    )
-    assert re.search(r"^truth_resnet101 \(instances\) .* data set, resnet101-63fe2227.pth$", text, re.MULTILINE)
+    assert "resnet101-63fe2227.pth" not in text and "vgg16_20M.pth" not in text  # instances are not asked for
+    text, _ = doctor.report(config, "coco", ["results/coco/mask_ap.csv"])
+    assert re.search(r"^results/coco/mask_ap.csv .* data set, .*vgg16_20M.pth", text, re.MULTILINE)
+    assert re.search(r"^weights +\S+resnet101-63fe2227.pth +missing, comes by itself", text, re.MULTILINE)
+    assert re.search(r"^archive +data/archives/voc2012 ", text, re.MULTILINE)
 
 
 def test_cost_of_box_masks(folder, raw):
@@ -233,8 +352,7 @@ def test_the_demo_needs_nothing(folder, capsys):
         doctor.main(["results/demo", "--configfile", *(str(SOURCES / name) for name in SMALL)])
     out = capsys.readouterr().out
     assert end.value.code == 0 and "Data set demo: all is there" in out
-    row = re.search(r"^eps_crf +(\S+ [kM]?B) +(\S+) +(\S+) +nothing$", out, re.MULTILINE)
-    assert row and float(row[2]) > 0 and float(row[3]) > 0
+    assert re.search(r"^eps_crf +\S+ [kM]?B +\d+ (s|min) +\d+ (s|min) +nothing$", out, re.MULTILINE)
     assert re.search(r"^packages +python \d", out, re.MULTILINE) and "all_train 24" in out
 
 
@@ -268,5 +386,9 @@ def test_weights_that_are_named_stand_in_the_documentation(folder, raw):
     page, config = (SOURCES / "docs/weights.md").read_text(encoding="utf-8"), Config(raw)
     for kind in systems.NETWORKS.values():
         for name in config.names("voc", kind):
-            for need in doctor.weights_needs(config.block("voc", kind, name)):
-                assert f"`{Path(need.path).name}`" in page, (kind, name)
+            for need in of_block(config, "voc", kind, name):
+                if need.what == "weights":
+                    assert f"`{Path(need.path).name}`" in page, (kind, name)
+                    assert not need.path.startswith("data/") or need.source.split()[0].rpartition("/")[0] in page, (
+                        need.source
+                    )

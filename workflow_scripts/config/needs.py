@@ -238,7 +238,7 @@ def files_of_data(data: datasets.Dataset, user: str) -> Iterator[Need]:
             continue
         if isinstance(data, datasets.CocoDataset):
             yield file_need("list", f"{data.root}/{split.ids}", Known("COCO"), user, way=way)
-            yield _folder("images", f"{data.root}/{split.folder}", "COCO", user, way)
+            yield _folder("images", f"{data.root}/{split.folder or '.'}", "COCO", user, way)
         elif isinstance(data, datasets.VocDataset):
             root = split.root or data.root
             for path in (f"{root}/{split.ids}", *(f"{data.sbd}/{name}" for name in split.sbd)):

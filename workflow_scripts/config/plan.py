@@ -2,7 +2,7 @@
 
 import hashlib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from workflow_scripts.config import systems
 from workflow_scripts.config.data_jobs import Job
@@ -48,6 +48,10 @@ class Plan:
 
     def jobs(self, dataset: str, *more: str) -> Iterator[tuple[str, dict[str, str]]]:
         """Every job behind a data set's table and pictures, and more files, each once, inputs before users."""
+        return self.behind([*self.targets(dataset), *more])
+
+    def behind(self, paths: Iterable[str]) -> Iterator[tuple[str, dict[str, str]]]:
+        """Every job that files are made by, each once, inputs before users."""
         seen: dict[tuple, None] = {}
 
         def visit(path: str) -> None:
@@ -63,7 +67,7 @@ class Plan:
                     visit(item)
             seen[key] = None
 
-        for path in [*self.targets(dataset), *more]:
+        for path in paths:
             visit(path)
         for stage, items in seen:
             yield stage, dict(items)
