@@ -174,6 +174,18 @@ def test_affinity_net_s_normalisation_learns_with_the_backbone():
     assert still == {n for n in names.values() if n.startswith(("backbone.conv1_", "backbone.conv2_"))}
 
 
+def test_irn_s_classifier_learns_from_its_third_stage_on():
+    with torch.device("meta"):
+        network = classifier("cam_resnet50")
+    groups = parameter_groups(network, CONFIG.block("voc", "classifiers", "cam_resnet50").recipe)
+    assert [(group["lr"], group["weight_decay"]) for group in groups] == [(0.1, 1e-4), (1.0, 1e-4)]
+    moved = {id(parameter) for group in groups for parameter in group["params"]}
+    stages = {
+        name.split(".")[1] for name, p in network.named_parameters() if id(p) in moved and name.startswith("back")
+    }
+    assert stages == {"layer3", "layer4"}
+
+
 def test_scales_of_batch_normalisation_do_not_decay():
     """Ours: no paper here trains them."""
     network = classifier("cam", ["cat"])
