@@ -32,6 +32,7 @@ rule index:
         unpack(stages.inputs("index")),
     output:
         index=stages.output("index", "index"),
+        findings=stages.output("index", "findings"),
     log:
         "logs/{dataset}/index.log",
     benchmark:
@@ -51,7 +52,7 @@ rule index:
     shell:
         "{params.python} -m workflow_scripts.stages.index --settings {params.settings:q} --code {params.code}"
         " --images {input.images:q} --archives {input.archives:q}"
-        " --index-to {output.index:q} > {log:q} 2>&1"
+        " --index-to {output.index:q} --findings-to {output.findings:q} > {log:q} 2>&1"
 
 
 rule truth:
@@ -59,6 +60,7 @@ rule truth:
         unpack(stages.inputs("truth")),
     output:
         truth=stages.output("truth", "truth"),
+        findings=stages.output("truth", "findings"),
     log:
         "logs/{dataset}/truth.log",
     benchmark:
@@ -78,7 +80,34 @@ rule truth:
     shell:
         "{params.python} -m workflow_scripts.stages.truth --settings {params.settings:q} --code {params.code}"
         " --index {input.index:q} --rendered {input.rendered:q} --archives {input.archives:q}"
-        " --truth-to {output.truth:q} > {log:q} 2>&1"
+        " --truth-to {output.truth:q} --findings-to {output.findings:q} > {log:q} 2>&1"
+
+
+rule checks:
+    input:
+        unpack(stages.inputs("checks")),
+    output:
+        checks=stages.output("checks", "checks"),
+        picture=stages.output("checks", "picture"),
+    log:
+        "logs/{dataset}/checks.log",
+    benchmark:
+        "logs/{dataset}/checks.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=stages.memory(2000),
+        runtime=30,
+    params:
+        settings=stages.settings("checks"),
+        code=stages.code("checks"),
+    message:
+        "What is suspicious in {wildcards.dataset}"
+    shell:
+        "python -m workflow_scripts.stages.checks --settings {params.settings:q} --code {params.code}"
+        " --index {input.index:q} --images {input.images:q} --truth {input.truth:q} --findings {input.findings:q}"
+        " --checks-to {output.checks:q} --picture-to {output.picture:q} > {log:q} 2>&1"
 
 
 rule weights:

@@ -54,6 +54,8 @@ COLUMNS = {  # of tables that others read
     "miou": ("system", "stage", "prediction", "split", "images", "seeds", "threshold", "miou", "background"),
     "groups": ("system", "stage", "split", "group_by", "group", "miou"),
     "inputs": ("kind", "name", "split", "images"),
+    "findings": ("check", "identifier", "detail"),
+    "checks": ("check", "count", "first"),
     "rates": ("class", "masks", "boxes", "mean"),
 }
 KEYS = {"thresholds": ("split", "threshold", "miou"), "classification": ("split", "mean_average_precision")}
@@ -93,7 +95,7 @@ def faults(path: str, stage: str, output: str, settings: Mapping, index: Index |
 
 def _faults(path: str, stage: str, output: str, settings: Mapping, index: Index | None) -> Iterator[str]:
     suffix = Path(path).suffix
-    if stage == "index":
+    if output == "index":
         yield from _index(read_index(path, settings["dataset"]), settings)
     elif suffix == ".h5":
         schema = {"images": "images", "truth": "truth"}[output] if stage == "render" else SCHEMAS[stage]

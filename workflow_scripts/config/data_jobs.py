@@ -103,6 +103,16 @@ class DataJobs:
         settings["sources"] = self._digest(dataset, "truth")
         return Job(inputs, settings, modules)
 
+    def checks(self, dataset: str) -> Job:
+        data = self._dataset(dataset)
+        inputs: dict = {"index": self._index_path(dataset), "images": self._images(dataset), "truth": []}
+        inputs["findings"] = [output_path("index", output="findings", dataset=dataset)]
+        if sources.has_truth(data):
+            inputs["truth"] = output_path("truth", dataset=dataset)
+            inputs["findings"].append(output_path("truth", output="findings", dataset=dataset))
+        settings = {"dataset": dataset, "train": data.use.train, "evaluation": list(data.use.evaluation)}
+        return Job(inputs, settings)
+
     def _truth_splits(self, dataset: str) -> list[str]:
         """Splits that are scored, that thresholds are chosen on, and that something learns from their truth."""
         data = self._dataset(dataset)

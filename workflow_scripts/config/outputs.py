@@ -5,8 +5,9 @@ from functools import cache
 
 OUTPUTS: dict[str, dict[str, str]] = {
     "render": {"images": "results/{dataset}/rendered/images.h5", "truth": "results/{dataset}/rendered/truth.h5"},
-    "index": {"index": "results/{dataset}/index.h5"},
-    "truth": {"truth": "results/{dataset}/truth.h5"},
+    "index": {"index": "results/{dataset}/index.h5", "findings": "results/{dataset}/checks/index.csv"},
+    "truth": {"truth": "results/{dataset}/truth.h5", "findings": "results/{dataset}/checks/truth.csv"},
+    "checks": {"checks": "results/{dataset}/checks.csv", "picture": "results/{dataset}/checks.png"},
     "weights": {"weights": "data/weights/{file}"},
     "archives": {"archive": "data/archives/{archive}"},
     "unpack": {"manifest": "data/unpacked/{archive}.json"},

@@ -110,6 +110,8 @@ class Plan:
             "boundary_table": bool(self._stages.tolerances(dataset)),
             "confusion_table": self._stages.knows_backgrounds(dataset),
         }
-        whole = [output_path(stage, dataset=dataset) for stage in ("cost", *(name for name in some if some[name]))]
+        whole = [
+            output_path(stage, dataset=dataset) for stage in ("checks", "cost", *(name for name in some if some[name]))
+        ]
         sure = [output_path("confidence", dataset=dataset, system=name) for name in self._stages.noise_aware(dataset)]
         return [*whole, *tunings, *tables, *pictures, *sure, *self._stages.of_instances(dataset)]

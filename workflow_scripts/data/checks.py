@@ -3,8 +3,12 @@
 A reader notes what it finds by `Faults.suspect(check, identifier, detail)`; a further check is a further entry here.
 """
 
+import csv
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
+
+from workflow_scripts.artifacts import replaced
+from workflow_scripts.data.index_entries import Finding
 
 MOST_SHOWN = 5  # identifiers in a line of the log
 
@@ -14,14 +18,6 @@ class Check(NamedTuple):
 
     meaning: str
     advice: str
-
-
-class Finding(NamedTuple):
-    """One thing that is suspicious: the check, the id of the image, class or column, and what exactly."""
-
-    check: str
-    identifier: str
-    detail: str = ""
 
 
 CHECKS = {
@@ -41,9 +37,41 @@ CHECKS = {
         "A polygon of an outline has fewer than three points, so that it has no pixels.",
         "Draw it again; nothing, if the other polygons of its object are all there is.",
     ),
-    "one_pixel_side": Check(
-        "The image is a few pixels wide or high, too small for a network to see anything.",
+    "tiny_image": Check(
+        "The image is less than 8 pixels wide or high, which is less than one cell of a network's feature map.",
         "Take it off the list, unless it is meant to be so small.",
+    ),
+    "few_pixels": Check(
+        "An object, or a class in a mask, has fewer than 16 pixels.",
+        "Nothing, if objects are so small; often it is a slip of the mouse.",
+    ),
+    "copy": Check(
+        "The same picture is there under two ids.",
+        "Keep one of them, as it counts twice.",
+    ),
+    "copy_across_splits": Check(
+        "The same picture is in two splits under two ids: what is trained on may be scored.",
+        "Take it out of one of the splits.",
+    ),
+    "trained_and_scored": Check(
+        "The image is in the split that is trained on and in one that predictions are scored on.",
+        "Nothing, if only masks count; else name a split of other images under use.evaluation.",
+    ),
+    "class_everywhere": Check(
+        "Every image of the split shows the class, so that a classifier cannot learn what it looks like.",
+        "Add images without the class.",
+    ),
+    "class_without_image": Check(
+        "No image of the split shows the class, so that it is not learnt, or not scored.",
+        "Add images of the class, or take it off the classes.",
+    ),
+    "label_without_pixel": Check(
+        "The image is labelled with a class of which its mask has no pixel.",
+        "Draw it in the mask, or take it off the labels.",
+    ),
+    "pixels_without_label": Check(
+        "The mask has pixels of a class that the image is not labelled with.",
+        "Add the class to the labels, or correct the mask.",
     ),
     "ignored_column": Check(
         "The table has a column that nothing reads.",
@@ -60,16 +88,46 @@ CHECKS = {
 }
 
 
+def by_check(findings: Iterable[Finding]) -> dict[str, dict[str, list[str]]]:
+    """The details of each id, by check; in the order in which they were found."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for check, identifier, detail in findings:
+        found.setdefault(check, {}).setdefault(identifier, []).extend([detail] * bool(detail))
+    return found
+
+
+def first_ids(found: dict[str, list[str]]) -> str:
+    """The first ids with their details, and how many more there are."""
+    shown = [
+        f"{identifier} ({', '.join(details)})" if details else identifier
+        for identifier, details in list(found.items())[:MOST_SHOWN]
+    ]
+    more = f" and {len(found) - MOST_SHOWN} more" if len(found) > MOST_SHOWN else ""
+    return f"{', '.join(shown)}{more}"
+
+
 def summary(findings: Iterable[Finding]) -> Iterator[str]:
     """A line for each check that found something: how many ids, the first of them, what it means and what to do."""
-    by_check: dict[str, dict[str, list[str]]] = {}
-    for check, identifier, detail in findings:
-        by_check.setdefault(check, {}).setdefault(identifier, []).extend([detail] * bool(detail))
-    for name, found in by_check.items():
-        shown = [
-            f"{identifier} ({', '.join(details)})" if details else identifier
-            for identifier, details in list(found.items())[:MOST_SHOWN]
-        ]
-        more = f" and {len(found) - MOST_SHOWN} more" if len(found) > MOST_SHOWN else ""
-        check = CHECKS[name]
-        yield f"suspicious: {name} ({len(found)}): {', '.join(shown)}{more}. {check.meaning} What to do: {check.advice}"
+    for name, found in by_check(findings).items():
+        yield told(name, len(found), first_ids(found))
+
+
+def told(name: str, count: int | str, first: str) -> str:
+    """The line of one check, of which `count` ids were found."""
+    check = CHECKS[name]
+    return f"suspicious: {name} ({count}): {first}. {check.meaning} What to do: {check.advice}"
+
+
+def write_findings(path: str, findings: Iterable[Finding]) -> None:
+    """Write all findings as CSV, a line each."""
+    with replaced(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(Finding._fields)
+        writer.writerows(findings)
+
+
+def read_findings(path: str) -> list[Finding]:
+    """What `write_findings` has written."""
+    with open(path, newline="", encoding="utf-8") as file:
+        _, *rows = csv.reader(file)
+    return [Finding(*row) for row in rows]

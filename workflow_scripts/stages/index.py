@@ -7,9 +7,10 @@ import numpy as np
 
 from workflow_scripts.artifacts import Reader
 from workflow_scripts.command import Job, plain, run
-from workflow_scripts.data.checks import summary
+from workflow_scripts.data.checks import summary, write_findings
 from workflow_scripts.data.index import write_index
 from workflow_scripts.data.index_entries import Entry, Faults
+from workflow_scripts.data.suspicions import suspect_entries
 from workflow_scripts.errors import UserError
 from workflow_scripts.plugins import plugin
 
@@ -56,7 +57,10 @@ def main(job: Job) -> None:
         members[name] = members.get(name) or _part(name, splits[name], members)
     if not settings.limit:
         _check_counts(settings.dataset, splits, members)
+    listed = [name for name, split in splits.items() if split["of"] is None and split["labelled"]]
+    suspect_entries(entries, {name: members[name] for name in listed}, settings.classes, faults)
     write_index(job.outputs.index, settings.dataset, settings.classes, entries, members, oriented)
+    write_findings(job.outputs.findings, faults.findings)
     for line in summary(faults.findings):
         print(line)
     sizes = ", ".join(f"{name} {len(ids)}" for name, ids in members.items())
@@ -119,4 +123,4 @@ def _tell(done: int, total: int) -> None:
 
 
 if __name__ == "__main__":
-    run(main, inputs=("images",), lists=("archives",), outputs=("index",))
+    run(main, inputs=("images",), lists=("archives",), outputs=("index", "findings"))

@@ -8,10 +8,11 @@ import numpy as np
 
 from workflow_scripts.artifacts import Reader, create
 from workflow_scripts.command import Job, plain, run
-from workflow_scripts.data.checks import summary
+from workflow_scripts.data.checks import summary, write_findings
 from workflow_scripts.data.images import read_label_png
 from workflow_scripts.data.index import Index, read_index
 from workflow_scripts.data.index_entries import Faults
+from workflow_scripts.data.suspicions import MaskChecks
 from workflow_scripts.errors import UserError
 from workflow_scripts.plugins import plugin
 from workflow_scripts.progress import progress
@@ -25,6 +26,7 @@ def main(job: Job) -> None:
     ids = index.split(*settings.splits)
     faults = Faults()
     read = _reader(job, index, faults)
+    checks = MaskChecks(index.classes, faults)
     with create(
         job.outputs.truth, "truth", dataset=settings.dataset, split="+".join(settings.splits), classes=index.classes
     ) as artifact:
@@ -43,7 +45,10 @@ def main(job: Job) -> None:
                 )
                 continue
             artifact.put(identifier, **arrays)
+            checks.add(identifier, arrays["label"], index.classes_of(identifier))
+        checks.end(settings.dataset)
         faults.raise_if_any(f"truth of {settings.dataset}")
+    write_findings(job.outputs.findings, faults.findings)
     for line in summary(faults.findings):
         print(line)
 
@@ -110,4 +115,4 @@ def _shown(size) -> str:
 
 
 if __name__ == "__main__":
-    run(main, inputs=("index", "rendered"), lists=("archives",), outputs=("truth",))
+    run(main, inputs=("index", "rendered"), lists=("archives",), outputs=("truth", "findings"))
