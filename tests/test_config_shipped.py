@@ -128,6 +128,25 @@ def test_the_networks_of_the_published_figures(raw):
     assert (wide.head, wide.distance, wide.labels.high) == (896, "sum", 24)
 
 
+def test_maps_and_pyramids_are_those_of_the_published_code_but_for_the_named_ones(raw):
+    """PSA takes a root on VGG16 alone. Of the pyramids BANA's is ours, and the published one stands beside it."""
+    config = Config(raw)
+    roots = {name for name in raw["cams"] if config.block("voc", "cams", name).square_root}
+    assert roots == {"cam_vgg16"}
+    given = {name: config.block("voc", "predictions", name) for name in raw["predictions"]}
+    resized = {
+        name: block.resize for name, block in given.items() if hasattr(block, "resize") and len(block.scales) > 1
+    }
+    ours, corners = {"bana_multi": "antialiased"}, "bilinear_corners"
+    assert resized == ours | {"multi": "bilinear", "bana_published": corners, "five": corners}
+    assert given["bana_published_crf"].prediction == given["bana_published_crf_vgg16"].prediction == "bana_published"
+    for name, other in (("bana_published", "bana_multi"), ("bana_published_crf_vgg16", "bana_multi_crf_vgg16")):
+        differing = {key for key, value in given[name] if value != getattr(given[other], key)}
+        assert differing == {"resize" if name == "bana_published" else "prediction"}
+    small = config.block("demo", "predictions", "multi")
+    assert (small.resize, small.merge) == ("antialiased", "mean")  # the demo's own
+
+
 def test_the_reference_is_that_of_the_types():
     page = (SOURCES / "docs" / "config.md").read_text(encoding="utf-8")
     assert page == reference(), "make schema writes it anew"

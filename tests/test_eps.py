@@ -227,6 +227,8 @@ def test_class_activation_maps_project_and_clip():
     expected = np.maximum(np.einsum("cd,bdhw->bchw", weight.numpy(), features.numpy()), 0)
     np.testing.assert_allclose(maps.numpy(), expected, rtol=1e-12, atol=1e-14)
     assert (maps == 0).any() and (maps > 0).any()
+    roots = class_activation_maps(features, weight, square_root=True)
+    np.testing.assert_allclose(roots.numpy(), np.sqrt(expected), rtol=1e-12, atol=1e-14)
 
 
 def test_normalised_maps_keep_zero_and_scale_each_class_alone():

@@ -232,6 +232,8 @@ def test_modulation_is_code_of_the_maps_that_ask_for_it_alone(raw):
         ("cams.mctformer_class.classifier", "cam", "mctformer_class", ["attention", "'cam' has none"]),
         ("cams.cam_vgg16.classifier", "mctformer_v2", "cam_vgg16", ["attention", "needs it"]),
         ("cams.eps.normalise", "min_max", "eps", ["normalise", "'eps'"]),
+        ("cams.eps.square_root", True, "eps", ["square_root", "'eps'", "set false"]),
+        ("cams.mctformer.square_root", True, "mctformer", ["square_root", "'mctformer'"]),
         ("cams.modulated_class.attention.class_to_patch", False, "modulated_class", ["modulation"]),
         ("cams.mctformer.align_corners", True, "mctformer", ["align_corners"]),
         ("classifiers.mctformer_v2.initial", {"classifier": "cam"}, None, ["has backbone 'mobilenet_v2'", "'linear'"]),

@@ -382,7 +382,13 @@ def test_predict_writes_the_arg_max_of_the_network(weights, photos, tmp_path, ca
     predict.main(["--weights", str(weights), "--images", str(photos), "--out", str(out), "--overlay", "--flip"])
     assert sorted(path.name for path in out.iterdir()) == ["classes.csv", "overlays", "tall.png", "wide.png"]
     options = SimpleNamespace(
-        scales=[1.0], flip=True, merge="mean", resolution=1, precision="float32", align_corners=False
+        scales=[1.0],
+        flip=True,
+        resize="antialiased",
+        merge="mean",
+        resolution=1,
+        precision="float32",
+        align_corners=False,
     )
     network = load(settings().block, 4, str(weights))
     for name in ("wide.png", "tall.bmp"):

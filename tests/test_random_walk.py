@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from workflow_scripts.refine.affinity import pair_affinity, pair_indices, pair_offsets
+from workflow_scripts.refine.edge_walk_mask import walked_maps
 from workflow_scripts.refine.random_walk import (
+    at_image_size,
     power_series,
     propagate,
     propagate_along_edges,
@@ -158,6 +160,31 @@ def test_one_step_without_edges_is_the_mean_of_the_neighbourhood():
 def test_edges_everywhere_silence_the_maps():
     scores, _ = random_inputs(6, 8)
     assert not propagate_along_edges(scores, torch.ones(6, 8)).any()
+
+
+@pytest.mark.parametrize(("stride", "height", "width"), [(4, 37, 41), (8, 33, 30), (4, 12, 8), (4, 1, 3)])
+def test_walked_maps_are_enlarged_by_the_stride_and_cut(stride, height, width):
+    """A ramp over the columns says where each pixel is taken: the image's size does not matter."""
+    rows, columns = -(-height // stride), -(-width // stride)
+    ramp = torch.arange(columns).float().expand(1, rows, columns)
+    expected = ((torch.arange(width) + 0.5) / stride - 0.5).clamp(0, columns - 1)
+    full = at_image_size(ramp, stride, height, width)
+    torch.testing.assert_close(full, expected.expand(1, height, width))
+    downwards = torch.arange(rows).float()[:, None].expand(1, rows, columns)
+    expected = ((torch.arange(height) + 0.5) / stride - 0.5).clamp(0, rows - 1)[:, None]
+    torch.testing.assert_close(at_image_size(downwards, stride, height, width), expected.expand(1, height, width))
+
+
+def test_walked_maps_of_irn_have_one_maximum_of_1_and_stay_empty():
+    """Their order is kept: what one map loses on an edge, the others do not make up for."""
+    scores = torch.zeros(2, 10, 11)
+    scores[0, 2:5, 2:5], scores[1, 6:8, 6:9] = 1, 0.4
+    full = walked_maps(scores, torch.zeros(10, 11), (37, 41), log_steps=0)
+    assert full.shape == (2, 37, 41) and full.max() == 1 and 0 < full[1].max() < 0.5
+    walked = propagate_along_edges(scores, torch.zeros(10, 11), log_steps=0)
+    torch.testing.assert_close(full, at_image_size(walked, 4, 37, 41) / at_image_size(walked, 4, 37, 41).max())
+    assert not walked_maps(scores, torch.ones(10, 11), (37, 41)).any()
+    assert not walked_maps(0 * scores, torch.zeros(10, 11), (37, 41)).any()
 
 
 def test_a_closed_edge_separates_its_two_sides():

@@ -48,7 +48,8 @@ def test_tokens_and_maps_of_any_size(height, width):
     found = maps(network, picture)
     assert found.shape == (2, 3, rows, columns) and (found >= 0).all() and found.isfinite().all()
     seen = picture[..., : rows * 8, : columns * 8]
-    assert torch.equal(found, maps(network, seen))  # what is left over of a side is not seen
+    if (height == width) == (seen.shape[-2] == seen.shape[-1]):
+        assert torch.equal(found, maps(network, seen))  # what is left over of a side is not seen
     assert network.class_logits(picture).shape == (2, 3)
 
 
@@ -83,6 +84,25 @@ def test_positions_are_interpolated_by_scale_factors():
     rows = torch.einsum("bdkw,k->bdw", grid[:, :, first - 1 : first + 3], weights)
     columns = nn.functional.interpolate(rows[:, :, None], scale_factor=(1.0, 14.1 / 14), mode="bicubic")[:, :, 0]
     torch.testing.assert_close(middle[:, :, 4], columns, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (35, 35), (32, 37), (38, 33), (16, 64)])
+def test_the_table_is_taken_as_it_is_for_images_that_are_square_in_pixels(size):
+    """Of as many patches, those of all others are resized, by factors that are a tenth of a patch larger."""
+    network, picture = transformer(), images(*size, count=1)
+    rows, columns = size[0] // 8, size[1] // 8
+    assert rows * columns == 16
+    table = network.pos_embed_pat
+    if size[0] != size[1]:
+        grid = table.transpose(1, 2).unflatten(2, (4, 4))
+        factors = (rows + 0.1) / 4, (columns + 0.1) / 4
+        table = nn.functional.interpolate(grid, scale_factor=factors, mode="bicubic").flatten(2).transpose(1, 2)
+    seen = []
+    network.blocks[0].register_forward_pre_hook(lambda block, given: seen.append(given[0][:, 1:]))
+    with torch.no_grad():
+        network(picture)
+        patches = network.patch_embed(picture[..., : rows * 8, : columns * 8]).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(seen[0], patches + table)
 
 
 def deit_state(patches: int, width: int = 24, depth: int = 4) -> dict[str, torch.Tensor]:
@@ -128,18 +148,76 @@ def test_weights_for_another_grid_are_resized_and_those_of_another_width_refused
     refused(lambda: load_initial(network.backbone, str(path)), path, "blocks.4")
 
 
-@pytest.mark.parametrize("version", ["v1", "v2"])
-def test_checkpoints_of_its_authors_fit(tmp_path, version):
-    """They hold a normalisation that is never applied and, in V1, a linear head."""
-    source, target = classifier(version), classifier(version)
+def random_classifier(version: str, **options) -> nn.Module:
+    source = classifier(version, **options)
     for tensor in source.state_dict().values():
         tensor.copy_(torch.rand(tensor.shape))
-    published = {name.removeprefix("backbone."): value for name, value in source.state_dict().items()}
-    published |= {"norm.weight": torch.rand(24), "norm.bias": torch.rand(24)}
-    published |= {"head.weight": torch.rand(3, 24), "head.bias": torch.rand(3)} if version == "v1" else {}
-    torch.save({"model": published}, tmp_path / "published.pth")
+    return source
+
+
+def of_its_authors(source: nn.Module, prefix: str = "", tables: int = 1) -> dict[str, torch.Tensor]:
+    """MCTformer's names of its layers: one table of positions, a normalisation that is never applied and, in V1, a linear head."""
+    state = {name.removeprefix("backbone."): value for name, value in source.state_dict().items()}
+    if tables == 1:
+        state["pos_embed"] = torch.cat([state.pop("pos_embed_cls"), state.pop("pos_embed_pat")], dim=1)
+    width, classes = source.backbone.channels, source.backbone.cls_token.shape[1]
+    state |= {"norm.weight": torch.rand(width), "norm.bias": torch.rand(width)}
+    if source.head is None:
+        state |= {"head.weight": torch.rand(classes, width), "head.bias": torch.rand(classes)}
+    return {prefix + name: value.clone() for name, value in state.items()}
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize(("prefix", "tables"), [("", 1), ("module.", 1), ("", 2)])
+def test_checkpoints_of_its_authors_fit(tmp_path, version, prefix, tables):
+    source, target = random_classifier(version), classifier(version)
+    torch.save({"model": of_its_authors(source, prefix, tables)}, tmp_path / "published.pth")
     load_trained(target, tmp_path / "published.pth")
     assert all(torch.equal(value, source.state_dict()[name]) for name, value in target.state_dict().items())
+    backbone = classifier(version).backbone
+    load_initial(backbone, str(tmp_path / "published.pth"))
+    assert all(torch.equal(value, backbone.state_dict()[name]) for name, value in source.backbone.state_dict().items())
+
+
+def test_a_table_beside_the_two_that_are_used_is_left_out_and_named(tmp_path, capsys):
+    source, target = random_classifier("v2"), classifier()
+    path = tmp_path / "plus.pth"
+    torch.save(of_its_authors(source, tables=2) | {"pos_embed": torch.rand(1, 17, 24)}, path)
+    load_trained(target, path)
+    assert torch.equal(target.backbone.pos_embed_pat, source.backbone.pos_embed_pat)
+    assert "pos_embed: left out" in capsys.readouterr().out
+
+
+def test_a_checkpoint_of_another_grid_is_resized_as_initial_weights_alone(tmp_path):
+    source, target, path = random_classifier("v2", grid=6), classifier(), tmp_path / "published.pth"
+    torch.save(of_its_authors(source), path)
+    load_initial(target.backbone, str(path))
+    grid = source.backbone.pos_embed_pat.transpose(1, 2).unflatten(2, (6, 6))
+    expected = nn.functional.interpolate(grid, size=(4, 4), mode="bicubic").flatten(2).transpose(1, 2)
+    torch.testing.assert_close(target.backbone.pos_embed_pat, expected)
+    assert torch.equal(target.backbone.pos_embed_cls, source.backbone.pos_embed_cls)
+    refused(lambda: load_trained(target, path), path, "pos_embed_pat (1x36x24, expected 1x16x24)")
+
+
+def test_checkpoints_that_do_not_fit_are_refused_by_name(tmp_path):
+    path, published = tmp_path / "published.pth", of_its_authors(random_classifier("v2"))
+    torch.save(published, path)
+    more = classifier(classes=("a", "b", "c", "d", "e"))
+    for load in (lambda: load_trained(more, path), lambda: load_initial(more.backbone, str(path))):
+        refused(load, path, "cls_token (1x3x24, expected 1x5x24)")
+    refused(lambda: load_trained(classifier("v1"), path), path, "head.weight", "version: v2")
+    torch.save(of_its_authors(random_classifier("v1")), path)
+    refused(lambda: load_trained(classifier("v2"), path), path, "head.weight (3x24, expected 3x24x3x3)")
+    for change, fragment in [
+        ({"pos_embed": torch.rand(1, 3 + 15, 24)}, "pos_embed_pat (1x15x24"),  # no square
+        ({"pos_embed": torch.rand(19, 24)}, "unknown: pos_embed"),
+        ({"cls_token": torch.rand(3, 24)}, "cls_token (3x24"),
+        ({"dist_token": torch.rand(1, 1, 24)}, "unknown: dist_token"),
+    ]:
+        torch.save(published | change, path)
+        refused(lambda: load_initial(classifier().backbone, str(path)), path, fragment)
+    torch.save({name: value for name, value in published.items() if name != "cls_token"}, path)
+    refused(lambda: load_initial(classifier().backbone, str(path)), path, "missing: cls_token", "unknown: pos_embed")
 
 
 def test_a_hybrid_takes_the_cells_of_a_network_and_may_start_from_a_classifier_s(tmp_path):

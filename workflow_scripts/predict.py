@@ -183,6 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options = SimpleNamespace(
             scales=given.scales,
             flip=given.flip,
+            resize="antialiased",
             merge="mean",
             resolution=1,
             precision="float32",

@@ -143,6 +143,9 @@ class Cam(Block):
         None, description="pixels: the image is stretched to a square at scale 1; as it is if null"
     )
     flip: bool = Field(description="also the mirrored image, at every scale")
+    square_root: bool = Field(
+        description="of the maps at the network's resolution, before all else; for method cam, as PSA's code on VGG16"
+    )
     merge: Literal["mean", "max"] = Field(
         description="over scales, mirrored copies and branches: mean of the maps, or maximum of maps divided by their maxima"
     )
@@ -211,12 +214,18 @@ AnySegmenter = Annotated[LargeFov | Aspp | Cosine, Discriminator("network")]
 class NetworkPrediction(Block):
     scales: tuple[PositiveFloat, ...]
     flip: bool
+    resize: Literal["antialiased", "bilinear", "bilinear_corners"] = Field(
+        description="to a scale: the image, bicubic with antialiasing, sides rounded; or the normalised image, bilinear "
+        "without, sides rounded down: by the scale itself (deeplab-pytorch), or from corner to corner (BANA, MCTformer code)"
+    )
     merge: Literal["mean", "max", "mean_logits", "max_logits"] = Field(
         description="over scales and flips: of probabilities; mean of logits at the image's pixels; maximum of logits at "
         "the cells of the first scale"
     )
     resolution: PositiveInt = Field(description="image pixels per stored cell")
-    align_corners: bool = Field(description="as of a cam; logits are up-sampled the same way")
+    align_corners: bool = Field(
+        description="of the up-sampling of the logits; if antialiased, input sides also as of a cam"
+    )
     precision: Literal["float32", "bfloat16"]
 
 

@@ -93,6 +93,10 @@ def check_cam(where: str, cam, classifier) -> None:
     if (classifier.method == "mctformer") != (attention is not None):
         what = "has none, only 'mctformer'; take it away" if attention else "needs it; inherit from cams.mctformer"
         raise UserError(f"{where}.attention: method {classifier.method!r} {what}")
+    if cam.square_root and classifier.method != "cam":
+        raise UserError(
+            f"{where}.square_root: true is for maps of method 'cam', not of {classifier.method!r}; set false"
+        )
     if attention is None:
         return
     if cam.align_corners:

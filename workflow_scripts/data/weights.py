@@ -37,7 +37,7 @@ def load_initial(network: nn.Module, initial, given: str | None = None) -> None:
         state = network.from_mxnet(read_params(source)) if mxnet else read_state(source)
     if any(name.removeprefix("module.").startswith("features.") for name in state):  # torchvision's
         optional = getattr(network, "unfilled", ())
-    state = of_backbone(network, _in_float32(state), source)
+    state = of_backbone(network, _in_own_layout(network, state, source), source)
     if hasattr(network, "adapted"):
         state = network.adapted(state)
     load_strictly(network, state, source, optional)
@@ -53,12 +53,15 @@ def load_trained(network: nn.Module, path: str | Path) -> None:
     Raises:
         UserError: missing file, pickled code, or layers that do not fit; the log names each of them.
     """
-    state = of_network(network, _in_float32(read_state(path)), str(path))
+    parted = network if hasattr(network, "own_layout") else network.backbone
+    state = of_network(network, _in_own_layout(parted, read_state(path), str(path)), str(path))
     load_strictly(network, state, str(path))
 
 
-def _in_float32(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+def _in_own_layout(network: nn.Module, state: dict[str, torch.Tensor], source: str) -> dict[str, torch.Tensor]:
+    """A checkpoint in float32, its tensors parted as the network's are, which has `own_layout` where others part them differently."""
+    state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+    return network.own_layout(state, source) if hasattr(network, "own_layout") else state
 
 
 def load_strictly(

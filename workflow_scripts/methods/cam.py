@@ -7,17 +7,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-def class_activation_maps(features: Tensor, weight: Tensor) -> Tensor:
+def class_activation_maps(features: Tensor, weight: Tensor, square_root: bool = False) -> Tensor:
     """Project features on the classifier's weights and keep the positive part: ReLU(sum_d w_cd f_d).
 
     Args:
         features: (B, D, h, w) last feature map, before global average pooling.
         weight: (C, D) weights of the linear classifier.
+        square_root: of the positive part, as PSA's published code takes it on VGG16 (not on ResNet-38).
 
     Returns:
         (B, C, h, w), >= 0, not normalised.
     """
-    return functional.conv2d(features, weight[:, :, None, None]).relu()
+    maps = functional.conv2d(features, weight[:, :, None, None]).relu()
+    return maps.sqrt() if square_root else maps
 
 
 def normalise_maps(maps: Tensor, eps: float = 1e-5) -> Tensor:
@@ -71,6 +73,6 @@ class Classifier(nn.Module):
             )
         }
 
-    def maps(self, images: Tensor, labels: Tensor) -> tuple[Tensor, None]:
-        """Class activation maps (B, C, h, w), >= 0; no background map."""
-        return class_activation_maps(self.backbone(images), self.head.weight.flatten(1)), None
+    def maps(self, images: Tensor, labels: Tensor, square_root: bool = False) -> tuple[Tensor, None]:
+        """Class activation maps (B, C, h, w), >= 0, or their square roots; no background map."""
+        return class_activation_maps(self.backbone(images), self.head.weight.flatten(1), square_root), None

@@ -4,7 +4,7 @@ V1 classifies by its class tokens and localises by their attention. V2 also has 
 class attention sharpens; attention between patches then carries the product to where the image is alike.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +69,12 @@ class Classifier(nn.Module):
         self.backbone = backbone
         self.head = nn.Conv2d(backbone.channels, len(classes), 3, padding=1) if options.version == "v2" else None
         self.unused = ("norm.",) if options.version == "v2" else ("norm.", "head.")  # of the published checkpoints
+
+    def own_layout(self, state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+        """As the backbone's; V2's weights are refused by V1, which would take the layer of their maps for its linear head."""
+        if self.head is None and any(name.endswith("head.weight") and value.ndim == 4 for name, value in state.items()):
+            raise UserError(f"{source}: head.weight is of MCTformer-V2; set options.version: v2")
+        return self.backbone.own_layout(state, source)
 
     def new_parameters(self) -> list[nn.Parameter]:
         """Parameters without initial weights, trained at the head's rate."""

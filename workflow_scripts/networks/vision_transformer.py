@@ -4,6 +4,7 @@ Layers bear the names of the published PyTorch checkpoints of both. The last lay
 (MCTformer's published code).
 """
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -107,7 +108,7 @@ class HybridEmbedding(nn.Module):
 
 
 class Backbone(nn.Module):
-    """(B, 3, H, W) -> `Tokens`; what is left over of a side that is no multiple of `patch` is not seen.
+    """(B, 3, H, W) -> `Tokens`; what is left over of a side that is no multiple of `patch` is not seen (`positions` knows it).
 
     Args:
         patch: side of a patch, pixels; a power of two for the convolutional stem.
@@ -159,13 +160,14 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor, attention: bool = False) -> Tensor:
         height, width = (side // self.stride for side in images.shape[-2:])
+        square = images.shape[-2] == images.shape[-1]
         if not height or not width:
             raise UserError(
                 f"an image of {images.shape[-2]} x {images.shape[-1]} pixels is smaller than a patch of {self.stride}; "
                 "leave it out or use larger test scales"
             )
         embedded = self.patch_embed(images[..., : height * self.stride, : width * self.stride])
-        patches = embedded.flatten(2).transpose(1, 2) + self.positions(height, width)
+        patches = embedded.flatten(2).transpose(1, 2) + self.positions(height, width, square)
         classes = (self.cls_token + self.pos_embed_cls).expand(len(images), -1, -1)
         tokens, layers = torch.cat([classes, patches.to(classes.dtype)], dim=1), []
         for block in self.blocks:
@@ -177,19 +179,47 @@ class Backbone(nn.Module):
         patches = tokens[:, count:].transpose(1, 2).unflatten(2, (height, width))
         return Tokens(tokens[:, :count], patches, torch.stack(layers) if attention else None)
 
-    def positions(self, height: int, width: int) -> Tensor:
-        """Positions of height x width patches, (1, height width, D): bicubic, by scale factors of a tenth of a patch more.
+    def positions(self, height: int, width: int, square: bool = True) -> Tensor:
+        """Positions of height x width patches, (1, height width, D).
 
-        The published code (DINO's and MCTformer's) gives scale factors, not the size, so other points are sampled.
+        The table as it is where it has as many and the image is as high as it is wide, in pixels. Else it is resized,
+        bicubic, by scale factors of a tenth of a patch more: the published code (DINO's and MCTformer's) gives factors,
+        not the size, so other points are sampled, also for an image whose patches, but not pixels, are a square.
         """
-        if height == width == self.grid:
+        if square and height == width == self.grid:
             return self.pos_embed_pat
         grid = self.pos_embed_pat.transpose(1, 2).unflatten(2, (self.grid, self.grid))
         factors = ((height + 0.1) / self.grid, (width + 0.1) / self.grid)
         return interpolate(grid, scale_factor=factors, mode="bicubic").flatten(2).transpose(1, 2)
 
+    @staticmethod
+    def own_layout(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+        """A checkpoint with its one table `pos_embed` parted into those of the class tokens and of the patches.
+
+        DeiT and MCTformer's V1 and V2 have one table. Its first rows are those of the class tokens, as many as `cls_token`
+        has: one, or one a class. MCTformer+ and this project have two tables.
+
+        Args:
+            state: of a backbone or of a whole network; names may bear a prefix.
+            source: where it is from, for the log.
+        """
+        state = dict(state)
+        for name in [name for name in state if name.rpartition(".")[2] == "pos_embed"]:
+            prefix, positions = name.removesuffix("pos_embed"), state[name]
+            tokens = state.get(f"{prefix}cls_token")
+            if f"{prefix}pos_embed_pat" in state:  # of the network that MCTformer+ is derived from
+                print(
+                    f"{source}: {name}: left out, as the checkpoint has two tables of positions beside it", flush=True
+                )
+                del state[name]
+            elif tokens is not None and tokens.ndim == positions.ndim == 3:  # else it stays, and is told as unknown
+                parts = positions.tensor_split([tokens.shape[1]], dim=1)
+                state[f"{prefix}pos_embed_cls"], state[f"{prefix}pos_embed_pat"] = parts
+                del state[name]
+        return state
+
     def adapted(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """State dict of another network made to fit.
+        """State dict of another network, in this one's layout, made to fit.
 
         Of a transformer with one class token, DeiT's, the token and its position are repeated for every class, and
         positions resized to this network's grid, bicubic (MCTformer). Of the network of a hybrid's stem, the rest stays
@@ -199,15 +229,13 @@ class Backbone(nn.Module):
         if stem is not None and state.keys() & stem.state_dict().keys():
             return self.state_dict() | {f"patch_embed.features.{name}": value for name, value in state.items()}
         state = dict(state)
-        if (positions := state.pop("pos_embed", None)) is not None:
-            state["pos_embed_cls"], state["pos_embed_pat"] = positions[:, :1], positions[:, 1:]
         classes = self.cls_token.shape[1]
         for name in ("cls_token", "pos_embed_cls"):
-            if name in state and state[name].shape[1] == 1:
+            if name in state and state[name].ndim == 3 and state[name].shape[1] == 1:
                 state[name] = state[name].repeat(1, classes, 1)
         patches = state.get("pos_embed_pat")
-        if patches is not None and patches.shape[1] != self.grid**2:
-            side = round(patches.shape[1] ** 0.5)
+        side = 0 if patches is None or patches.ndim != 3 else math.isqrt(patches.shape[1])
+        if side and side != self.grid and side * side == patches.shape[1]:
             grid = patches.transpose(1, 2).unflatten(2, (side, side))
             resized = interpolate(grid, size=(self.grid, self.grid), mode="bicubic")
             state["pos_embed_pat"] = resized.flatten(2).transpose(1, 2)

@@ -4,14 +4,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.functional import interpolate
 
 from workflow_scripts.data.transforms import normalise
 from workflow_scripts.data.weights import load_weights
 from workflow_scripts.refine import affinity_networks
 from workflow_scripts.refine.background import Maps, Rule, normalised
-from workflow_scripts.refine.irn import edge_map
-from workflow_scripts.refine.random_walk import propagate_along_edges
+from workflow_scripts.refine.irn import STRIDE, edge_map
+from workflow_scripts.refine.random_walk import at_image_size, propagate_along_edges
 from workflow_scripts.training.device import autocast, device
 
 
@@ -34,12 +35,29 @@ def load(block: SimpleNamespace, affinity: SimpleNamespace, weights: str) -> Rul
             return np.ones((1, *image.shape[:2]), np.float32)
         with autocast(device(), affinity.precision):
             edge = edge_map(network, normalise(image).to(device()), block.frame)
-        scores = torch.from_numpy(normalised(maps.scores)).to(device())
-        scores = interpolate(scores[None], size=edge.shape, mode="bilinear", align_corners=False)[0]
-        walked = propagate_along_edges(scores, edge, block.radius, block.beta, block.log_steps)
-        full = interpolate(walked[None].float(), size=image.shape[:2], mode="bilinear", align_corners=False)[0]
-        full = full.cpu().numpy()
+        scores = torch.from_numpy(maps.scores)[None].float()
+        scores = interpolate(scores, size=edge.shape, mode="bilinear", align_corners=False)[0].numpy()
+        scores = torch.from_numpy(normalised(scores)).to(device())
+        full = walked_maps(scores, edge, image.shape[:2], block.radius, block.beta, block.log_steps).cpu().numpy()
         background = np.full((1, *full.shape[1:]), block.threshold, np.float32)
-        return np.concatenate([background, full / (full.max() + 1e-5)])
+        return np.concatenate([background, full])
 
     return Rule(walk)
+
+
+def walked_maps(
+    scores: Tensor, edge: Tensor, size: tuple[int, int], radius: int = 5, beta: float = 10, log_steps: int = 8
+) -> Tensor:
+    """IRN's walk, its maps brought to the image's size and divided by the largest value of all (published code).
+
+    Args:
+        scores: (K, h, w), object maps with maxima of 1, h = ceil(H / 4) and w alike.
+        edge: (h, w), probability of an edge.
+        size: H, W of the image.
+
+    Returns:
+        float32 (K, H, W), in [0, 1]; all 0 where nothing is left of the maps.
+    """
+    full = at_image_size(propagate_along_edges(scores, edge, radius, beta, log_steps), STRIDE, *size)
+    largest = full.max()
+    return full / largest if largest > 0 else full

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from workflow_scripts.refine.affinity import pad_border, pair_affinity, pair_edge_affinity, pair_offsets, shifted
 
@@ -160,3 +161,16 @@ def propagate_along_edges(
     """
     affinity = pair_edge_affinity(edge.reshape(1, 1, *scores.shape[1:]), radius, border="padded")[0]
     return propagate_pairs(scores * (1 - edge), affinity, radius, beta, log_steps, border="padded")
+
+
+def at_image_size(walked: Tensor, stride: int, height: int, width: int) -> Tensor:
+    """Walked maps, each cell `stride` pixels wide, cut to the image: both papers enlarge by that factor and stretch nothing.
+
+    Args:
+        walked: (L, h, w) with h >= height / stride and w alike.
+
+    Returns:
+        float32 (L, height, width), bilinear, corners not aligned.
+    """
+    size = walked.shape[1] * stride, walked.shape[2] * stride
+    return interpolate(walked[None].float(), size=size, mode="bilinear", align_corners=False)[0, :, :height, :width]

@@ -4,13 +4,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from torch.nn.functional import interpolate
 
 from workflow_scripts.data.transforms import normalise
 from workflow_scripts.data.weights import load_weights
 from workflow_scripts.refine import affinity_networks
 from workflow_scripts.refine.background import Maps, Rule, block_mean, constant_background
-from workflow_scripts.refine.random_walk import propagate
+from workflow_scripts.refine.random_walk import at_image_size, propagate
 from workflow_scripts.training.device import autocast, device
 
 
@@ -39,8 +38,7 @@ def load(block: SimpleNamespace, affinity: SimpleNamespace, weights: str) -> Rul
         walked = propagate(
             pooled, features[0].float(), affinity.radius, block.beta, block.log_steps, affinity.distance, block.border
         )
-        full = interpolate(walked[None].float(), size=(height, width), mode="bilinear", align_corners=False)[0]
-        return full[:, : image.shape[0], : image.shape[1]].cpu().numpy()
+        return at_image_size(walked, cell, *image.shape[:2]).cpu().numpy()
 
     return Rule(walk)
 

@@ -40,10 +40,10 @@ def make_state(job: Job) -> State:
 
 
 def map_options(block: SimpleNamespace) -> dict:
-    """What the network's `maps` is told beyond images and labels: how its attention refines them."""
+    """What the network's `maps` is told beyond images and labels: how its attention refines them, or that they are roots."""
     attention = getattr(block, "attention", None)
     if attention is None:
-        return {}
+        return {"square_root": True} if block.square_root else {}
     modulation = attention.modulation
     modulate = modulation and partial(plugin("methods", "semantic_modulation").modulate, **vars(modulation))
     return {"attention": attention, "modulate": modulate}
