@@ -8,13 +8,15 @@ from pathlib import Path
 
 import h5py
 import pytest
-from conftest import SMALL, copy_sources, python
+from conftest import SMALL, SOURCES, copy_sources, python
 from demo_graph import below, demo, edit, named, of, stale
+from own_photographs import CSV, plan_of, write_photographs
 
 from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.digests import file_sha256
 from workflow_scripts.provenance import parent_digests, read_sidecar, sidecar_path, write_sidecar
+from workflow_scripts.verify import check, other_versions
 
 CHANGES = {
     "saliency": (demo(saliency={"rendered": {"data": {"rendered": 17}}}), below("train_saliency rendered")),
@@ -193,3 +195,44 @@ def test_verify_deep_finds_what_was_written_wrong(bare):
 def test_verify_of_no_results(tmp_path, folder, message):
     done = python(copy_sources(tmp_path), "-m", "workflow_scripts.verify", folder)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", message + "\n")
+
+
+def test_versions_of_packages_that_decide_bytes(tmp_path, monkeypatch):
+    """torch for what is made with networks, the dense CRF for what is made with it, numpy for all."""
+    monkeypatch.chdir(tmp_path)
+    plan = Plan(Config.load(*(SOURCES / name for name in SMALL)))
+    names, now = ("cams/eps.h5", "masks/eps.h5", "masks/eps_crf.h5"), {}
+    for name, modules in zip(names, (["networks.tiny"], ["refine.background"], ["refine.dense_crf"]), strict=True):
+        path = f"results/demo/seed-0/{name}"
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_bytes(b"")
+        write_sidecar(path, "masks", "{}", "", {}, 1.0, modules)
+        now = json.loads(sidecar_path(path).read_text())["versions"]
+    assert list(other_versions(plan, "demo")) == []
+
+    def told(**versions) -> dict[str, str]:
+        for name in names:
+            path = sidecar_path(f"results/demo/seed-0/{name}")
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"versions": now | versions}))
+        return {path.removeprefix("results/demo/seed-0/"): text for path, text in other_versions(plan, "demo")}
+
+    assert told(torch="2.0", h5py="1") == {"cams/eps.h5": f"made under torch 2.0 (here {now['torch']})"}
+    assert told(pydensecrf2="0.1").keys() == {"masks/eps_crf.h5"}
+    assert told(numpy="1.0").keys() == {*names} and "numpy 1.0" in told(numpy="1.0")["masks/eps.h5"]
+
+
+def test_files_that_artifacts_are_made_from(tmp_path, monkeypatch):
+    """Photographs that are gone, and a model of other bytes, from which maps were made."""
+    monkeypatch.chdir(tmp_path)
+    write_photographs()
+    overrides = {
+        "saliency": {"supplied": None, "u2net": {"models": "models"}},
+        "classifiers": {"eps": {"saliency": "u2net"}},
+    }
+    plan = plan_of(CSV, systems=["eps"], overrides=overrides)
+    Path("models").mkdir()
+    Path("models/u2net.onnx").write_bytes(b"no model")
+    Path("VOC/JPEGImages/photo_1.jpg").unlink()
+    found = {path: (state, reason) for state, path, reason in check(plan, "mine") if state in {"wrong", "missing"}}
+    assert found["VOC/JPEGImages"] == ("missing", "images of datasets.mine: missing 1 of 8; restore what was there")
+    assert found["models/u2net.onnx"][0] == "wrong" and "of another checksum" in found["models/u2net.onnx"][1]

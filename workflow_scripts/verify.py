@@ -6,21 +6,25 @@
 
 Every artifact of the data set's plan is compared with its sidecar: settings, code, digests of the parents and its own
 bytes. Prints one line for each that is stale, corrupt, missing, foreign or unfinished, and exits with 1 if there is
-any. With --deep, what is up to date is also read: shapes, types and ranges, the images of the index, the layers of
-networks, tables and pictures, so that an artifact is found that was written wrong. Snakemake notices stale artifacts by
-itself as long as `.snakemake/` is there; it cannot when results were copied without it.
+any. Photographs, lists and models that are gone or of another checksum are told, too, and what was made under another
+version of torch, numpy or the dense CRF, which is no fault. With --deep, what is up to date is also read: shapes, types
+and ranges, the images of the index, the layers of networks, tables and pictures, so that an artifact is found that was
+written wrong. Snakemake notices stale artifacts by itself as long as `.snakemake/` is there; it cannot when results were
+copied without it.
 """
 
 import importlib
 import json
+import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
 from workflow_scripts.commands import add_configfile, command_parser, load_config
 from workflow_scripts.config.changes import changes
+from workflow_scripts.config.needs import of_job, version
 from workflow_scripts.config.outputs import FOLDERS, output_path
 from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.resolve import Config
@@ -28,9 +32,13 @@ from workflow_scripts.data.index import Index, read_index
 from workflow_scripts.digests import file_sha256
 from workflow_scripts.errors import UserError
 from workflow_scripts.folders import listed
+from workflow_scripts.presence import checked, data_needs, merged
 from workflow_scripts.provenance import read_sidecar, sidecar_path
 
 BEFORE_INDEX = ("render", "index", "train_saliency", "unpack", "archives", "weights")
+IN_DATA = {"archive", "list", "table", "images"}  # of a data set, which is looked at apart
+# Packages that decide bytes, and the begin of the names of modules that use them.
+DECIDING = {"torch": ("networks", "training"), "numpy": ("",), "pydensecrf2": ("refine.dense_crf",)}
 SHARD = re.compile(r"\.\d+-of-\d+(\.json)?$")
 
 
@@ -79,6 +87,34 @@ def check(plan: Plan, dataset: str, deep: bool = False) -> Iterator[tuple[str, s
             )
         else:
             yield "foreign", str(path), "no artifact of this configuration; another one made it, or it was put there"
+    yield from _given(plan, dataset, plan.jobs(dataset, *requested))
+
+
+def _given(plan: Plan, dataset: str, jobs: Iterable[tuple[str, dict[str, str]]]) -> Iterator[tuple[str, str, str]]:
+    """What of the user's and of libraries' files that artifacts are made from is no longer there or has other bytes."""
+    for need in merged(data_needs(plan.config, dataset)):
+        if need.blocks:
+            yield "missing", need.path, f"{need.what} of {need.user}: {need.state}; restore what was there"
+    for need in dict.fromkeys(need for stage, names in jobs for need in of_job(plan.config, stage, names)):
+        found = checked(need)
+        if os.path.isfile(need.path) and found.blocks and need.what not in IN_DATA:
+            yield "wrong", need.path, f"{need.what}: {found.state}; what was made from it may be wrong, too"
+
+
+def other_versions(plan: Plan, dataset: str) -> Iterator[tuple[str, str]]:
+    """Artifacts that were made under another version of a package that decides their bytes, and which."""
+    requested = [path for path in plan.on_request(dataset) if Path(path).exists()]
+    for stage, wildcards in plan.jobs(dataset, *requested):
+        for path in plan.outputs(stage, wildcards).values():
+            record = read_sidecar(path) or {}
+            made, modules = record.get("versions", {}), record.get("modules", [])
+            told = [
+                f"{name} {made[name]} (here {version(name) or 'none'})"
+                for name, users in DECIDING.items()
+                if made.get(name) not in {None, version(name)} and any(module.startswith(users) for module in modules)
+            ]
+            if told:
+                yield path, f"made under {', '.join(told)}"
 
 
 class Contents:
@@ -149,10 +185,13 @@ def main() -> None:
             raise UserError(f"{arguments.results}: expected results/{{dataset}}, in the folder that snakemake ran in")
         plan = Plan(load_config(arguments.configfile))
         found = list(check(plan, arguments.results.name, arguments.deep))
+        others = list(other_versions(plan, arguments.results.name))
     except UserError as error:
         sys.exit(f"error: {error}")
     for state, path, reason in found:
         print(f"{state:10} {path}: {reason}")
+    for path, reason in others:
+        print(f"{'version':10} {path}: {reason}; its bytes may differ from those that would be made now")
     print(
         f"{arguments.results}: {len(found)} artifacts are not up to date"
         if found
