@@ -72,7 +72,7 @@ def _keep_braces() -> None:
     """Have Snakemake take braces in the path of this tree for what they are, where they name no wildcard."""
     fill = LocalSourceFile.format
 
-    def filled(file: LocalSourceFile, **wildcards: object) -> LocalSourceFile:
+    def filled(file: LocalSourceFile, /, **wildcards: object) -> LocalSourceFile:
         try:
             return fill(file, **wildcards)
         except (NameError, IndexError, ValueError):
