@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,9 @@ import pytest
 from conftest import refused
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from own_photographs import CSV, plan_of, write_photographs
+from PIL import Image
+from stage_runs import run
 
 from workflow_scripts.chart_plots import class_bars
 from workflow_scripts.config.datasets import AnyDataset
@@ -167,3 +171,21 @@ def test_a_class_that_labelmap_gives_another_label_is_no_silent_background():
     assert label_of("background", ("cat",)) == 0 and label_of("cat", ("cat",)) == 1
     for name in ("background", "ignored"):
         refused(lambda name=name: label_of(name, ("cat", name)), name, "rename")
+
+
+def test_the_last_of_254_classes_goes_through_every_stage(tmp_path, monkeypatch):
+    """Its label is 254, beside 255 for what is ignored."""
+    monkeypatch.chdir(tmp_path)
+    write_photographs()
+    classes = [f"c{number}" for number in range(252)]
+    for path in Path("masks").iterdir():
+        label = np.array(Image.open(path))
+        Image.fromarray(np.where(label % 255 > 0, label + 252, label).astype(np.uint8)).save(path)
+    overrides = {"systems": {"boxes": {"segmenter": None, "predictions": []}}}
+    plan = plan_of(CSV, classes=[*classes, "cat", "dog"], systems=["boxes"], overrides=overrides)
+    for stage, names in plan.jobs("mine"):
+        if stage not in ("charts", "filling_rates"):  # 254 panels take long
+            assert run(plan, stage, **names) is None
+    first, *_ = table_of("results/mine/miou.csv")
+    assert first["system"] == "boxes" and first["iou.c0"] == "" and float(first["iou.cat"]) == float(first["iou.dog"])
+    assert float(first["iou.dog"]) > 90
