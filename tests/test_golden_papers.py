@@ -166,6 +166,24 @@ def test_maps_of_psa(network):
     assert_near(logits, given["vgg16.class_logits.0"], 1e-5)
 
 
+@pytest.mark.parametrize("square_root", [True, False])
+def test_roots_are_taken_of_the_features_maps_before_they_are_enlarged_and_added(square_root):
+    size, labels = (21, 34), np.array([0, 1, 0, 1], np.float32)
+    random = torch.Generator().manual_seed(0)
+    shapes = [(3, 5), (3, 5), (6, 9), (6, 9)]
+    features = [torch.rand(1, 5, *shape, generator=random) for shape in shapes]
+    network = cam.Classifier(Given(features), [""] * 4, SimpleNamespace(dropout=0.5)).eval()
+    nn.init.normal_(network.head.weight, generator=random)
+    block = shipped("cams", "cam", scales=[1, 2], flip=True, resolution=1, square_root=square_root)
+    added = 0
+    for number, one in enumerate(features):
+        maps = nn.functional.conv2d(one, network.head.weight).relu().detach()[:, labels > 0]
+        maps = interpolate(maps.sqrt() if square_root else maps, size=size, mode="bilinear")
+        added = added + (maps.flip(-1) if number % 2 else maps)
+    found = maps_of(network, np.zeros((*size, 3), np.uint8), labels, block)
+    assert_near(found.astype(np.float32), (added[0] / 4).numpy(), 1e-3)
+
+
 # --- IRN's walk -------------------------------------------------------------------------------------------------------
 
 

@@ -198,6 +198,19 @@ def test_an_edge_walk_leaves_maps_where_they_are(tmp_path, monkeypatch):
     assert np.abs(walked[1] - scores[0]).max() < 0.01
 
 
+def test_an_edge_walk_starts_from_maps_that_have_a_maximum_of_1_in_its_cells(tmp_path, monkeypatch):
+    """A map of one pixel is diluted in its cell, and divided by its maximum there (IRN code)."""
+    settings, started = affinity("irn", radius=10), []
+    save_weights(affinity_networks.build(settings), tmp_path / "net.safetensors")
+    monkeypatch.setattr(edge_walk_mask, "propagate_along_edges", lambda scores, *rest: started.append(scores) or scores)
+    block = SimpleNamespace(threshold=0.25, radius=5, beta=10, log_steps=4, frame=64)
+    scores = np.zeros((2, 48, 64), np.float32)
+    scores[0, 8:24, 8:24], scores[1, 33, 33] = 0.5, 3
+    walk = edge_walk_mask.load(block, settings, tmp_path / "net.safetensors").probabilities
+    walk(maps_of(np.zeros((48, 64, 3), np.uint8), scores))
+    np.testing.assert_allclose(started[0].amax(dim=(1, 2)), 1, atol=1e-4)
+
+
 def test_affinity_samples_keep_cells_and_pixels_together(tmp_path):
     """The label tells the brightness of its cell, wherever the crop is taken and however it is mirrored."""
     from workflow_scripts.artifacts import create
