@@ -17,6 +17,7 @@ from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.resolve import Config
 
 MASK = "results/demo/seed-0/masks/eps.h5"
+MASKS = {"dataset": "demo", "seed": "0", "mask": "eps"}
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +38,9 @@ def test_changed_keys_are_named_with_their_values():
     now = {"block": {"threshold": 0.35, "crf": {"iterations": 10}}, "made_from": "0" * 16}
     assert terminal.changed({kept(before)}, {kept(now)}, {MASK}) == "masks.eps.threshold 0.2 -> 0.35"
     assert terminal.changed({kept(before), repr("a" * 32)}, {kept(now), repr("b" * 32)}, {f"in/a/module/{MASK}"}) == (
-        "masks.eps.threshold 0.2 -> 0.35, the code of its stage"
+        "masks.eps.threshold 0.2 -> 0.35, the code of stage masks"
     )
-    assert terminal.changed({repr("a" * 32)}, {repr("b" * 32)}, {MASK}) == "the code of its stage"
+    assert terminal.changed({repr("a" * 32)}, {repr("b" * 32)}, {MASK}) == "the code of stage masks"
     now["block"]["crf"] = None
     assert terminal.changed({kept(before)}, {kept(now)}, {MASK}) == (
         'masks.eps.crf {"iterations": 10} -> none, masks.eps.threshold 0.2 -> 0.35'
@@ -67,7 +68,7 @@ def test_params_of_other_workflows_are_left_to_snakemake():
     ],
 )
 def test_settings_are_named_as_in_the_configuration(plan, path, key, expected):
-    assert changes(path, {key: {}}, {key: {"x": 1}}, plan.config) == [expected]
+    assert changes(path, {key: {}}, {key: {"x": 1}}, plan) == [expected]
 
 
 def test_every_block_of_the_demo_has_its_name(plan):
@@ -82,11 +83,36 @@ def test_every_block_of_the_demo_has_its_name(plan):
             changed = copy.deepcopy(settings)
             field = sorted(changed[key])[0]
             changed[key][field] = "changed"
-            (told,) = changes(path, settings, changed, plan.config)
+            (told,) = changes(path, settings, changed, plan)
             kind, name, *_ = told.split(" ")[0].split(".")
             assert name in plan.config.names("demo", kind) and field in told, told
             seen.add((stage, key))
     assert {("cams", "classifier"), ("masks", "affinity"), ("predictions", "segmenter"), ("masks", "block")} <= seen
+
+
+def test_other_parents_are_named(plan, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sidecar = tmp_path / f"{MASK}.json"
+    sidecar.parent.mkdir(parents=True)
+    before, now = {"made_from": "a"}, {"made_from": "b"}
+    for parents, told in (
+        (
+            [MASK.replace("masks/eps", "cams/cam"), "results/demo/index.h5"],
+            "made from seed-0/cams/eps.h5 instead of seed-0/cams/cam.h5",
+        ),
+        (["results/demo/index.h5", "results/demo/seed-0/cams/eps.h5.1-of-2"], "made from seed-0/cams/eps.h5 too"),
+    ):
+        inputs = {
+            item
+            for value in plan.job("masks", MASKS).inputs.values()
+            for item in [value]
+            if item and isinstance(value, str)
+        }
+        others = inputs - {"results/demo/seed-0/cams/eps.h5"}
+        sidecar.write_text(json.dumps({"parents": dict.fromkeys([*parents, *others], "")}))
+        assert changes(MASK, before, now, plan) == [told]
+    sidecar.write_text("[]")
+    assert changes(MASK, before, now, plan) == changes(MASK, before, now) == ["which files it is made from"]
 
 
 def test_many_changes_are_counted():

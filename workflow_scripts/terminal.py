@@ -16,6 +16,7 @@ from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from workflow_scripts.config.changes import changes
+from workflow_scripts.config.outputs import maker
 from workflow_scripts.config.plan import Plan
 
 OURS = "workflow_scripts.stages."  # in the command of a job of this workflow
@@ -62,9 +63,9 @@ def changed(before: Iterable[str], now: Iterable[str], files: Iterable[str]) -> 
     (old, old_code), (new, new_code) = _params(before), _params(now)
     told = []
     if old is not None and new is not None:
-        told = changes(path, old, new, _config(path))
+        told = changes(path, old, new, _plan(path))
     if old_code and new_code:
-        told.append("the code of its stage")
+        told.append(f"the code of stage {(maker(path) or ('of it',))[0]}")
     return ", ".join(told) or None
 
 
@@ -86,9 +87,9 @@ def _params(values: Iterable[str]) -> tuple[dict | None, str | None]:
     return settings, code
 
 
-def _config(path: str):
+def _plan(path: str) -> Plan | None:
     named = re.match(r"results/([^/]+)/", path)
-    return next((plan.config for plan in _plans if named and named[1] in plan.config.datasets), None)
+    return next((plan for plan in _plans if named and named[1] in plan.config.datasets), None)
 
 
 @dataclass

@@ -27,7 +27,6 @@ from workflow_scripts.config.changes import changes
 from workflow_scripts.config.needs import of_job, version
 from workflow_scripts.config.outputs import FOLDERS, output_path
 from workflow_scripts.config.plan import Plan
-from workflow_scripts.config.resolve import Config
 from workflow_scripts.data.index import Index, read_index
 from workflow_scripts.digests import file_sha256
 from workflow_scripts.errors import UserError
@@ -60,7 +59,7 @@ def check(plan: Plan, dataset: str, deep: bool = False) -> Iterator[tuple[str, s
         for name, path in plan.outputs(stage, wildcards).items():
             known |= {path, str(sidecar_path(path))}
             settings = plan.settings(stage, wildcards)
-            found = _state(plan.config, path, settings, plan.code(stage, wildcards), parents, bad)
+            found = _state(plan, path, settings, plan.code(stage, wildcards), parents, bad)
             if contents and not found:
                 found = contents.wrong(path, stage, name, settings)
             if found:
@@ -148,7 +147,7 @@ def _files(files: dict[str, str]) -> Iterator[tuple[str, str, str]]:
 
 
 def _state(
-    config: Config, path: str, settings: str, code: str, parents: list[str], bad: set[str]
+    plan: Plan, path: str, settings: str, code: str, parents: list[str], bad: set[str]
 ) -> tuple[str, str] | None:
     if not Path(path).exists():
         return "missing", "run snakemake to make it"
@@ -159,7 +158,7 @@ def _state(
         return "corrupt", "its bytes are not those that its stage wrote; delete it and run again"
     wanted = json.loads(settings)
     if record["settings"] != wanted:
-        return "stale", f"settings changed: {', '.join(changes(path, record['settings'], wanted, config))}"
+        return "stale", f"settings changed: {', '.join(changes(path, record['settings'], wanted, plan))}"
     if record["code"] != code:
         return "stale", "the code of its stage changed"
     for parent in parents:

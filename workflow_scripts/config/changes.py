@@ -1,32 +1,21 @@
 """What changed between two settings of a job, by the keys of `config.yaml`: `masks.eps.threshold 0.2 -> 0.35`."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from workflow_scripts.config import datasets
-from workflow_scripts.config.outputs import maker
+from workflow_scripts.config.outputs import BLOCKS, maker
+from workflow_scripts.config.plan import Plan
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.errors import UserError
 
 MOST = 8  # changes told of one job
 LONGEST = 60  # characters of a value
 ABSENT = object()
+SHARD = re.compile(r"\.\d+-of-\d+(\.json)?$")
 
-# The section of the block that a stage makes, and the wildcard that names it.
-BLOCKS = {
-    "saliency": ("saliency", "saliency"),
-    "train_saliency": ("saliency", "saliency"),
-    "train_classifier": ("classifiers", "classifier"),
-    "cams": ("cams", "cam"),
-    "affinity_labels": ("affinities", "affinity"),
-    "train_affinity": ("affinities", "affinity"),
-    "masks": ("masks", "mask"),
-    "train_segmenter": ("segmenters", "segmenter"),
-    "predictions": ("predictions", "prediction"),
-    "instances": ("instances", "instances"),
-    "train_instances": ("instance_networks", "network"),
-    "detections": ("instance_networks", "network"),
-}
 # Blocks that a stage is given beside its own, by the key of its settings: the section.
 OTHERS = {"classifier": "classifiers", "affinity": "affinities", "segmenter": "segmenters"}
 # Settings that are keys of the data set; `splits` of other stages are those that they work on.
@@ -40,23 +29,25 @@ DIGESTS = {
     "sources": "files of datasets.{dataset}",
     "initial_digest": "the file of initial weights",
     "weights_digest": "the file of weights",
-    "made_from": "which files it is made from",
 }
 
 
-def changes(path: str, old: Mapping, new: Mapping, config: Config | None = None) -> list[str]:
+def changes(path: str, old: Mapping, new: Mapping, plan: Plan | None = None) -> list[str]:
     """What differs between the settings that an artifact was made under and those that it has now, for people.
 
     Args:
         path: of the artifact, which says the block it is of.
-        config: names the blocks that others are made from; without it they are named by what they are.
+        plan: names the blocks and files that others are made from; without it they are named by what they are.
     """
     stage, names = maker(path) or ("", {})
+    config = plan.config if plan else None
     found = []
     for keys, before, now in _differences(old, new):
         top, *below = keys
         if top in DIGESTS:
             found.append(DIGESTS[top].format(dataset=names.get("dataset", "")).strip())
+        elif top == "made_from":
+            found.append(_made_from(path, plan))
         elif place := _place(stage, names, top, config):
             found.append(f"{'.'.join([*place, *below])} {_shown(before)} -> {_shown(now)}")
         else:
@@ -72,6 +63,34 @@ def _differences(old, new, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
             yield from _differences(old.get(key, ABSENT), new.get(key, ABSENT), (*keys, key))
     elif old != new:
         yield keys, old, new
+
+
+def _made_from(path: str, plan: Plan | None) -> str:
+    """Which files an artifact is now made from that it was not, and the reverse; those of the data set without its folder."""
+    try:
+        before = {*json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))["parents"]}
+        stage, names = maker(path)
+        inputs = plan.job(stage, names).inputs.values()
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        UserError,
+    ):  # no plan, or no sidecar as it is written
+        return "which files it is made from"
+    before = {parent for parent in before if not SHARD.search(parent)}
+    now = {item for value in inputs for item in ([value] if isinstance(value, str) else value)}
+    come, gone = (_some(files, f"results/{names.get('dataset')}/") for files in (now - before, before - now))
+    if gone:
+        return f"made from {come or 'nothing'} instead of {gone}"
+    return f"made from {come} too" if come else "which files it is made from"
+
+
+def _some(files: set[str], folder: str) -> str:
+    told = [name.removeprefix(folder) for name in sorted(files)]
+    return ", ".join(told[:3]) + (f" and {len(told) - 3} more" if len(told) > 3 else "")
 
 
 def _place(stage: str, names: Mapping[str, str], key: str, config: Config | None) -> list[str]:

@@ -11,10 +11,9 @@ from functools import cache
 from pathlib import Path
 
 from workflow_scripts.config import datasets, mask_blocks, saliency_blocks
-from workflow_scripts.config.changes import BLOCKS
 from workflow_scripts.config.initial import Download, Network
 from workflow_scripts.config.members import emptied, known_members
-from workflow_scripts.config.outputs import output_path
+from workflow_scripts.config.outputs import BLOCKS, output_path
 from workflow_scripts.config.parts import Block
 from workflow_scripts.config.resolve import Config
 

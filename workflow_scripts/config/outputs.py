@@ -85,6 +85,21 @@ OUTPUTS: dict[str, dict[str, str]] = {
     "curves": {"curves": "results/{dataset}/pictures/curves.png", "sweep": "results/{dataset}/pictures/thresholds.png"},
 }
 
+# The section of the block that a stage is of, and the wildcard that names it.
+BLOCKS = {
+    "saliency": ("saliency", "saliency"),
+    "train_saliency": ("saliency", "saliency"),
+    "train_classifier": ("classifiers", "classifier"),
+    "cams": ("cams", "cam"),
+    "affinity_labels": ("affinities", "affinity"),
+    "train_affinity": ("affinities", "affinity"),
+    "masks": ("masks", "mask"),
+    "train_segmenter": ("segmenters", "segmenter"),
+    "predictions": ("predictions", "prediction"),
+    "instances": ("instances", "instances"),
+    "train_instances": ("instance_networks", "network"),
+    "detections": ("instance_networks", "network"),
+}
 # A folder that a stage fills beside its files, one of which lists what is in it.
 FOLDERS = {"gallery": "results/{dataset}/gallery/files"}
 
