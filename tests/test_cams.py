@@ -118,3 +118,8 @@ def test_maps_are_stored_as_means_of_their_pixels(image):
     found = scores(state(image, resolution=4))
     assert found.shape == (2, HEIGHT // 4, WIDTH // 4)
     assert close(found, avg_pool2d(one_pass(image)[[0, 2]], 4))
+
+
+def test_an_image_without_a_label_has_no_map(image):
+    arrays = maps_of(state(image, labels=(), flip=True), "one")
+    assert arrays["classes"].shape == (0,) and arrays["scores"].shape == (0, HEIGHT, WIDTH)
