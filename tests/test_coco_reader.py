@@ -403,7 +403,10 @@ def test_what_is_published_is_read_as_ever(root, monkeypatch):
     monkeypatch.chdir(root)
     changed(root, as_published)
     settings = {"dataset": "coco", "kind": "coco", "classes": list(CLASSES), "root": "."}
-    splits = {name: {"ids": file, "folder": folder, "count": None} for name, (file, folder) in SPLITS.items()}
+    splits = {
+        name: {"ids": file, "folder": folder, "count": None, "of": None, "labelled": True}
+        for name, (file, folder) in SPLITS.items()
+    }
     about = {"splits": splits, "split_order": list(splits), "limit": None, "unannotated": "left_out"}
     index_stage.main(job(settings | about, {}, {"index": "index.h5"}))
     index = read_index("index.h5")
