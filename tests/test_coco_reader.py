@@ -408,14 +408,14 @@ def test_what_is_published_is_read_as_ever(root, monkeypatch):
         for name, (file, folder) in SPLITS.items()
     }
     about = {"splits": splits, "split_order": list(splits), "limit": None, "unannotated": "left_out"}
-    index_stage.main(job(settings | about, {}, {"index": "index.h5"}))
+    index_stage.main(job(settings | about, {}, {"index": "index.h5", "findings": "index.json"}))
     index = read_index("index.h5")
     columns = (index.sizes, index.labels, index.boxes, index.crowds, index.box_offsets)
     found = {"index": digest(index.ids, index.images, *columns, *index.splits.values())}
     settings |= {"splits": list(SPLITS), "files": FILES, "maps": [], "unlabelled": "ignore"}
     for crowd, overlap in (("class", "later"), ("ignore", "smaller"), ("class", "ignore")):
         about = {"crowd": crowd, "overlap": overlap}
-        truth.main(job(settings | about, {"index": "index.h5"}, {"truth": "truth.h5"}))
+        truth.main(job(settings | about, {"index": "index.h5"}, {"truth": "truth.h5", "findings": "truth.json"}))
         found[overlap] = digest_of("truth.h5", "truth", index.ids)
     instance_truth.main(job(settings, {"index": "index.h5"}, {"truth": "instances.h5"}))
     assert found | {"instances": digest_of("instances.h5", "instances", index.ids)} == {

@@ -25,16 +25,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = (
-    "Snakefile",
-    "config.yaml",
-    "configs",
-    "envs",
-    "profiles",
-    "report",
-    "rules",
-    "workflow_scripts",
-    "tests",
-    "pyproject.toml",
+    *("Snakefile", "config.yaml", "pyproject.toml", "README.md"),
+    *("configs", "docs", "envs", "profiles", "report", "rules", "tests", "workflow_scripts"),
 )
 LEAST = 0.95  # share that must be killed
 # Imported once, before any tree is: a process for each mutant begins with them.
