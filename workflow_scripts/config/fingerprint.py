@@ -1,20 +1,26 @@
 """What decides an artifact: the resolved settings of its block and the code that the job uses.
 
 Rules hand both to Snakemake as params, sidecars record them, `verify` compares them, and the trainer resumes only
-under the same fingerprint. The digest of the code is that of the syntax trees, without docstrings, comments and
-layout, of the stage's module, of everything it imports from this package, transitively, and of the modules that the
-block names. It holds within one minor version of Python, whose syntax trees it walks.
+under the same fingerprint. The digest of the code is that of the syntax trees of the stage's module, of everything it
+imports from this package, transitively, and of the modules that the block names. What changes no byte of an artifact
+does not count: docstrings, comments, layout, the words of messages, the modules `UNCOUNTED`, in which folder a module
+lies and in which order it imports others. It holds within one minor version of Python, whose syntax trees it walks.
 """
 
 import ast
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 PACKAGE = "workflow_scripts"
 ROOT = Path(__file__).resolve().parent.parent
+# Modules that only decide how a job fails, never what one that ends well writes: `errors` makes the lines that it ends
+# with, `stopping` ends it before its time. A test runs stages with neither, and compares the bytes.
+UNCOUNTED = {"errors", "stopping"}
+# Functions whose arguments are words for people: by their names, and methods by what they are called on too.
+TELLING = {"UserError", "print", "sys.exit", "warnings.warn", "faults.add", "own.add", "self.faults.add"}
 
 
 def canonical(settings: dict) -> str:
@@ -23,10 +29,10 @@ def canonical(settings: dict) -> str:
 
 
 def code_digest(modules: Iterable[str]) -> str:
-    """Digest of the named modules (dotted, below this package) and of all they import from it."""
+    """Digest of the named modules (dotted, below this package), in this order, and of all they import from it."""
     total = hashlib.sha256()
-    for name in closure(modules):
-        total.update(f"{name}:{_module_digest(name)}\n".encode())
+    for name in dict.fromkeys(modules):
+        total.update(f"{name.rpartition('.')[2]}:{_module_digest(name)}\n".encode())
     return total.hexdigest()[:32]
 
 
@@ -50,38 +56,120 @@ def _path(name: str) -> Path:
 
 
 @cache
-def _tree(name: str) -> ast.Module:
-    return ast.parse(_path(name).read_text(encoding="utf-8"))
+def _source(name: str) -> str:
+    return _path(name).read_text(encoding="utf-8")
 
 
 @cache
 def _imports(name: str) -> tuple[str, ...]:
-    found: set[str] = set()
-    for node in ast.walk(_tree(name)):
+    nodes = (node for node in ast.walk(ast.parse(_source(name))) if isinstance(node, ast.Import | ast.ImportFrom))
+    named = (module for node in nodes for module, *_ in _bindings(node))
+    return tuple(sorted({module.removeprefix(f"{PACKAGE}.") for module in named if _is_ours(module)}))
+
+
+def _is_ours(module: str) -> bool:
+    return module.startswith(f"{PACKAGE}.") and _path(module.removeprefix(f"{PACKAGE}.")).exists()
+
+
+def _bindings(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str, str]]:
+    """What an import makes known: module, name in it or nothing for the module itself, and the name that it is given."""
+    for alias in node.names:
         if isinstance(node, ast.Import):
-            candidates = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            # Relative imports are not used in this package; the linter refuses them.
-            candidates = [node.module or ""] + [f"{node.module}.{alias.name}" for alias in node.names]
+            yield alias.name, "", alias.asname or alias.name
+        # Relative imports are not used in this package; the linter refuses them.
+        elif _is_ours(inner := f"{node.module}.{alias.name}"):
+            yield inner, "", alias.asname or alias.name
         else:
-            continue
-        for candidate in candidates:
-            if candidate.startswith(f"{PACKAGE}."):
-                module = candidate.removeprefix(f"{PACKAGE}.")
-                if _path(module).exists():
-                    found.add(module)
-    return tuple(sorted(found))
+            yield node.module or "", alias.name, alias.asname or alias.name
 
 
 @cache
 def _module_digest(name: str) -> str:
+    """Of a module's tree, in which imported modules of this package stand by their digests, whatever they are called.
+
+    There are no circles of imports, as a test says.
+    """
     digest = hashlib.sha256()
-    _walk(_tree(name), digest)
+    tree = _WithoutWords().visit(ast.parse(_source(name)))
+    if package := name.rpartition(".")[0]:  # importing a module runs the package that holds it
+        parsed = ast.parse(_source(package))
+        digest.update(_module_digest(package).encode() if _without_docstring(parsed, parsed.body) else b"")
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    for line in sorted({line for node in imports for line in _imported(node)}):
+        digest.update(line.encode())
+    tree.body = [node for node in tree.body if node not in imports]
+    _walk(tree, digest)
     return digest.hexdigest()
+
+
+def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
+    for module, *names in _bindings(node):
+        inner = module.removeprefix(f"{PACKAGE}.")
+        if _is_ours(module):
+            module = "" if inner in UNCOUNTED else _module_digest(inner)
+        yield " ".join(["import", module, *names]) + "\n"
+
+
+class _WithoutWords(ast.NodeTransformer):
+    """Blanks the words of messages; what is computed for them stays."""
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.exc, ast.Call):
+            _blank_arguments(node.exc)
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        called = _dotted(node.func)
+        to_file = any(keyword.arg == "file" and _dotted(keyword.value) != "sys.stderr" for keyword in node.keywords)
+        if called in TELLING and not to_file:
+            _blank_arguments(node)
+        for keyword in node.keywords if called.endswith(".add_argument") else ():
+            keyword.value = _blank(keyword.value) if keyword.arg == "help" else keyword.value
+        return node
+
+    def visit_Assert(self, node: ast.Assert) -> ast.AST:
+        self.generic_visit(node)
+        node.msg = node.msg and _blank(node.msg)
+        return node
+
+
+def _dotted(node: ast.expr) -> str:
+    """`sys.exit` of names and their attributes; of anything else, nothing."""
+    if isinstance(node, ast.Attribute):
+        return f"{_dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _blank_arguments(call: ast.Call) -> None:
+    call.args = [_blank(item) for item in call.args]
+    for keyword in call.keywords:
+        keyword.value = _blank(keyword.value)
+
+
+def _blank(node: ast.expr) -> ast.expr:
+    """A text without its constant parts."""
+    match node:
+        case ast.Constant(value=str()):
+            return ast.Constant("")
+        case ast.JoinedStr():
+            node.values = [_blank(part) for part in node.values if not isinstance(part, ast.Constant)]
+            return node if node.values else ast.Constant("")
+        case ast.FormattedValue():
+            node.value = _blank(node.value)
+        case ast.BinOp(op=ast.Add()):
+            node.left, node.right = _blank(node.left), _blank(node.right)
+        case ast.IfExp():
+            node.body, node.orelse = _blank(node.body), _blank(node.orelse)
+    return node
 
 
 def _walk(node: ast.AST, digest) -> None:
     """Feed a syntax tree to the digest, in a form that does not depend on optional empty fields."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        digest.update("".join(sorted(_imported(node))).encode())
+        return
     digest.update(f"({type(node).__name__}".encode())
     for field, value in ast.iter_fields(node):
         if field in {"ctx", "kind", "type_comment"} or value is None or value == []:
