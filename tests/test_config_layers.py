@@ -292,3 +292,9 @@ def test_a_word_for_a_number_of_a_recipe(whole, kind):
             message = refused(lambda wrong=wrong, name=name: typed(KINDS[kind], wrong, f"{kind}.{name}"))
             assert message.startswith(f"config: {kind}.{name}.{'.'.join(path[:-1])}: unknown key 'bath'")
     assert found
+
+
+def test_a_rule_of_a_whole_block_is_told_of_the_block(raw):
+    """Not of a key that is called as the block's make is."""
+    put(raw, "saliency.rendered.data", {"images": "a", "masks": "b"})
+    assert refused(lambda: Config(raw)).startswith("config: saliency.rendered: photographs of a folder differ in size")

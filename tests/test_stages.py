@@ -169,7 +169,7 @@ def test_a_scored_split_of_a_table_without_masks(folder):
 def test_an_image_that_changed_after_the_index_was_made(indexed, tmp_path):
     Image.new("RGB", (5, 5)).save(f"VOC/JPEGImages/{IDS[0]}.jpg")
     _untrained(indexed)
-    refused(indexed, "cams", IDS[0], "size changed", "run again", seed="0", cam="cam")
+    refused(indexed, "cams", IDS[0], "changed since the index", "run again", seed="0", cam="cam")
 
 
 def _untrained(plan: Plan) -> None:

@@ -21,11 +21,18 @@ from workflow_scripts.errors import UserError
 from workflow_scripts.listings import listed_ids, picture_files, table_rows
 
 SHA256 = re.compile("[0-9a-f]{64}")
+CONTEXT_NAMES = "labels.txt"  # of PASCAL-Context, beside its maps
+OF_RUNS = ("results", "logs", ".snakemake", ".git")  # folders where Snakemake runs
+OF_FILE_MANAGERS = {"thumbs.db", "desktop.ini"}
 BLOCK = 500  # files that a thread takes at once: one by one, handing them over takes longer than looking at them
 
 
 def digest(name: str, dataset: datasets.Dataset, what: str, folder: str | None = None) -> str:
-    """Digest of the files behind `what`: images (with labels and lists), truth, instances, or saliency (in `folder`)."""
+    """Digest of the files behind `what`.
+
+    That is images (with labels and lists), truth, instances, contours (of SBD), context (of PASCAL-Context), or saliency
+    (in `folder`).
+    """
     if isinstance(dataset, datasets.SyntheticDataset) and what != "saliency":
         return ""
     paths = sorted({str(path) for path in _files(dataset, what, folder)})
@@ -105,6 +112,13 @@ def _voc_files(dataset: datasets.VocDataset, what: str) -> Iterator[Path | str]:
         root = Path(split.root or dataset.root)
         lists = [root / split.ids, *(Path(dataset.sbd or "") / name for name in split.sbd)]
         ids = dict.fromkeys(identifier for path in lists for identifier in _ids(path))
+        if what == "contours":
+            yield from named(Path(dataset.sbd or "") / "cls", ids, ".mat")
+            continue
+        if what == "context":
+            yield Path(dataset.context or "") / CONTEXT_NAMES
+            yield from named(Path(dataset.context or ""), ids, ".mat")
+            continue
         if what != "images":
             folders = [dataset.masks] if what == "truth" else [dataset.masks, dataset.objects]
             for folder in folders:
@@ -128,7 +142,23 @@ def _coco_files(dataset: datasets.CocoDataset, what: str) -> Iterator[Path | str
     folders = [root / split.folder for split in splits] if folders is None else folders
     yield from (root / split.ids for split in splits)
     for folder in folders:
-        yield from _pictures(folder)
+        yield from _below(folder) if what == "images" else _pictures(folder)
+
+
+def _below(folder: str | Path) -> Iterator[str]:
+    """Files of a folder and of those in it, pictures whatever they are called; not what runs and file managers put there."""
+    seen, waiting = {os.path.realpath(name) for name in OF_RUNS}, [str(folder)]
+    while waiting:
+        folder = waiting.pop()
+        if (real := os.path.realpath(folder)) in seen:  # links may lead in a circle
+            continue
+        seen.add(real)
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    waiting.append(entry.path)
+                elif not entry.name.startswith(".") and entry.name.lower() not in OF_FILE_MANAGERS:
+                    yield entry.path
 
 
 def _pictures(folder: str | Path) -> Iterator[str]:

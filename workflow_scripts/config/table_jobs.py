@@ -71,7 +71,10 @@ class TableJobs(AllJobs):
     def boundaries(self, dataset: str, seed: str, mask: str) -> Job:
         sbd = getattr(self._dataset(dataset), "sbd", None)
         job = self._measure(dataset, seed, mask, needs_truth=sbd is None)
-        return Job(job.inputs, job.settings | {"sbd": sbd, "tolerances": self.tolerances(dataset)})
+        settings = job.settings | {"sbd": sbd, "tolerances": self.tolerances(dataset)}
+        if sbd is None:
+            return Job(job.inputs, settings)
+        return Job(job.inputs, settings | {"sources": self._digest(dataset, "contours")}, ("data.sbd_contours",))
 
     def boundary_table(self, dataset: str) -> Job:
         return self._measures(dataset, "boundaries")
@@ -87,6 +90,7 @@ class TableJobs(AllJobs):
         context = getattr(data, "context", None)
         module = "data.pascal_context" if context else "data.synthetic"
         settings = {"kind": data.kind, "context": context, "pairs": pairs}
+        settings |= {"sources": self._digest(dataset, "context")} if context else {}
         return Job(job.inputs, job.settings | settings, (module,))
 
     def confusion_table(self, dataset: str) -> Job:

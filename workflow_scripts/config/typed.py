@@ -21,7 +21,8 @@ def typed(type_: Any, data: dict, where: str):
         first = error.errors(include_url=False)[0]
         missing = first["type"] == "missing"
         parts = first["loc"][:-1] if missing else first["loc"]
-        location = _place(parts, data, first["input"]) or _keys(parts, data)
+        location = _place(parts, data, first["input"])
+        location = _keys(parts, data) if location is None else location
         message, found = first["msg"].removeprefix("Value error, "), first["input"]
         if missing:
             location.append(str(first["loc"][-1]))

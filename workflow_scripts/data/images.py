@@ -80,9 +80,18 @@ def read_image(path: str | os.PathLike, oriented: bool = True) -> np.ndarray:
     return read_photograph(path, oriented)[0]
 
 
-def read_photograph(path: str | os.PathLike, oriented: bool = True) -> tuple[np.ndarray, int]:
-    """As `read_image`, and the EXIF orientation flag, 1 to 8."""
-    image, orientation = _decode(_read_bytes(path), path, oriented)
+def read_photograph(
+    path: str | os.PathLike, oriented: bool = True, digest: str | None = None
+) -> tuple[np.ndarray, int]:
+    """As `read_image`, and the EXIF orientation flag, 1 to 8.
+
+    Args:
+        digest: SHA-256 that the file must have, hexadecimal; of the bytes that are decoded, so that none are read twice.
+    """
+    data = _read_bytes(path)
+    if digest is not None and hashlib.sha256(data).hexdigest() != digest:
+        raise UserError(f"{path}: changed since the index was made; leave the photographs alone, and run again")
+    image, orientation = _decode(data, path, oriented)
     return np.array(image.convert("RGB"), order="C"), orientation
 
 

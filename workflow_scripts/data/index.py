@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -37,6 +36,7 @@ class Index:
     classes: tuple[str, ...]
     ids: list[str]
     images: list[str]
+    digests: np.ndarray  # SHA-256 of the files, hexadecimal, as bytes
     sizes: np.ndarray
     labels: np.ndarray
     boxes: np.ndarray
@@ -126,6 +126,7 @@ def read_index(path: str, dataset: str | None = None) -> Index:
                 classes=tuple(str(name) for name in file.attrs["classes"]),
                 ids=_texts(file, "ids"),
                 images=_texts(file, "images"),
+                digests=np.array(_texts(file, "digests"), "S64"),
                 sizes=read_array(file, "sizes"),
                 labels=read_array(file, "labels"),
                 boxes=read_array(file, "boxes"),
@@ -153,7 +154,7 @@ def _check(index: Index) -> None:
     offsets = index.box_offsets
     integers = (index.sizes, index.labels, index.crowds, offsets, *index.splits.values())
     fitting = (
-        len(index.images) == len(set(index.ids)) == count
+        len(index.images) == len(index.digests) == len(set(index.ids)) == count
         and all(column.dtype.kind in "ui" for column in integers)
         and index.sizes.shape == (count, 2)
         and index.labels.shape == (count, len(index.classes))
@@ -184,12 +185,12 @@ class Images:
         return self.photograph(identifier)[0]
 
     def photograph(self, identifier: str) -> tuple[np.ndarray, int]:
-        """uint8 (H, W, 3) RGB, and the EXIF orientation of the file, 1 to 8."""
+        """uint8 (H, W, 3) RGB, and the EXIF orientation of the file, 1 to 8.
+
+        Raises:
+            UserError: as `read_photograph`; the file is another than the one that the index was made from, if only while it is read.
+        """
         if self._rendered:
             return self._rendered.read(identifier)["image"], 1
-        image, orientation = read_photograph(Path(self.index.images[self.index.row[identifier]]), self.index.oriented)
-        if image.shape[:2] != self.index.size_of(identifier):
-            raise UserError(
-                f"{self.index.images[self.index.row[identifier]]}: size changed since the index was made; run again"
-            )
-        return image, orientation
+        row = self.index.row[identifier]
+        return read_photograph(self.index.images[row], self.index.oriented, self.index.digests[row].decode())
