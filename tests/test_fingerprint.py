@@ -178,7 +178,7 @@ def test_imports_go_in_no_circle():
 
 FUNCTIONS = {
     "errors": {"one_line", "disk_fault", "not_written"},
-    "stopping": {"on_signals", "ignore", "check", "postponed", "this_process", "watch_parents"},
+    "stopping": {"on_signals", "ignore", "check", "postponed", "this_process", "watch_parents", "exists"},
 }
 
 
