@@ -5,6 +5,7 @@ import contextlib
 import functools
 import graphlib
 import inspect
+import re
 import sys
 import types
 from pathlib import Path
@@ -55,6 +56,7 @@ EQUAL = {
     "error that is returned": ("e = UserError('a')", "e = UserError('b')"),
     "fault": ("faults.add(f'{x}: a')", "faults.add(f'{x}: b')"),
     "fault of one image": ("own.add('a')", "own.add('b')"),
+    "fault of a file": ("self.file.faults.add('a')", "self.file.faults.add('b')"),
     "print": ("print(f'{x} a', flush=True)", "print(f'{x} b', flush=True)"),
     "print to people": ("print('a', file=sys.stderr)", "print('b', file=sys.stderr)"),
     "exit": ("sys.exit(f'error: {x}')", "sys.exit(f'fault: {x}')"),
@@ -168,6 +170,12 @@ def test_reworded_messages_of_all_modules(monkeypatch):
         assert {name: code_digest([name]) for name in MODULES} == before
     for item in CACHED:
         item.cache_clear()
+
+
+def test_what_is_called_faults_or_own_is_no_set():
+    """Words that are added to `Faults` do not count; what is added to a set would."""
+    for path in ROOT.rglob("*.py"):
+        assert not re.search(r"\b(faults|own)\b[^=\n]*= *(set\(|\{[^:\n]*\}$)", path.read_text(), re.MULTILINE), path
 
 
 def test_imports_go_in_no_circle():

@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # Modules that only decide how a job fails, never what one that ends well writes: `errors` makes the lines that it ends
 # with, `stopping` ends it before its time. A test runs stages with neither, and compares the bytes.
 UNCOUNTED = {"errors", "stopping"}
-# Functions whose arguments are words for people: by their names, and methods by what they are called on too.
-TELLING = {"UserError", "print", "sys.exit", "warnings.warn", "faults.add", "own.add", "self.faults.add"}
+# Functions whose arguments are words for people. `faults` and `own` are `Faults`, whatever they are an attribute of.
+TELLING = {"UserError", "print", "sys.exit", "warnings.warn", "faults.add", "own.add"}
 
 
 def canonical(settings: dict) -> str:
@@ -123,7 +123,7 @@ class _WithoutWords(ast.NodeTransformer):
         self.generic_visit(node)
         called = _dotted(node.func)
         to_file = any(keyword.arg == "file" and _dotted(keyword.value) != "sys.stderr" for keyword in node.keywords)
-        if called in TELLING and not to_file:
+        if not to_file and (called in TELLING or called.endswith(".faults.add")):
             _blank_arguments(node)
         for keyword in node.keywords if called.endswith(".add_argument") else ():
             keyword.value = _blank(keyword.value) if keyword.arg == "help" else keyword.value

@@ -31,8 +31,8 @@ Made from the types by `python -m workflow_scripts.config.reference > docs/confi
 sources, are in [config.yaml](../config.yaml). Editors take [config.schema.json](config.schema.json).
 
 A section holds named blocks. A name is letters, digits and `_`. In every block `base` names another of the section, whose keys
-it takes over; `null` takes away what a base or an earlier file gives. A key without a default must be given, by the block or its base. `overrides` of a
-data set change blocks for it alone: `overrides: {masks: {eps: {threshold: 0.3}}}`.
+it takes over; `null` takes away what a base or an earlier file gives. A key without a default must be given, by the block or its
+base. `overrides` of a data set change blocks for it alone: `overrides: {masks: {eps: {threshold: 0.3}}}`.
 """
 
 
