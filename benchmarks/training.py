@@ -354,7 +354,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=8, help="loading processes for the GPU (default %(default)s)")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation.*")
-    deterministic(0, options.threads)
+    deterministic(0, options.threads, options.threads)
     config = Config.load(ROOT / "config.yaml")
     cases = [
         Case("ResNet38 EPS", "classifiers", "eps_resnet38", config),

@@ -8,7 +8,13 @@ from workflow_scripts.errors import UserError
 MOVES_DATA = workflow.modifier.path_modifier.replace_prefix("data/x") != "data/x"
 
 try:
-    stages = Rules(settings, PYTHON, in_place=local if MOVES_DATA else str)
+    stages = Rules(
+        settings,
+        PYTHON,
+        in_place=local if MOVES_DATA else str,
+        cores=lambda: runs.cores(workflow),
+        warn=logger.warning,
+    )
 except UserError as error:
     raise WorkflowError(str(error))
 

@@ -32,7 +32,7 @@ from training_set import classifier_block, namespace
 
 data, folder, kind = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 loop.REPORT_EVERY = 1
-deterministic(0, 1)
+deterministic(0, 1, 1)
 settings = {"accumulate": 2 if kind == "accumulated" else 1, "iterations": 6, "scales": [1]}
 backbone = {"name": "tiny", "stride": 8, "batch_norm": "frozen", "frozen_stages": 0}
 if kind == "classifier":

@@ -322,3 +322,58 @@ def test_a_live_run_keeps_its_locks_on_another_mount(mount, own_locks):
         holder.kill()
     with persistence(other, "a").lock():
         assert len(locks(one)) == 2
+
+
+# --- threads ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_takes_no_more_threads_than_it_is_given_cores(capsys, monkeypatch):
+    import torch
+
+    from workflow_scripts.training.device import deterministic
+
+    before = torch.get_num_threads()
+    try:
+        for threads, cores, processes, taken in ((1, 2, 1, 1), (2, 2, 1, 2), (3, 2, 1, 2), (2, 2, 2, 1), (2, 1, 4, 1)):
+            monkeypatch.setenv("WORLD_SIZE", str(processes))
+            deterministic(0, threads, cores)
+            said = capsys.readouterr().out
+            assert torch.get_num_threads() == taken
+            assert (f"torch_threads is {threads}" in said and f"torch_threads: {taken};" in said) == (taken < threads)
+    finally:
+        torch.set_num_threads(before)
+        torch.use_deterministic_algorithms(False)
+
+
+def test_too_few_cores_are_told_once_when_a_run_begins(raw):
+    for cores, threads, told in ((None, 2, 0), (2, 2, 0), (1, 2, 1), (1, 1, 0)):
+        raw["datasets"]["demo"]["torch_threads"] = threads
+        said: list[str] = []
+        rules = Rules(raw, cores=lambda: cores, warn=said.append)  # noqa: B023
+        for _ in range(2):
+            assert rules.training_threads("train_classifier")(Wildcards()) == threads
+        assert len(said) == told and all("datasets.demo.torch_threads is 2" in line for line in said)
+
+
+class Wildcards(dict):
+    dataset, seed, classifier = "demo", "0", "cam"
+
+    def __missing__(self, name):
+        return getattr(self, name)
+
+
+def test_dry_runs_and_clusters_are_told_of_no_cores():
+    limits = SimpleNamespace(cores=4, max_threads=2)
+    here = SimpleNamespace(dryrun=False, local_exec=True, is_main_process=True, resource_settings=limits)
+    assert runs.cores(here) == 2
+    for change in ({"dryrun": True}, {"local_exec": False}, {"is_main_process": False}):
+        assert runs.cores(SimpleNamespace(**{**vars(here), **change})) is None
+
+
+def test_threads_that_wait_sleep_and_libraries_start_none(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    variables = dict(part.split("=", 1) for part in started(tmp_path)[:-1])
+    assert variables["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert {variables[name] for name in runs.ONE_THREAD} == {"1"}
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")  # as the user chose
+    assert "OMP_WAIT_POLICY=ACTIVE" in started(tmp_path)

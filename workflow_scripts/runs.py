@@ -21,6 +21,14 @@ import workflow_scripts
 from workflow_scripts import stopping
 
 OWNER = "#run"  # how the line of a lock begins that says whose it is; the others are paths
+# Stages say themselves how many threads and processes work; none of these takes some more beside.
+ONE_THREAD = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "OPENCV_FOR_THREADS_NUM",
+)
 _prepared: list[str] = []
 
 
@@ -62,10 +70,19 @@ def python(root: str, workflow) -> str:
         "PYTHONSAFEPATH": "1",
         # Threads that wait for others sleep: on a busy machine they would keep these from working.
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+        **dict.fromkeys(ONE_THREAD, "1"),
         stopping.PARENT: stopping.this_process(),  # jobs end when this process does, however it ends
     }
     words = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
     return " ".join([*words, "python" if provided else shlex.quote(sys.executable)])
+
+
+def cores(workflow) -> int | None:
+    """The most that a job is given where it runs on this machine; None elsewhere, and where nothing is run."""
+    if workflow.dryrun or not workflow.local_exec or not workflow.is_main_process:
+        return None
+    limits = workflow.resource_settings.cores, workflow.resource_settings.max_threads
+    return min((limit for limit in limits if limit), default=None)
 
 
 def _keep_braces() -> None:

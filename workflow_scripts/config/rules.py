@@ -53,10 +53,19 @@ class Command(str):
 class Rules:
     """Answers for one configuration: `rules.inputs("cams")` is an input function, `rules.settings("cams")` a param."""
 
-    def __init__(self, raw: dict, python: str = "python", in_place: Callable[[str], str] = str):
+    def __init__(
+        self,
+        raw: dict,
+        python: str = "python",
+        in_place: Callable[[str], str] = str,
+        cores: Callable[[], int | None] = lambda: None,
+        warn: Callable[[str], object] = print,
+    ):
         self.config = Config(raw)
         self.plan = Plan(self.config)
         self._python = Command(python)
+        self._cores, self._warn = cores, warn
+        self._few: set[str] = set()  # data sets of which it was told
         self._in_place = in_place  # marks a file in `data/` that stays there, whatever a module's prefix
 
     def python(self, wildcards) -> Command:
@@ -122,15 +131,27 @@ class Rules:
         ]
 
     def torch_threads(self, wildcards) -> int:
-        """Threads of a training job, from the data set's configuration, as they decide the bytes."""
-        return self.config.dataset(wildcards.dataset).torch_threads
+        """Threads of a training job, from the data set's configuration, as they decide the bytes.
+
+        Snakemake gives a job fewer where the run has fewer cores, without a word; so it is told here, once.
+        """
+        name, cores = wildcards.dataset, self._cores()
+        threads = self.config.dataset(name).torch_threads
+        if cores and cores < threads and name not in self._few and not self.config.dataset(name).gpus:
+            self._few.add(name)
+            self._warn(
+                f"datasets.{name}.torch_threads is {threads}, and a job gets {cores} cores at most: trainings compute with "
+                f"{cores} threads, which gives other bytes; run with --cores {threads} or more, or set torch_threads: {cores}"
+            )
+        return threads
 
     def training_threads(self, stage: str) -> Callable:
         """Cores of a training job, as many of which load images: a GPU wants more of them than torch has threads."""
 
         def threads_of(wildcards) -> int:
-            data = self.config.dataset(wildcards.dataset)
-            return max(data.torch_threads, data.workers) if self.gpus(stage)(wildcards) else data.torch_threads
+            threads = self.torch_threads(wildcards)
+            workers = self.config.dataset(wildcards.dataset).workers
+            return max(threads, workers) if self.gpus(stage)(wildcards) else threads
 
         return threads_of
 

@@ -42,7 +42,7 @@ def confidence(network: torch.nn.Module, image: np.ndarray, label: np.ndarray) -
 
 def main(job: Job) -> None:
     settings, block = job.settings, job.settings.block
-    deterministic(settings.seed, settings.threads)
+    deterministic(settings.seed, settings.threads, job.workers)
     index = read_index(job.inputs.index, settings.dataset)
     images, masks = Images(index, job.inputs.images), Reader(job.inputs.masks, "mask", settings.dataset)
     truth = Reader(job.inputs.truth, "truth", settings.dataset) if job.inputs.truth else None

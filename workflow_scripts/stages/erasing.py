@@ -42,7 +42,7 @@ def branches(network: torch.nn.Module, image: np.ndarray, labels: np.ndarray) ->
 
 def main(job: Job) -> None:
     settings, block = job.settings, job.settings.block
-    deterministic(settings.seed, settings.threads)
+    deterministic(settings.seed, settings.threads, job.workers)
     index = read_index(job.inputs.index, settings.dataset)
     images = Images(index, job.inputs.images)
     network = methods.build(block, index.classes)

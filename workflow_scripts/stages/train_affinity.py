@@ -15,7 +15,7 @@ def main(job: Job) -> None:
     if hasattr(block, "trained"):
         take_over(affinity_networks.build(block), job.inputs.initial or block.trained, job.outputs)
         return
-    deterministic(settings.seed, settings.threads)
+    deterministic(settings.seed, settings.threads, job.workers)
     index = read_index(job.inputs.index, settings.dataset)
     network = affinity_networks.build(block)
     load_initial(network.backbone, block.initial, job.inputs.initial)

@@ -16,7 +16,7 @@ def main(job: Job) -> None:
     if hasattr(block, "trained"):
         take_over(methods.build(block, settings.classes), job.inputs.initial or block.trained, job.outputs)
         return
-    deterministic(settings.seed, settings.threads)
+    deterministic(settings.seed, settings.threads, job.workers)
     index = read_index(job.inputs.index, settings.dataset)
     network = methods.build(block, index.classes)
     load_initial(network.backbone, block.initial, job.inputs.initial)

@@ -16,7 +16,7 @@ def main(job: Job) -> None:
         network = instance_segmentation.build(block, len(settings.classes) + 1)
         take_over(network, job.inputs.initial or block.trained, job.outputs)
         return
-    deterministic(settings.seed, settings.threads)
+    deterministic(settings.seed, settings.threads, job.workers)
     index = read_index(job.inputs.index, settings.dataset)
     network = instance_segmentation.build(block, len(index.classes) + 1)
     load_initial(network.backbone, block.initial, job.inputs.initial)

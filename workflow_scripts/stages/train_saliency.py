@@ -10,7 +10,7 @@ from workflow_scripts.training.loop import train
 
 def main(job: Job) -> None:
     block = job.settings.block
-    deterministic(block.seed, job.settings.threads)
+    deterministic(block.seed, job.settings.threads, job.workers)
     network = plugin("detectors", "network").build(block.network)
     plugin("data", "saliency_weights").load_initial(network, block.initial, job.inputs.initial)
     train(

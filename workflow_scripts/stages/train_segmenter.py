@@ -18,7 +18,7 @@ def main(job: Job) -> None:
             segmentation.build(block, len(settings.classes) + 1), job.inputs.initial or block.trained, job.outputs
         )
         return
-    deterministic(settings.seed, settings.threads)
+    deterministic(settings.seed, settings.threads, job.workers)
     index = read_index(job.inputs.index, settings.dataset)
     network = segmentation.build(block, len(index.classes) + 1)
     load_initial(network.backbone, block.initial, job.inputs.initial)

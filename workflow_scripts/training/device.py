@@ -55,14 +55,26 @@ def native_bfloat16() -> bool:
     return any(known.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
 
 
-def deterministic(seed: int, threads: int) -> None:
+def deterministic(seed: int, threads: int, cores: int) -> None:
     """Seed torch, fix the number of its threads (it decides the bytes on a CPU) and take deterministic kernels.
 
     The few kernels of a GPU that have no deterministic form are used all the same, with a warning.
+
+    Args:
+        threads: as configured; a job that was given fewer cores takes as many threads as these, and says so, since more
+            would wait for each other.
+        cores: that the job was given, for all its processes where it has several GPUs.
     """
+    given = max(1, cores // int(os.environ.get("WORLD_SIZE", "1")))
+    if threads > given and device().type == "cpu":
+        print(
+            f"warning: torch_threads is {threads}, and the job was given {given} of the cores: it computes with {given}, so its "
+            f"bytes are those of torch_threads: {given}; run with --cores {threads} or more for those of the configuration",
+            flush=True,
+        )
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to be deterministic
     torch.manual_seed(seed)
-    torch.set_num_threads(threads)
+    torch.set_num_threads(min(threads, given))
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # a help for debugging that costs up to a tenth
     torch.backends.cudnn.benchmark = False
