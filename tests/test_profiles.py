@@ -34,6 +34,13 @@ def test_the_limit_of_one_machine_holds_on_no_cluster():
     assert not any("resources" in profile(name) or "cores" in profile(name) for name in CLUSTERS)
 
 
+def test_sizes_are_not_guessed_from_inputs():
+    """Snakemake's guess is a coroutine that it does not always wait for, and warns of."""
+    for name in PROFILES:
+        named = {text.split("=")[0] for text in profile(name)["default-resources"]}
+        assert named >= {"gpu", "mem_mb", "disk_mb"}, name
+
+
 def test_no_rule_names_what_only_one_cluster_has():
     text = "\n".join(path.read_text() for path in [Path("Snakefile"), *Path("rules").glob("*.smk")])
     assert not re.search(r"\b(account|partition|qos|constraint|gres|slurm\w*)\b", text)

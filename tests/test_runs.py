@@ -176,6 +176,17 @@ def test_stages_of_two_trees_are_not_mixed(tmp_path):
         runs.prepare(SimpleNamespace(basedir=str(tmp_path)), str(tmp_path))
 
 
+def test_folders_that_are_links_to_another_disk_are_not_shown_by_git(tmp_path):
+    git = ["git", "-C", tmp_path, "-c", "core.excludesFile=/dev/null"]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    shutil.copy(SOURCES / ".gitignore", tmp_path)
+    (tmp_path / ".git/info/exclude").unlink(missing_ok=True)
+    for name in ("results", "data", "logs", ".venv", ".snakemake"):
+        (tmp_path / name).symlink_to("/tmp")
+    said = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["??", ".gitignore"]
+
+
 # --- locks ------------------------------------------------------------------------------------------------------------
 
 
@@ -266,8 +277,9 @@ def test_a_process_that_got_the_number_of_a_killed_run_is_not_it(tmp_path, own_l
 def test_what_only_looks_removes_no_lock(tmp_path, own_locks, options):
     folder = copy_sources(tmp_path)
     killed(folder)
-    snakemake(folder, "--cores", "1", *options, *(() if options == ("--lint",) else (INDEX,)))
+    done = snakemake(folder, "--cores", "1", *options, *(() if options == ("--lint",) else (INDEX,)))
     assert len(locks(folder)) == 2
+    assert done.returncode == 0 and "never awaited" not in done.stderr
 
 
 def test_without_locks_of_the_file_system_none_is_removed(tmp_path, own_locks, monkeypatch):
