@@ -100,12 +100,13 @@ rule checks:
         mem_mb=stages.memory(2000),
         runtime=30,
     params:
+        python=stages.python,
         settings=stages.settings("checks"),
         code=stages.code("checks"),
     message:
         "What is suspicious in {wildcards.dataset}"
     shell:
-        "python -m workflow_scripts.stages.checks --settings {params.settings:q} --code {params.code}"
+        "{params.python} -m workflow_scripts.stages.checks --settings {params.settings:q} --code {params.code}"
         " --index {input.index:q} --images {input.images:q} --truth {input.truth:q} --findings {input.findings:q}"
         " --checks-to {output.checks:q} --picture-to {output.picture:q} > {log:q} 2>&1"
 

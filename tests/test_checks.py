@@ -267,3 +267,18 @@ def test_white_masks_of_one_class_are_read_as_the_message_says(photographs):
     message = refused(plan, "truth", "255 is void", faults=1)
     advice = yaml.safe_load(re.search(r"`(mask_ids: .*)`", message)[1])
     assert run(plan_of(CSV, classes=["cat"], **advice), "truth") is None
+
+
+def test_the_command_runs_what_it_needs_and_tells_it_once(photographs, capfd):
+    shutil.copy("VOC/JPEGImages/photo_4.jpg", "VOC/JPEGImages/photo_7.jpg")
+    Path("mine.yaml").write_text(yaml.safe_dump({"datasets": {"mine": merge(COMMON, CSV)}}))
+    check.main(["results/mine", "--cores", "1", "--configfile", "mine.yaml"])
+    told = capfd.readouterr().out.splitlines()
+    assert sum(line.startswith("suspicious: copy_across_splits (2): photo_4 (as photo_7") for line in told) == 1
+    assert told[-1] == "Listed in results/mine/checks.csv, shown in results/mine/checks.png"
+    assert "suspicious: copy_across_splits (2)" in Path("logs/mine/index.log").read_text()
+    assert Path("results/mine/checks.png").exists() and not Path("results/mine/miou.csv").exists()
+    Path("table.csv").write_text(Path("table.csv").read_text().replace("dog", "cow", 1))
+    with pytest.raises(SystemExit) as end:
+        check.main(["results/mine", "--cores", "1", "--configfile", "mine.yaml"])
+    assert end.value.code == 1 and "label 'cow' is unknown" in capfd.readouterr().err

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         sys.exit(f"error: {error}")
     overlays = ["--configfile", *given.configfile] if given.configfile else []
-    snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(SHIPPED.with_name("Snakefile"))]
+    snakemake = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(SHIPPED.with_name("Snakefile"))]
     quiet = ["--quiet", "host", "progress", "reason", "rules"]
     done = subprocess.run([*snakemake, "--cores", given.cores, *quiet, *overlays, "--", *targets])
     if done.returncode:
