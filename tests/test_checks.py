@@ -282,3 +282,19 @@ def test_the_command_runs_what_it_needs_and_tells_it_once(photographs, capfd):
     with pytest.raises(SystemExit) as end:
         check.main(["results/mine", "--cores", "1", "--configfile", "mine.yaml"])
     assert end.value.code == 1 and "label 'cow' is unknown" in capfd.readouterr().err
+
+
+def test_words_of_checks_are_in_no_artifact(photographs, monkeypatch):
+    """So they are not among the code that makes artifacts stale."""
+    Image.fromarray(np.zeros_like(label_of(0))).save("masks/photo_1.png")
+
+    def written() -> dict[Path, bytes]:
+        assert listed(plan_of(CSV))
+        return {
+            path: path.read_bytes() for path in Path("results").rglob("*") if path.suffix in (".h5", ".csv", ".png")
+        }
+
+    before = written()
+    for name, one in CHECKS.items():
+        monkeypatch.setitem(CHECKS, name, one._replace(meaning="Other.", advice="Words."))
+    assert len(before) == 6 and written() == before
