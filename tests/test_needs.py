@@ -76,7 +76,8 @@ def test_what_comes_by_itself_is_not_missing(folder, raw):
 
 
 def test_packages(folder, raw, monkeypatch):
-    monkeypatch.setattr(needs, "version", lambda name: None)
+    assert of(raw, "masks", mask="eps_crf") == []
+    monkeypatch.setattr(needs, "installed", lambda name: False)
     for stage, names, name in (
         ("saliency", {"saliency": "u2net"}, "rembg"),
         ("masks", {"mask": "eps_crf"}, "pydensecrf2"),
@@ -202,6 +203,23 @@ def test_jobs_of_other_workflows_need_nothing(raw, folder):
     assert planned.missing([*others]) == []
     (line,) = planned.missing([*others, ours, ours])
     assert line.startswith(DEIT)
+
+
+def test_packages_of_jobs_in_environments_are_not_known(raw, folder, monkeypatch):
+    monkeypatch.setattr(needs, "installed", lambda name: False)
+    settings = Rules(raw).settings("masks")
+    job = SimpleNamespace(rule=SimpleNamespace(params={"settings": settings}), wildcards=SEED | {"mask": "eps_crf"})
+    assert planned.missing([job])[0].startswith("pydensecrf2: missing")
+    assert planned.missing([job], own_packages=False) == []
+
+
+def test_truth_masks_are_needed_by_what_reads_them(folder):
+    config, names = plan_of(VOC).config, {"dataset": "mine"}
+    write_photographs()
+    os.rename("VOC/SegmentationClassAug", "gone")
+    assert needs.lines(needs.of_job(config, "index", names)) == []
+    (line,) = needs.lines(needs.of_job(config, "truth", names))
+    assert line.startswith("VOC/SegmentationClassAug: missing; truth masks of datasets.mine")
 
 
 def test_snakemake_refuses_what_cannot_finish(tmp_path):

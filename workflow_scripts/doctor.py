@@ -32,7 +32,7 @@ from workflow_scripts.presence import checked, data_needs, merged
 
 PACKAGES = ("torch", "torchvision", "snakemake", "h5py", "safetensors", CRF_PACKAGE)
 DONE = re.compile("results/([^/]+)/pictures/done.txt")
-OF_DATA = {"index", "unpack"}  # stages whose needs are those of a data set
+OF_DATA = {"index", "truth", "unpack"}  # stages whose needs are those of a data set
 
 
 def machine() -> list[tuple[str, str]]:

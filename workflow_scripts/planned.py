@@ -20,7 +20,8 @@ def refuse_what_cannot_finish() -> None:
 
     def begin_or_refuse(scheduler: JobScheduler, workflow, *arguments, **options) -> None:
         counts_alone = workflow.output_settings.quiet == {Quietness.RULES, Quietness.PROGRESS}
-        scheduler.missing = [] if workflow.touch else missing(workflow.dag.needrun_jobs())
+        own_packages = not workflow.deployment_settings.deployment_method  # else jobs have those of an environment
+        scheduler.missing = [] if workflow.touch else missing(workflow.dag.needrun_jobs(), own_packages)
         if scheduler.missing and (not workflow.dryrun or counts_alone):
             raise refusal(scheduler.missing)
         begin(scheduler, workflow, *arguments, **options)
@@ -35,14 +36,18 @@ def refuse_what_cannot_finish() -> None:
     JobScheduler.__init__, JobScheduler.schedule = begin_or_refuse, schedule_and_tell
 
 
-def missing(jobs) -> list[str]:
-    """A line for each thing that Snakemake's jobs of this workflow need and that is not there."""
+def missing(jobs, own_packages: bool = True) -> list[str]:
+    """A line for each thing that Snakemake's jobs of this workflow need and that is not there.
+
+    Args:
+        own_packages: jobs run with the packages of this Python.
+    """
     needs = []
     for job in jobs:
         asked = getattr(dict(job.rule.params.items()).get("settings"), "needs", None)
         if asked is not None:
             needs += asked(job.wildcards)
-    return lines(needs)
+    return lines(need for need in needs if own_packages or need.what != "package")
 
 
 def refusal(told: list[str]) -> CliException:

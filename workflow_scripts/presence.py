@@ -44,7 +44,7 @@ def _of_table(data: datasets.CsvDataset, user: str) -> Iterator[Need]:
     (_, header), *rows = table_rows(table)
     ids = {name for names in known_members(data).values() for name in names or ()}
     cells = [dict(zip(header, row, strict=False)) for _, row in rows]
-    for column, what in (("image", "images"), ("mask", "truth masks")):
+    for column, what in (("image", "images"), ("mask", needs.TRUTH)):
         named = [table.parent / row[column] for row in cells if row.get(column) and row.get("id") in ids]
         yield from _counted(what, named, user)
 
@@ -72,7 +72,7 @@ def _of_lists(data: datasets.VocDataset, user: str) -> Iterator[Need]:
             yield needs.counted(Need("images", folder, user=user), [*there.values()])
     yield from _counted("annotations", annotations, user)
     if masks and data.masks and (Path(data.root) / data.masks).is_dir():
-        yield needs.counted(Need("truth masks", f"{data.root}/{data.masks}", user=user), [*masks.values()])
+        yield needs.counted(Need(needs.TRUTH, f"{data.root}/{data.masks}", user=user), [*masks.values()])
 
 
 def _has_mask(data: datasets.VocDataset, root: Path, identifier: str) -> bool:

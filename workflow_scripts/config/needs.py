@@ -4,6 +4,7 @@ Planning refuses a run that lacks some of it, `doctor` lists it, and the papers'
 """
 
 import importlib.metadata
+import importlib.util
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,9 @@ from workflow_scripts.config.parts import Block
 from workflow_scripts.config.resolve import Config
 
 PRESENT, BY_ITSELF = "present", "missing, comes by itself"  # the second: a job downloads it
+TRUTH = "truth masks"
 CRF_PACKAGE, CRF_INSTALL = "pydensecrf2", "pip install -r requirements.txt, with g++ and make"
+MODULES = {CRF_PACKAGE: "pydensecrf"}
 INSTALL = "pip install -r requirements.txt"
 OWN_FILE = "put it there, or name another path"
 
@@ -248,7 +251,9 @@ def files_of_data(data: datasets.Dataset, user: str) -> Iterator[Need]:
         if labelled:
             yield _folder("annotations", f"{root}/{data.annotations}", "VOC, or yours", user, way)
     if isinstance(data, datasets.VocDataset) and data.masks:
-        yield _folder("truth masks", f"{data.root}/{data.masks}", "VOC, SBD, or yours", user, way)
+        yield _folder(TRUTH, f"{data.root}/{data.masks}", "VOC, SBD, or yours", user, way)
+    elif isinstance(data, datasets.CocoDataset):
+        yield from (_folder(TRUTH, f"{data.root}/{name}", "COCO-Stuff", user, way) for name in data.maps)
 
 
 def of_archive(config: Config, name: str) -> Need:
@@ -286,10 +291,14 @@ def of_job(config: Config, stage: str, names: Mapping[str, str]) -> Iterator[Nee
     dataset = names.get("dataset", "")
     if stage == "unpack":
         yield of_archive(config, names["archive"])
-    elif stage == "index":
-        if not config.dataset(dataset).archives:
-            yield from files_of_data(config.dataset(dataset), f"datasets.{dataset}")
-        yield from of_limit(config, dataset)
+    elif stage in {"index", "truth"}:
+        data = config.dataset(dataset)
+        files = [] if data.archives else [*files_of_data(data, f"datasets.{dataset}")]
+        if stage == "index":
+            yield from (need for need in files if need.what != TRUTH)
+            yield from of_limit(config, dataset)
+        elif not getattr(data, "sbd", None):  # whose masks serve as well
+            yield from (need for need in files if need.what == TRUTH)
     elif stage == "confusion_ratios":
         if folder := getattr(config.dataset(dataset), "context", None):
             yield _folder("folder", folder, "PASCAL-Context", f"datasets.{dataset}.context")
@@ -356,9 +365,13 @@ def counted(need: Need, there: list[bool], files: int | None = None) -> Need:
 
 def package(name: str, install: str, user: str) -> Need:
     """A package of Python's, and how it is installed."""
-    return Need(
-        "package", name, PRESENT if version(name) else "missing", source=install, user=user, way=f"run {install}"
-    )
+    state = PRESENT if installed(name) else "missing"
+    return Need("package", name, state, source=install, user=user, way=f"run {install}")
+
+
+def installed(name: str) -> bool:
+    """Whether a package can be imported, whoever has built it."""
+    return importlib.util.find_spec(MODULES.get(name, name)) is not None
 
 
 @cache
