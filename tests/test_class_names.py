@@ -126,9 +126,12 @@ def test_each_class_has_its_own_panel_beside_those_of_the_mean_and_the_backgroun
 
 @pytest.mark.filterwarnings("ignore:Glyph")  # the font of the pictures has not every script, and says so
 def test_every_picture_takes_every_name():
-    values = [(name, {"boxes": 50.0}) for name in HARD]
-    assert class_bars(values, "IoU, %").startswith(b"\x89PNG")
-    assert violins({name: {name: [0.1, 0.5]} for name in HARD}, "share").startswith(b"\x89PNG")
+    signs = [name for name in HARD if not name.isalnum()]
+    assert class_bars([(name, {"boxes": 50.0}) for name in signs], "IoU, %").startswith(b"\x89PNG")
+    assert violins({name: {name: [0.1, 0.5]} for name in ("$x^$", "\\frac{", "_hidden", "猫")}, "share").startswith(
+        b"\x89PNG"
+    )
+    assert "$x^$" in signs and "\\frac{" in signs
     image, label = np.zeros((8, 8, 3), np.uint8), np.arange(64, dtype=np.uint8).reshape(8, 8) % (len(HARD) + 1)
     cell = cells("truth", {"label": label}, image, HARD)[0]
     assert montage("a", [Block("b", ["c"], [Row(HARD[:3], [cell])])], HARD).height > 100
