@@ -214,5 +214,5 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(tree, tmp
     assert (done, faults) == (KILLS, [])
     expected = digests(tree)
     found = digests(tmp_path)
-    assert found == {path: expected.get(path) for path in found} and len(found) == 6  # of four jobs
+    assert found == {path: expected.get(path) for path in found} and len(found) == 7  # of four jobs
     assert not list(tmp_path.glob(".snakemake/locks/*"))
