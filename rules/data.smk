@@ -39,7 +39,7 @@ rule index:
         "logs/{dataset}/index.tsv"
     conda:
         "../envs/workflow.yaml"
-    threads: 1
+    threads: stages.workers
     resources:
         mem_mb=stages.memory(2000),
         runtime=240,
@@ -51,6 +51,7 @@ rule index:
         "Checking every image, label and box of {wildcards.dataset}"
     shell:
         "{params.python} -m workflow_scripts.stages.index --settings {params.settings:q} --code {params.code}"
+        " --workers {threads}"
         " --images {input.images:q} --archives {input.archives:q}"
         " --index-to {output.index:q} --findings-to {output.findings:q} > {log:q} 2>&1"
 

@@ -28,7 +28,7 @@ rule train_saliency:
         "Training saliency network {wildcards.saliency}"
     shell:
         "{params.python} -m workflow_scripts.stages.train_saliency --settings {params.settings:q} --code {params.code} --gpus {resources.gpu}"
-        " --save-every {params.save_every}"
+        " --workers {threads} --save-every {params.save_every}"
         " --index {input.index:q} --images {input.images:q} --maps {input.maps:q} --initial {input.initial:q}"
         " --weights-to {output.weights:q} --curve-to {output.curve:q} > {log:q} 2>&1"
 

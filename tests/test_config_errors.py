@@ -320,7 +320,7 @@ def test_a_file_that_is_no_configuration(tmp_path, text, message):
 
 def test_a_nul_character_within_a_text(tmp_path):
     (tmp_path / "mine.yaml").write_text('datasets: {mine: {table: "photos\\0.csv"}}')
-    with pytest.raises(UserError, match="^config, datasets, mine, table: a NUL character"):
+    with pytest.raises(UserError, match="mine.yaml: datasets.mine.table: a NUL character"):
         Config.load(tmp_path / "mine.yaml")
 
 

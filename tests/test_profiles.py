@@ -46,6 +46,16 @@ def test_no_rule_names_what_only_one_cluster_has():
     assert not re.search(r"\b(account|partition|qos|constraint|gres|slurm\w*)\b", text)
 
 
+def test_stages_are_told_the_cores_of_their_job():
+    """A stage whose code asks for them, itself or through training, must be given them by its rule."""
+    asking = {path.stem for path in Path("workflow_scripts/stages").glob("*.py") if "job.workers" in path.read_text()}
+    rules = re.split(r"(?m)^rule ", "\n".join(path.read_text() for path in Path("rules").glob("*.smk")))
+    commands = {match[1]: rule for rule in rules if (match := re.search(r"-m workflow_scripts\.stages\.(\w+)", rule))}
+    assert {"index", "train_saliency", "train_segmenter", "cams", "masks"} <= asking <= commands.keys()
+    for stage in asking:
+        assert "--workers {threads}" in commands[stage] and "threads: 1\n" not in commands[stage], stage
+
+
 def test_every_option_of_a_profile_is_one_of_snakemake_or_of_the_executor_it_names():
     usage = python(Path.cwd(), "-m", "snakemake", "--help").stdout
     known = {option.removeprefix("--") for option in re.findall(r"--[a-z][\w-]+", usage)}

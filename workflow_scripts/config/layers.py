@@ -20,7 +20,11 @@ SHIPPED = ROOT.parent / "config.yaml"
 def read_layers(paths: Iterable[str | Path], *more: Mapping) -> dict:
     """YAML files and then mappings, later ones laid over earlier ones."""
     merged: dict = {}
-    for layer in [*map(read_yaml, paths), *more]:
+    for path in paths:
+        layer = read_yaml(path)
+        check_values(layer, path)
+        merged = merge(merged, layer)
+    for layer in more:
         merged = merge(merged, layer)
     return merged
 
@@ -86,27 +90,29 @@ def section(raw: Mapping, name: str) -> dict[str, dict]:
     return {key: block for key, block in blocks.items() if block is not None}
 
 
-def check_values(raw: Any, where: str = "config") -> None:
+def check_values(raw: Any, source: str | Path = "config") -> None:
     """Refuse keys that are no texts, texts that name no file or block, and more values than a configuration has.
 
-    Files are checked for the last before, what a module is handed is not.
+    Args:
+        source: the file that is named in the message; of settings that were handed over there is none.
     """
     seen = [0]
 
-    def visit(value: Any, where: str) -> None:
+    def visit(value: Any, keys: tuple[str, ...]) -> None:
         seen[0] += 1
+        where = f"{source}: {'.'.join(keys)}: " if keys else f"{source}: "
         if seen[0] > MOST_VALUES:
-            raise UserError(f"config: stands for more than {MOST_VALUES:,} values; write out what is meant")
+            raise UserError(f"{source}: stands for more than {MOST_VALUES:,} values; write out what is meant")
         if isinstance(value, str) and "\0" in value:
-            raise UserError(f"{where}: a NUL character is in no name of a file or block; take it out")
+            raise UserError(f"{where}a NUL character is in no name of a file or block; take it out")
         if isinstance(value, dict):
             for key, item in value.items():
                 if not isinstance(key, str):
-                    raise UserError(f"{where}: the key {key!r} is no text, as YAML reads it; put it in quotes")
-                visit(key, f"{where}, {key}")
-                visit(item, f"{where}, {key}")
+                    raise UserError(f"{where}the key {key!r} is no text, as YAML reads it; put it in quotes")
+                visit(key, (*keys, key))
+                visit(item, (*keys, key))
         elif isinstance(value, Sequence) and not isinstance(value, str):
             for number, item in enumerate(value):
-                visit(item, f"{where}, {number}")
+                visit(item, (*keys, str(number)))
 
-    visit(raw, where)
+    visit(raw, ())

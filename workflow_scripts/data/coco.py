@@ -43,6 +43,7 @@ def read_coco(
     faults: Faults | None = None,
     oriented: bool = True,
     negatives: bool = False,
+    threads: int = 1,
 ) -> tuple[dict[str, list[str]], list[Entry]]:
     """Read and check a data set in the layout of COCO.
 
@@ -61,6 +62,7 @@ def read_coco(
         faults: collects what is suspicious, too.
         oriented: whether EXIF orientations are applied.
         negatives: whether images without any instance are kept, as images that show none of the classes.
+        threads: that read images at once.
 
     Returns:
         the ids of each split in the order of its file, and an entry for each id in the order of first appearance.
@@ -107,7 +109,7 @@ def read_coco(
         boxes, crowds = one.objects.boxes, one.objects.crowds
         return check_entry(identifier, one.image, one.objects.labels, boxes, where, own, crowds, one.size, oriented)
 
-    entries = gather(check, list(found), faults, progress)
+    entries = gather(check, list(found), faults, progress, threads)
     faults.raise_if_any(str(root))
     return members, entries
 

@@ -46,6 +46,7 @@ def read_csv(
     progress: Progress | None = None,
     faults: Faults | None = None,
     oriented: bool = True,
+    threads: int = 1,
 ) -> tuple[dict[str, list[str]], list[Entry]]:
     """Read and check a table of images.
 
@@ -62,6 +63,7 @@ def read_csv(
         progress: called with (done, total) after each image.
         faults: collects what is suspicious, too.
         oriented: whether EXIF orientations are applied.
+        threads: that read images at once.
 
     Returns:
         the ids of each split in the order of the table, and an entry for each id in a split in the order of first
@@ -100,7 +102,7 @@ def read_csv(
             return None
         return check_entry(identifier, table.parent / row["image"], labels, boxes, where, own, oriented=oriented)
 
-    entries = gather(check, union, faults, progress)
+    entries = gather(check, union, faults, progress, threads)
     faults.raise_if_any(str(table))
     return members, entries
 

@@ -1,7 +1,6 @@
 """What the index holds for one image, and the checks that every reader of a data set shares."""
 
 import difflib
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from workflow_scripts.errors import UserError
 MAX_SHOWN = 50
 MAX_ID_LENGTH = 200  # bytes
 DEVICES = {"con", "prn", "aux", "nul", *(f"{name}{number}" for name in ("com", "lpt") for number in range(1, 10))}
-MAX_THREADS = 16
 AT_ONCE = 1000  # images that are waiting for a thread or for their turn
 
 Item = TypeVar("Item")
@@ -235,13 +233,18 @@ def _stated(stated: tuple[int, int], size: tuple[int, int], image: Path, orienta
 
 
 def gather(
-    check: Callable[[Item, Faults], Entry | None], items: Sequence[Item], faults: Faults, progress: Progress | None
+    check: Callable[[Item, Faults], Entry | None],
+    items: Sequence[Item],
+    faults: Faults,
+    progress: Progress | None,
+    threads: int = 1,
 ) -> list[Entry]:
     """Check many images in threads; entries and faults come in the order of `items`, whatever the number of threads.
 
     Args:
         check: makes the entry of an item and notes its faults.
         progress: called with (done, total) from the calling thread.
+        threads: that check at once.
     """
 
     def check_alone(item: Item) -> tuple[Entry | None, Faults]:
@@ -249,7 +252,7 @@ def gather(
         return check(item, own), own
 
     entries = []
-    with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         blocks = (items[start : start + AT_ONCE] for start in range(0, len(items), AT_ONCE))
         found = chain.from_iterable(pool.map(check_alone, block) for block in blocks)
         for done, (entry, own) in enumerate(found, start=1):

@@ -1,6 +1,5 @@
 """A folder of photographs and a folder of their saliency masks, as DUTS has them, checked whole before training."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from workflow_scripts.data.images import read_image, read_photograph, read_saliency
-from workflow_scripts.data.index_entries import MAX_THREADS, Faults
+from workflow_scripts.data.index_entries import Faults
 from workflow_scripts.errors import UserError
 from workflow_scripts.progress import progress
 
@@ -19,8 +18,8 @@ FAINT = 128  # a mask has some value above this, or none at all
 class Folder:
     """Photographs with a mask of the same name, sorted; `names` are those without their endings."""
 
-    def __init__(self, images: str, masks: str, oriented: bool = True):
-        """Check every pair; `oriented` says whether EXIF orientations are applied.
+    def __init__(self, images: str, masks: str, oriented: bool = True, threads: int = 1):
+        """Check every pair in so many threads; `oriented` says whether EXIF orientations are applied.
 
         Raises:
             UserError: all faults together: no such folder, no photographs, a photograph or mask alone or twice, a file
@@ -37,7 +36,7 @@ class Folder:
         self.oriented = oriented
         self.names = sorted(found["images"].keys() & found["masks"].keys())
         self.paths = [(found["images"][name], found["masks"][name]) for name in self.names]
-        with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(threads) as pool:
             for messages in progress(
                 pool.map(lambda pair: list(_faults(*pair, oriented)), self.paths), len(self.paths), "checked"
             ):

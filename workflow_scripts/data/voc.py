@@ -81,6 +81,7 @@ def read_voc(
     progress: Progress | None = None,
     faults: Faults | None = None,
     oriented: bool = True,
+    threads: int = 1,
 ) -> tuple[dict[str, list[str]], list[Entry]]:
     """Read and check a data set in the layout of VOCdevkit/VOC2012.
 
@@ -97,6 +98,7 @@ def read_voc(
         progress: called with (done, total) after each image.
         faults: collects what is suspicious, too.
         oriented: whether EXIF orientations are applied.
+        threads: that read images at once.
 
     Returns:
         the ids of each split in the order of its list, and an entry for each id in the order of first appearance.
@@ -138,7 +140,7 @@ def read_voc(
             identifier, Path(image), labels, boxes, str(annotation), own, stated=stated, oriented=oriented
         )
 
-    entries = gather(check, list(origins), faults, progress)
+    entries = gather(check, list(origins), faults, progress, threads)
     faults.raise_if_any(str(root))
     return splits, entries
 

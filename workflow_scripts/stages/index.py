@@ -36,6 +36,7 @@ def main(job: Job) -> None:
             _tell,
             faults,
             oriented,
+            threads=job.workers,
         )
     elif settings.kind == "coco":
         folders = {name: (split["ids"], split["folder"]) for name, split in splits.items() if split["ids"] is not None}
@@ -48,10 +49,18 @@ def main(job: Job) -> None:
             faults,
             oriented,
             settings.unannotated == "negatives",
+            threads=job.workers,
         )
     else:
         members, entries = plugin("data", "csv_table").read_csv(
-            Path(settings.table), settings.classes, sources, settings.limit, _tell, faults, oriented
+            Path(settings.table),
+            settings.classes,
+            sources,
+            settings.limit,
+            _tell,
+            faults,
+            oriented,
+            threads=job.workers,
         )
     for name in settings.split_order:
         members[name] = members.get(name) or _part(name, splits[name], members)

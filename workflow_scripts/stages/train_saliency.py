@@ -30,7 +30,7 @@ def source(job: Job) -> Source:
     if hasattr(block.data, "rendered"):
         return plugin("data", "salient_rendered").Rendered(block.data.rendered, block.seed)
     return plugin("data", "salient_folder").Folder(
-        block.data.images, block.data.masks, block.data.orientation == "shown"
+        block.data.images, block.data.masks, block.data.orientation == "shown", job.workers
     )
 
 
