@@ -47,9 +47,11 @@ def _own(data: datasets.Dataset, name: str, lengths: dict[str, int]) -> Ids | No
     try:
         if isinstance(data, datasets.CsvDataset):
             (_, header), *rows = table_rows(Path(data.table))
-            place = header.index("split") if "split" in header else None
-            fitting = (cells for _, cells in rows if not split.ids or place is None or cells[place] == split.ids)
-            return [cells[header.index("id")] for cells in islice(fitting, data.limit)]
+            if split.ids:
+                place = header.index("split")
+                rows = [row for row in rows if row[1][place] == split.ids]
+            place = header.index("id")
+            return [cells[place] for _, cells in rows[: data.limit]]
         return list(dict.fromkeys(_listed(data, split, lengths)))
     except (UserError, ValueError, IndexError, KeyError):  # its stage tells what is wrong
         return None
