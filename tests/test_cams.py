@@ -47,6 +47,7 @@ def state(image: np.ndarray, labels: tuple[int, ...] = (0, 2), background: bool 
         classes=CLASSES,
         ids=["one"],
         images=[""],
+        digests=[""],
         sizes=np.array([image.shape[:2]]),
         labels=np.array([[number in labels for number in range(3)]], np.uint8),
         boxes=np.zeros((0, 5), np.float32),

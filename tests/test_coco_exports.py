@@ -3,7 +3,7 @@
 import json
 import os
 import tracemalloc
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 
 import numpy as np
@@ -132,9 +132,10 @@ def test_boxes_over_the_edge_in_the_index_and_in_the_truth(folder, x, y, w, h):
     assert [finding.check for finding in faults.findings] == ["box_clipped"] * (expected != box)
     seen = Faults()
     label_of, instances_of = truths(folder, seen)
-    np.testing.assert_array_equal(instances_of("a").boxes, entry.boxes)
     whole = np.zeros((HEIGHT + 40, WIDTH + 40), np.uint8)
     whole[y + 20 : y + h + 20, x + 20 : x + w + 20] = 1
+    seen_boxes = entry.boxes if whole[20:-20, 20:-20].any() else entry.boxes[:0]  # one beside the image has no pixel
+    np.testing.assert_array_equal(instances_of("a").boxes, seen_boxes)
     np.testing.assert_array_equal(label_of("a")["label"], whole[20:-20, 20:-20])
     assert [finding.check for finding in seen.findings] == ["outline_clipped"] * (expected != box)
 
@@ -280,7 +281,8 @@ def test_no_name_leads_out_of_the_folder(folder, name):
     st.randoms(use_true_random=False),
 )
 def test_ids_tell_images_apart_and_name_files(names, random):
-    names = list(dict.fromkeys((place, "/".join(parts)) for place, parts in names))
+    names = [(place, str(PurePosixPath(*parts))) for place, parts in names]
+    names = list(dict.fromkeys(pair for pair in names if pair[1] != "."))  # which is no file
     ids = identifiers(names)
     for identifier in ids.values():
         assert "/" not in identifier and "\\" not in identifier

@@ -239,7 +239,8 @@ def test_the_chain_of_a_system(folder):
     ]
     rows = [(row["stage"], row["split"]) for row in systems.rows(made.config, "mine", "corrected")]
     assert rows == [("cam", "rest"), ("mask", "rest"), ("segmentation", "val")]
-    needed = [(need.path, need.state) for need in doctor.system_needs(made.config, "mine", "corrected")]
+    chain = systems.chain(made.config, "mine", "corrected")
+    needed = [(need.path, need.state) for need in doctor.needs_of_jobs(made.config, chain)]
     assert ("corrected", "present") in needed
     alone = plan_of(None)
     assert [stage for stage, _ in systems.chain(alone.config, "mine", "corrected")][0] == "masks"

@@ -19,6 +19,7 @@ from workflow_scripts.data import coco_regions, labelmap
 from workflow_scripts.data.index import write_index
 from workflow_scripts.data.index_entries import Entry
 from workflow_scripts.data.mask_folder import MaskFolder
+from workflow_scripts.digests import file_sha256
 from workflow_scripts.refine.background import upsampled
 
 CLASSES = ("bird", "cat", "traffic light")
@@ -50,7 +51,7 @@ def toy(tmp_path, monkeypatch) -> Path:
             path = f"{identifier}.png" if number else "IMG_7.JPG"
             if number:
                 Image.fromarray(random.integers(0, 256, (*SIZE, 3), np.uint8)).save(path)
-            entries.append(Entry(identifier, path, *SIZE, "0" * 64, (0,), np.zeros((0, 5), np.float32)))
+            entries.append(Entry(identifier, path, *SIZE, file_sha256(path), (0,), np.zeros((0, 5), np.float32)))
     write_index(str(root / "index.h5"), "toy", CLASSES, entries, {"train": IDS[:2], "val": IDS[2:]})
     return root
 

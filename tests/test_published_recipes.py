@@ -47,7 +47,7 @@ RATES = {
     "affinities.mctformer_resnet38": [0.01, 0.1],
     "affinities.eps_resnet38": [0.01, 0.1],
     "affinities.eps_wide_resnet38": [0.01, 0.1],
-    "affinities.cam_vgg16": [0.1, 0.2, 1.0, 2.0],
+    "affinities.cam_vgg16": [0.1, 0.2, 1.0],
     "segmenters.deeplab_v1_resnet38": [7e-4, 7e-3, 7e-3],
     "segmenters.deeplab_v1_resnet101": [2.5e-4, 2.5e-3, 5e-3],
     "segmenters.deeplab_v1_vgg16": [1e-3, 2e-3, 1e-2, 2e-2],
