@@ -102,6 +102,29 @@ def test_csv_split_column_missing(table):
     csv_fault(table, "column 'split' is missing")
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"), [("lables", "labels"), ("label", "labels"), ("images", "image"), ("ids", "id")]
+)
+def test_csv_required_columns_that_are_misspelt(table, name, meant):
+    """One line, though the column is missing, too."""
+    columns = ["id", "image", "labels"]
+    columns[columns.index(meant)] = name
+    write(table, ",".join(columns), "a,photos/a.png,dog")
+    one_fault(lambda: read_csv(table, CLASSES, {"all": ""}), table, f"unknown column {name!r}", repr(meant), "rename")
+
+
+def test_csv_header_of_other_words_is_shown(table):
+    write(table, "id,photograph,labels", "a,photos/a.png,dog")
+    one_fault(lambda: read_csv(table, CLASSES, {"all": ""}), table, "'image' is missing", "'id,photograph,labels'")
+
+
+def test_csv_paths_of_windows(table):
+    write(table, "id,image,labels,mask", r"a,photos\a.png,dog,masks\a.png")
+    (entry,) = read_csv(table, CLASSES, {"all": ""})[1]
+    assert Path(entry.image) == table.parent / "photos/a.png"
+    assert read_mask_paths(table) == {"a": table.parent / "masks/a.png"}
+
+
 def test_csv_column_unknown(table):
     write(table, HEADER.replace("boxes", "box"), *ROWS)
     csv_fault(table, "unknown column 'box'", "'boxes'")

@@ -385,7 +385,7 @@ def test_the_advice_for_label_maps_works(tmp_path):
     path = tmp_path / "m.png"
     for image in (Image.fromarray(np.dstack([label] * 3)), Image.fromarray(np.dstack([label] * 3 + [label * 0 + 255]))):
         image.save(path)
-        assert follow(refused(lambda: read_label_png(path, None, 2), path, "palette or gray")) == path
+        assert follow(refused(lambda: read_label_png(path, None, 2), path, "palette or gray", "255 for void")) == path
         np.testing.assert_array_equal(read_label_png(path, None, 2), label)
     for form in ("TIFF", "BMP"):
         Image.fromarray(label).save(tmp_path / "m.x", form)
@@ -425,6 +425,20 @@ def test_the_index_knows_the_orientation(tmp_path, flag, oriented):
     exported = Image.open(io.BytesIO(content))
     np.testing.assert_array_equal(exported, expected)  # whatever its viewer makes of flags
     assert name == "JPEGImages/p.png" and not exported.getexif()
+
+
+@pytest.mark.parametrize("oriented", [True, False])
+def test_a_box_that_fits_the_photograph_turned_otherwise(tmp_path, oriented):
+    """The way out that is named works; a box that fits neither way has none."""
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(Image.fromarray(noise(30, 60)), "PNG", 6))
+    width, height = (60, 30) if oriented else (30, 60)  # of the picture that is not read
+    for box, turned in (((0, 0, width, height, 0), True), ((20, 20, 90, 90, 0), False)):
+        faults = Faults()
+        check_entry("p", path, [0], [box], "t.csv", faults, oriented=oriented)
+        (line,) = faults.messages
+        assert (f"`orientation: {'stored' if oriented else 'shown'}`" in line) == turned
+        assert bool(check_entry("p", path, [0], [box], "", Faults(), oriented=not oriented).boxes.size) == turned
 
 
 def test_an_image_without_orientation_is_exported_as_it_is(tmp_path):
@@ -471,6 +485,13 @@ def test_normalised_boxes_are_one_fault_an_image(place, corners, number):
     (place / "t.csv").write_text(f"id,image,labels,boxes\np,n.png,cat,{';'.join([box] * number)}\n")
     read = lambda: csv_table.read_csv(place / "t.csv", ["cat"], {"all": ""})  # noqa: E731
     one_fault(read, place / "t.csv", "'p'", "normalised", "multiply x by the width")
+
+
+@pytest.mark.parametrize("box", ["-0.01 0.1 0.9 1.02", "0 0 0.5 1.0625"])
+def test_normalised_boxes_a_little_over_the_edge(place, box):
+    Image.fromarray(noise()).save(place / "n.png")
+    (place / "t.csv").write_text(f"id,image,labels,boxes\np,n.png,cat,{box} cat\n")
+    one_fault(lambda: csv_table.read_csv(place / "t.csv", ["cat"], {"all": ""}), place / "t.csv", "normalised")
 
 
 @settings(max_examples=40, deadline=None)

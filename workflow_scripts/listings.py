@@ -7,6 +7,7 @@ import io
 import os
 import re
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 
 from workflow_scripts.errors import UserError
@@ -16,6 +17,7 @@ PATH_LINE = re.compile(r"(/\S+\.jpe?g)(\s+/\S+\.png)?", re.IGNORECASE)
 
 LARGEST = 1 << 28  # bytes
 REQUIRED_COLUMNS = ("id", "image", "labels")
+PATHS = ("image", "mask")
 COLUMNS = (*REQUIRED_COLUMNS, "mask", "boxes", "split")
 SEPARATOR_LINE = re.compile(r'"?sep=([,;\t])"?\r?\n')
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -64,14 +66,23 @@ def table_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=told[1] if told else _separator(text), strict=True)
     try:
         header = [cell.strip() for cell in next(reader, [])]
-        yield lines, [cell.lower() if cell.lower() in COLUMNS else cell for cell in header]
+        header = [cell.lower() if cell.lower() in COLUMNS else cell for cell in header]
+        yield lines, header
         for cells in reader:
             if any(cell.strip() for cell in cells):
-                yield reader.line_num + lines - 1, [cell.strip() for cell in cells]
+                yield (
+                    reader.line_num + lines - 1,
+                    [_cell(*pair) for pair in zip_longest(cells, header[: len(cells)], fillvalue="")],
+                )
     except csv.Error as error:
         raise UserError(
             f"{path}, line {reader.line_num + lines - 1}: not comma-separated values ({error}); check the quotes"
         ) from None
+
+
+def _cell(text: str, column: str) -> str:
+    """Without white space around it; a path with slashes, whatever the system that it was written on."""
+    return text.strip().replace("\\", "/") if column in PATHS else text.strip()
 
 
 def _separator(text: str) -> str:

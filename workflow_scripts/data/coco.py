@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PurePosixPath
 
 from workflow_scripts.data.coco_file import InstancesFile, image_path
-from workflow_scripts.data.index_entries import Entry, Faults, Progress, check_entry, check_id, gather
+from workflow_scripts.data.index_entries import Entry, Faults, Progress, check_entry, check_id, gather, is_normalised
 from workflow_scripts.errors import UserError
 
 Box = tuple[float, float, float, float, int]
@@ -179,7 +179,7 @@ def _objects(contents: InstancesFile) -> dict[int, Objects]:
 
 
 def _are_normalised(boxes: Sequence[Box]) -> bool:
-    within = all(0 <= value <= 1 for box in boxes for value in box[:4])
+    within = all(is_normalised(box[:4]) for box in boxes)
     return within and any(value % 1 for box in boxes for value in box[:4])
 
 

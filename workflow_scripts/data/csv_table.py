@@ -33,6 +33,7 @@ NO_CLASS = {
     "null",
 }  # people may write these instead
 PARTS = {"mask": "mask", "box": "boxes", "split": "split"}  # words that a misspelt column has in it
+MOST_SHOWN = 200  # characters of a header
 ALIKE = 0.7  # ratio of difflib, from which a name is taken for a misspelt one
 
 Row = dict[str, str]
@@ -164,13 +165,14 @@ def _check_header(table: Path, header: list[str], splits: dict[str, str], noted:
 
     Other columns are noted as suspicious.
     """
-    faults = Faults()
+    faults, misspelt = Faults(), set[str]()
     if header and not header[0]:  # the numbers of rows, which pandas writes
         noted.suspect("ignored_column", "the first, which has no name")
     for name in filter(None, header):
         if name in COLUMNS:
             continue
         if meant := _meant(name, header):
+            misspelt.add(meant)
             faults.add(
                 f"{table}: unknown column {name!r}, the nearest known is {meant!r}; rename it to that, or to something less like it "
                 "if it holds remarks"
@@ -181,8 +183,11 @@ def _check_header(table: Path, header: list[str], splits: dict[str, str], noted:
         faults.add(f"{table}: the column {name!r} occurs {header.count(name)} times; keep one")
     needs_split = any(splits.values())
     for name in (*REQUIRED_COLUMNS, *(("split",) if needs_split else ())):
-        if name not in header:
-            faults.add(f"{table}: the column {name!r} is missing; the first line must be like {','.join(COLUMNS)}")
+        if name not in header and name not in misspelt:
+            faults.add(
+                f"{table}: the column {name!r} is missing; the first line must be like {','.join(COLUMNS)}, and is "
+                f"{','.join(header)[:MOST_SHOWN]!r}"
+            )
     faults.raise_if_any(str(table))
 
 

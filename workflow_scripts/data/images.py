@@ -158,7 +158,7 @@ def label_values(image: Image.Image, path: object, oriented: bool, way_out: str 
     if mode not in ("P", "1", "L", "I;16"):
         raise UserError(
             f"{path}: the label map has pixels of kind {_raw_mode(image)}; save it as a palette or gray PNG whose values are class"
-            f" ids{way_out}"
+            f" ids, 0 for the background and {VOID} for void{way_out}"
         )
     values = np.array(loaded(image, path, oriented)[0])
     return values.astype(np.uint16 if mode == "I;16" else np.uint8) // step, mode

@@ -153,7 +153,7 @@ def parse_box(coordinates: Sequence[str | None], where: str) -> tuple[float, flo
         comma = "write decimals with a point" if "," in shown else "correct it"
         raise UserError(f"{where}: box '{shown}' is not four numbers x0 y0 x1 y1; {comma}")
     fractions = any(value % 1 for value in (x0, y0, x1, y1)) or any("." in text for text in coordinates)
-    if fractions and all(0 <= value <= 1 for value in (x0, y0, x1, y1)):
+    if fractions and is_normalised((x0, y0, x1, y1)):
         raise UserError(
             f"{where}: boxes are normalised, from 0 to 1, but pixels are expected; multiply x by the width and y by the height of the "
             "image (YOLO has the centre, width and height of a box: take half of both from the centre for x0 y0, add it for x1 y1)"
@@ -161,6 +161,11 @@ def parse_box(coordinates: Sequence[str | None], where: str) -> tuple[float, flo
     if x1 <= x0 or y1 <= y0:
         raise UserError(f"{where}: box {_shown((x0, y0, x1, y1))} has no area; expected x0 < x1 and y0 < y1")
     return x0, y0, x1, y1
+
+
+def is_normalised(corners: Iterable[float]) -> bool:
+    """Whether they may be shares of the image's sides, a tenth over the edge at most."""
+    return all(-0.1 <= value <= 1.1 for value in corners)
 
 
 def check_entry(
@@ -201,9 +206,12 @@ def check_entry(
     for *box, label in boxes:
         inside = clipped(box, height, width)
         if inside is None:
+            turned = orientation >= 5 and clipped(box, width, height) is not None
+            other = ", or set `orientation: {}` in the data set, as it fits the photograph turned otherwise"
             faults.add(
                 f"{where}: box {_shown(box)} is outside the image of {width} x {height} pixels;"
                 " correct the box or restore the image it was drawn on"
+                + (other.format("stored" if oriented else "shown") if turned else "")
             )
             continue
         kept.append((*inside, label))

@@ -64,7 +64,8 @@ class MaskChecks:
     """Compares masks with the labels of their images, one after another.
 
     A mask contradicts the labels if it has a class that is not labelled, or none of those that are. Where more than half
-    of the masks do, their values mean something else, and that is a fault; where fewer do, they are suspicious.
+    of the masks do, their values mean something else, and that is a fault; where fewer do, they are suspicious. A mask without
+    a pixel of any class, of an image without labels, says nothing about the values, and does not count.
     """
 
     def __init__(self, classes: Sequence[str], faults: Faults):
@@ -81,8 +82,10 @@ class MaskChecks:
         counts = np.bincount(label.ravel(), minlength=256)
         shown = set(np.flatnonzero(counts[1:VOID]).tolist())
         missing, others = [c for c in labelled if c not in shown], sorted(shown.difference(labelled))
+        only_void = not shown and counts[VOID] > 0
         for number in missing:
-            self.faults.suspect("label_without_pixel", identifier, self.classes[number])
+            white = ", the mask has 255 alone, which is ignored" if only_void else ""
+            self.faults.suspect("label_without_pixel", identifier, f"{self.classes[number]}{white}")
         for number in others:
             self.faults.suspect("pixels_without_label", identifier, self.classes[number])
         for number in sorted(shown):
@@ -90,10 +93,10 @@ class MaskChecks:
                 self.faults.suspect(
                     "few_pixels", identifier, f"{self.classes[number]} in the mask, {counts[number + 1]}"
                 )
-        self._masks += 1
+        self._masks += bool(shown) or len(labelled) > 0
         if others or missing and not shown:
             self._contradicting.append(identifier)
-            self._only_void += [identifier] * bool(not shown and counts[VOID])
+            self._only_void += [identifier] * bool(only_void)
 
     def end(self, dataset: str) -> None:
         """Note a fault where most of the masks contradict the labels."""
