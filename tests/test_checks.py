@@ -4,6 +4,7 @@ import ast
 import csv
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,15 @@ def test_copies_are_found_and_those_in_other_splits_are_told_apart(contents, dat
     assert {item.identifier: item.check for item in found} == expected
     for item in found:
         assert f"in {'train' if item.identifier in train else 'val'}" in item.detail
+
+
+def test_a_picture_that_was_saved_again_is_a_copy():
+    saved = (("p0", "x"), ("p1", "x"), ("p2", "y"))
+    entries = [replace(entry(name, name, (0, 1)), pixels=pixels) for name, pixels in saved]
+    found = found_in(entries, {"train": ["p0", "p2"], "val": ["p1"]})
+    assert {item[:2] for item in found if "copy" in item.check} == {
+        ("copy_across_splits", name) for name in ("p0", "p1")
+    }
 
 
 def test_tiny_images_and_objects():

@@ -466,6 +466,48 @@ def test_boxes_from_0_to_1_are_refused(folder, boxes):
     assert len(read(folder)[1][0].boxes) == len(boxes) + 1
 
 
+def spread(x: int, y: int, w: int, h: int) -> list:
+    return [[x, y, x + w, y, x + w, y + h, x, y + h]]
+
+
+@QUIET
+@given(st.tuples(st.integers(2, 20), st.integers(2, 15), st.integers(3, 20), st.integers(3, 20)), st.integers(1, 3))
+def test_corners_in_place_of_width_and_height_are_refused(folder, box, right):
+    """Where most boxes are corners, as the polygons show; leaving them out, as the message says, works."""
+    x, y, w, h = box
+    wrong = [drawn(n, box=(x, y, x + w, y + h), segmentation=spread(*box)) for n in range(right + 1)]
+    sound = [drawn(10 + n, box=box) for n in range(right)]
+    write(folder, [listed()], [*wrong, *sound])
+    (line, *_) = told(lambda: read(folder))
+    assert f"bbox of {len(wrong)} of {len(wrong) + right} annotations" in line and "x0 y0 x1 y1" in line
+    write(folder, [listed()], [without(item, "bbox") for item in [*wrong, *sound]])
+    assert read(folder)[1][0].boxes[:, :4].tolist() == [[x, y, x + w, y + h]] * (2 * right + 1)
+
+
+@QUIET
+@given(st.tuples(*[st.integers(0, 20)] * 2, *[st.integers(4, 20)] * 2), st.tuples(*[st.integers(0, 7)] * 2))
+def test_a_box_that_is_not_around_its_outline_is_told(folder, box, moved):
+    x, y, w, h = box
+    other = (x + moved[0], y + moved[1], w, h)
+    write(folder, [listed()], [drawn(1, box=box, segmentation=spread(*other)), *(drawn(n) for n in (2, 3))])
+    faults = Faults()
+    read(folder, faults)
+    shared = max(0, w - moved[0]) * max(0, h - moved[1])
+    beside = max(moved) > 1 and shared / (2 * w * h - shared) < 0.5
+    found = [finding for finding in faults.findings if finding.check == "box_beside_outline"]
+    assert [finding.identifier for finding in found] == ["a"] * beside
+    assert all(finding.detail == "annotation 1" for finding in found)
+
+
+@pytest.mark.parametrize(("category", "found"), [(1, ["a"]), (2, [])])
+def test_boxes_that_are_there_twice(folder, category, found):
+    """One of each of two classes is no mistake."""
+    write(folder, [listed()], [drawn(1), drawn(2, category=category)])
+    faults = Faults()
+    read(folder, faults)
+    assert [finding.identifier for finding in faults.findings if finding.check == "box_twice"] == found
+
+
 def test_an_id_that_can_name_no_file_is_told_with_its_json(folder):
     write(folder, [listed(name=".hidden/a.png")], [drawn()])
     (line,) = told(lambda: read(folder))

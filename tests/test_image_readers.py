@@ -42,7 +42,7 @@ def test_digest_is_sha256_of_the_bytes(tmp_path):
     Image.fromarray(noise()).save(path)
     expected = hashlib.sha256(path.read_bytes()).hexdigest()
     assert file_sha256(path) == expected
-    assert check_image(path) == (HEIGHT, WIDTH, expected, 1)
+    assert check_image(path)[:4] == (HEIGHT, WIDTH, expected, 1)
     (tmp_path / "abc").write_bytes(b"abc")
     assert file_sha256(tmp_path / "abc").startswith("ba7816bf8f01cfea")  # FIPS 180-2, appendix B.1
 

@@ -164,6 +164,20 @@ def test_bitmaps_of_five_bits_a_channel_are_no_16_bits_a_channel(place):
     np.testing.assert_array_equal(read_image(place / "a.bmp"), [[[255, 0, 0], [0, 0, 255]]])
 
 
+def test_copies_in_other_files_have_the_same_pixels(place):
+    """Whatever the format, the compression or the orientation; not those of another shape."""
+    pixels = noise(6, 8).reshape(6, 8, 3)
+    turned = Image.fromarray(np.ascontiguousarray(UPRIGHT[6](pixels)))  # which flag 8 turns back
+    files = [encoded(Image.fromarray(pixels), form) for form in ("PNG", "TIFF", "WEBP", "BMP")]
+    others = [encoded(turned, "PNG"), encoded(Image.fromarray(pixels.reshape(8, 6, 3)), "PNG")]
+    found = []
+    for content in (*files, encoded(turned, "PNG", 8), *others):
+        (place / "e").write_bytes(content)
+        found.append(check_image(place / "e"))
+    assert len({one.pixels for one in found[:5]}) == 1 and len({one.digest for one in found[:5]}) == 5
+    assert len({one.pixels for one in found}) == 3
+
+
 def test_a_phones_picture_with_a_preview_is_its_first(place):
     first, second = Image.fromarray(noise()), Image.new("RGB", (4, 4))
     first.save(place / "mpo.jpg", "MPO", save_all=True, append_images=[second], quality=95)

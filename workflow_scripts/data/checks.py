@@ -29,6 +29,14 @@ CHECKS = {
         "A box reaches a little over the edge of its image and is cut off there.",
         "Look at the box; nothing, if it is as it should be.",
     ),
+    "box_twice": Check(
+        "Two boxes of one class in the image are the same, as where annotations were merged.",
+        "Delete one of them, as its object counts twice.",
+    ),
+    "box_beside_outline": Check(
+        "The box of an annotation shares less than half of its area with the box around the polygons of the annotation.",
+        "Look at both, and correct the wrong one; a box of COCO is x, y, width and height in pixels.",
+    ),
     "outline_clipped": Check(
         "An outline reaches a little over the edge of its image and is cut off there.",
         "Look at the outline; nothing, if it is as it should be.",

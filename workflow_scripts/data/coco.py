@@ -5,12 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PurePosixPath
 
+from workflow_scripts.data import coco_segmentation
 from workflow_scripts.data.coco_file import InstancesFile, image_path
+from workflow_scripts.data.edges import is_same, overlap
 from workflow_scripts.data.index_entries import Entry, Faults, Progress, check_entry, check_id, gather, is_normalised
 from workflow_scripts.errors import UserError
 
 Box = tuple[float, float, float, float, int]
+ALIKE = 0.5  # intersection over union of a box and its outline's
 ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
+MOST_SHOWN = 5  # annotations of an image in a finding
 JOINED = "__"  # folders and name of a file in an id
 
 
@@ -21,6 +25,7 @@ class Objects:
     labels: set[int] = field(default_factory=set)
     boxes: list[Box] = field(default_factory=list)
     crowds: list[int] = field(default_factory=list)  # rows of the boxes
+    beside: list[int] = field(default_factory=list)  # annotations whose box is not around their outline
 
 
 @dataclass
@@ -106,6 +111,10 @@ def read_coco(
             return None
         if one.size is None:
             own.suspect("size_missing", identifier)
+        if one.objects.beside:
+            own.suspect(
+                "box_beside_outline", identifier, f"annotation {', '.join(map(str, one.objects.beside[:MOST_SHOWN]))}"
+            )
         boxes, crowds = one.objects.boxes, one.objects.crowds
         return check_entry(identifier, one.image, one.objects.labels, boxes, where, own, crowds, one.size, oriented)
 
@@ -156,8 +165,21 @@ def _check_new(identifier: str, path: Path, image: Path, known: Found | None) ->
 def _objects(contents: InstancesFile) -> dict[int, Objects]:
     """Those of each image that has any, by its number."""
     by_image: dict[int, list[tuple[Box, bool]]] = {}
+    beside: dict[int, list[int]] = {}
+    outlined = as_corners = 0
     for annotation in contents.annotations():
         by_image.setdefault(annotation.image, []).append(((*annotation.box, annotation.label), annotation.crowd))
+        if around := coco_segmentation.around_polygons(annotation.segmentation):
+            x0, y0, x1, y1 = annotation.box
+            outlined += 1
+            as_corners += not is_same(annotation.box, around) and is_same((x0, y0, x1 - x0, y1 - y0), around)
+            if not is_same(annotation.box, around) and overlap(annotation.box, around) < ALIKE:
+                beside.setdefault(annotation.image, []).append(annotation.number)
+    if 2 * as_corners > outlined:
+        contents.faults.add(
+            f"{contents.path}: bbox of {as_corners} of {outlined} annotations with polygons is x0 y0 x1 y1, expected x y width height; "
+            "write x1 - x0 for the width and y1 - y0 for the height, or leave bbox out where there are polygons"
+        )
     if _are_normalised([box for boxes in by_image.values() for box, _ in boxes]):
         contents.faults.add(
             f"{contents.path}: all boxes are normalised, from 0 to 1, but pixels are expected; multiply x and width by the width of "
@@ -170,7 +192,7 @@ def _objects(contents: InstancesFile) -> dict[int, Objects]:
         boxed = {box[4] for box, _ in with_area}
         with_area += [(_pixel(box), crowd) for box, crowd in boxes if box[4] not in boxed]
         rows = [row for row, (_, crowd) in enumerate(with_area) if crowd]
-        found[image] = Objects({box[4] for box, _ in boxes}, [box for box, _ in with_area], rows)
+        found[image] = Objects({box[4] for box, _ in boxes}, [box for box, _ in with_area], rows, beside.get(image, []))
         crowds += len(rows)
     empty = len(contents.pictures) - len(found)
     said = f"{empty} without an object; {crowds} boxes of crowds, {flat} without area"

@@ -30,12 +30,17 @@ def corners(segmentation: Any) -> Corners | None:
     Raises:
         ValueError: neither polygons nor runs.
     """
-    parts = polygons(segmentation)
-    if parts or is_empty(segmentation):
-        return around(parts) if parts else None
+    if is_empty(segmentation) or polygons(segmentation):
+        return around_polygons(segmentation)
     encoded = _of_runs(segmentation)
     x, y, width, height = map(float, rle.toBbox(encoded))
     return (x, y, x + width, y + height) if width and height else None
+
+
+def around_polygons(segmentation: Any) -> Corners | None:
+    """The box around a segmentation's polygons, in pixels; None where it has none."""
+    parts = polygons(segmentation)
+    return around(parts) if parts else None
 
 
 def around(parts: list[np.ndarray]) -> Corners:

@@ -1,4 +1,4 @@
-"""What reaches a little over the edge of its image, and is cut off there, and what lies too far outside to be right."""
+"""Boxes beside the edge of their image, which is cut off and which lies too far outside to be right, and beside each other."""
 
 Corners = tuple[float, float, float, float]  # x0, y0, x1, y1
 
@@ -11,6 +11,20 @@ INSIDE = 0.5  # ...and at least so much of the area is inside
 def is_inside(corners: Corners, height: int, width: int) -> bool:
     """Whether a box is in an image of height x width pixels, but for a pixel of rounding."""
     return _most_outside(corners, height, width, ROUNDING, ROUNDING)
+
+
+def is_same(first: Corners, second: Corners) -> bool:
+    """Whether two boxes are one, but for a pixel of rounding at each side."""
+    return all(abs(one - other) <= ROUNDING for one, other in zip(first, second, strict=True))
+
+
+def overlap(first: Corners, second: Corners) -> float:
+    """Intersection over union of two boxes, 0 to 1; 0 where neither has an area."""
+    width = min(first[2], second[2]) - max(first[0], second[0])
+    height = min(first[3], second[3]) - max(first[1], second[1])
+    shared = max(0.0, width) * max(0.0, height)
+    areas = ((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (first, second))
+    return shared / (sum(areas) - shared) if shared else 0.0
 
 
 def clipped(corners: Corners, height: int, width: int) -> Corners | None:

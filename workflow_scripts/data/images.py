@@ -53,12 +53,14 @@ class Photograph(NamedTuple):
         height, width: in pixels, as its readers see it.
         digest: SHA-256 of the file's bytes in hexadecimal.
         orientation: the EXIF flag, 1 to 8; 1 where the pixels are stored as they are shown.
+        pixels: digest of the size and the decoded pixels, which is that of copies in other files, too.
     """
 
     height: int
     width: int
     digest: str
     orientation: int
+    pixels: str
 
 
 def read_image(path: str | os.PathLike, oriented: bool = True) -> np.ndarray:
@@ -103,7 +105,8 @@ def check_image(path: str | os.PathLike, oriented: bool = True) -> Photograph:
     """
     data = _read_bytes(path)
     image, orientation = _decode(data, path, oriented)
-    return Photograph(image.height, image.width, hashlib.sha256(data).hexdigest(), orientation)
+    pixels = hashlib.blake2b(f"{image.size}".encode() + image.convert("RGB").tobytes(), digest_size=16).hexdigest()
+    return Photograph(image.height, image.width, hashlib.sha256(data).hexdigest(), orientation, pixels)
 
 
 def read_label_png(

@@ -1,6 +1,7 @@
 """What the index holds for one image, and the checks that every reader of a data set shares."""
 
 import difflib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ class Entry:
         labels: the 0-based classes in the image, ascending.
         boxes: (M, 5) float32, x0, y0, x1, y1 in pixels as the source has them, and the 0-based class.
         crowds: rows of the boxes that are drawn around many objects; of COCO.
+        pixels: digest of the decoded picture, not kept in the index; empty where there is none.
     """
 
     id: str
@@ -45,6 +47,7 @@ class Entry:
     labels: tuple[int, ...]
     boxes: np.ndarray
     crowds: tuple[int, ...] = ()
+    pixels: str = ""
 
 
 class Finding(NamedTuple):
@@ -193,7 +196,7 @@ def check_entry(
         the entry, or None where the image cannot be read; a fault is noted then.
     """
     try:
-        height, width, digest, orientation = check_image(image, oriented)
+        height, width, digest, orientation, pixels = check_image(image, oriented)
     except UserError as error:
         faults.add(str(error))
         return None
@@ -202,6 +205,9 @@ def check_entry(
     if stated and stated != (height, width):
         faults.add(f"{where}: states {_stated(stated, (height, width), image, orientation, oriented)}")
         return None
+    box, count = max(Counter(boxes).items(), key=lambda item: item[1], default=((), 0))
+    if count > 1:
+        faults.suspect("box_twice", identifier, f"{_shown(box[:4])}, {count} times")
     kept, cut = [], []
     for *box, label in boxes:
         inside = clipped(box, height, width)
@@ -220,7 +226,8 @@ def check_entry(
         more = f" and {len(cut) - 1} more" if len(cut) > 1 else ""
         faults.suspect("box_clipped", identifier, f"{_shown(cut[0])}{more} in {width} x {height} pixels")
     box_array = np.array(kept, dtype=np.float32).reshape(-1, 5)
-    return Entry(identifier, str(image), height, width, digest, tuple(sorted(set(labels))), box_array, tuple(crowds))
+    classes = tuple(sorted(set(labels)))
+    return Entry(identifier, str(image), height, width, digest, classes, box_array, tuple(crowds), pixels)
 
 
 def _stated(stated: tuple[int, int], size: tuple[int, int], image: Path, orientation: int, oriented: bool) -> str:

@@ -44,7 +44,7 @@ def suspect_entries(
 def _suspect_copies(entries: Sequence[Entry], splits: Mapping[str, Sequence[str]], faults: Faults) -> None:
     same: dict[str, list[str]] = {}
     for entry in entries:
-        same.setdefault(entry.digest, []).append(entry.id)
+        same.setdefault(entry.pixels or entry.digest, []).append(entry.id)
     groups = [ids for ids in same.values() if len(ids) > 1]
     copied = {identifier for ids in groups for identifier in ids}
     places: dict[str, list[str]] = {identifier: [] for identifier in copied}
