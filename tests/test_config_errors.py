@@ -73,7 +73,16 @@ WRONG = {
         "config: classifiers.cam.recipe.batch: ",
     ),
     "number for a part": ("classifiers.eps_momentum.recipe", 3, "config: classifiers.eps_momentum.recipe: "),
-    "number for a list": ("cams.cam.scales", 1, "config: cams.cam.scales: input should be a valid tuple, found 1"),
+    "number for a list": (
+        "cams.cam.scales",
+        1,
+        "config: cams.cam.scales: input should be a list, such as [a, b], found 1",
+    ),
+    "keys for a list": (
+        "cams.cam.scales",
+        {"a": 1},
+        "config: cams.cam.scales: input should be a list, such as [a, b], found {'a': 1}",
+    ),
     "word in a list": ("cams.cam.scales", [1, "x"], "config: cams.cam.scales.1: "),
     "word for a boolean": ("cams.cam.flip", "maybe", "config: cams.cam.flip: input should be a valid boolean"),
     "negative": (

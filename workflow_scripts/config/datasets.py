@@ -11,7 +11,9 @@ MOST_CLASSES = 254  # a label map has 8 bits: 0 is the background, 255 is ignore
 
 
 def _classes(names: tuple[str, ...]) -> tuple[str, ...]:
-    if not 1 <= len(names) <= MOST_CLASSES:
+    if not names:
+        raise ValueError(f"0 classes, expected 1 to {MOST_CLASSES}; name one at least")
+    if len(names) > MOST_CLASSES:
         raise ValueError(
             f"{len(names)} classes, expected 1 to {MOST_CLASSES}, as a label map has 8 bits; merge classes"
         )

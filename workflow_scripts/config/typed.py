@@ -9,6 +9,11 @@ from workflow_scripts.errors import UserError
 
 MOST_SHOWN = 80  # characters of a value that is not as it should be
 
+PLAIN = {  # what users of YAML call Python's types
+    "tuple_type": "input should be a list, such as [a, b]",
+    "dict_type": "input should be keys with values, such as {a: 1}",
+}
+
 _adapter = cache(TypeAdapter)
 UNQUOTED = "; YAML reads what is not in quotes as a truth value, number, date or nothing, so put the text in quotes"
 
@@ -23,11 +28,11 @@ def typed(type_: Any, data: dict, where: str):
         parts = first["loc"][:-1] if missing else first["loc"]
         location = _place(parts, data, first["input"])
         location = _keys(parts, data) if location is None else location
-        message, found = first["msg"].removeprefix("Value error, "), first["input"]
+        message, found = PLAIN.get(first["type"], first["msg"].removeprefix("Value error, ")), first["input"]
         if missing:
             location.append(str(first["loc"][-1]))
             message = "missing, and no base gives it"
-        elif not isinstance(found, dict) and "unknown key" not in message:
+        elif (not isinstance(found, dict) or first["type"] in PLAIN) and "unknown key" not in message:
             message = f"{message[0].lower() + message[1:]}, found {_shortened(repr(found))}"
             if first["type"] == "string_type" and not isinstance(found, list):
                 message += UNQUOTED
