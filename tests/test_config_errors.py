@@ -233,6 +233,22 @@ WRONG = {
         -1,
         "config: datasets.demo.seed: input should be greater than or equal to 0, found -1",
     ),
+    "truth value for a number": (
+        "classifiers.cam.recipe.batch",
+        True,
+        "config: classifiers.cam.recipe.batch: input should be a number, found True; YAML reads yes, no, on, ",
+    ),
+    "truth value in a list of numbers": (
+        "datasets.voc.seeds",
+        [0, False],
+        "config: datasets.voc.seeds.1: input should be a",
+    ),
+    "no kind": ("datasets.voc.kind", None, "config: datasets.voc.kind: missing, and no base gives it; add it"),
+    "a section that is null": (
+        "systems",
+        None,
+        "config: datasets.demo.overrides.systems: no block 'cam_affinity', none is given; add it",
+    ),
     "no seed": ("datasets.voc.seeds", [], "config: datasets.voc.seeds: empty, name at least one"),
     "seeds of the segmentation": (
         "datasets.voc.segmentation_seeds",
@@ -262,10 +278,10 @@ def test_one_line_says_what_is_wrong(raw, key, value, message):
 
 def test_a_key_that_no_base_gives(raw):
     del raw["classifiers"]["cam"]["recipe"]["crop"]
-    assert error_of(raw) == "config: classifiers.cam.recipe.crop: missing, and no base gives it"
+    assert error_of(raw) == "config: classifiers.cam.recipe.crop: missing, and no base gives it; add it"
     raw["classifiers"]["cam"]["recipe"]["crop"] = 448
     del raw["masks"]["eps"]["threshold"]
-    assert error_of(raw) == "config: masks.eps.threshold: missing, and no base gives it"
+    assert error_of(raw) == "config: masks.eps.threshold: missing, and no base gives it; add it"
 
 
 def plan_error(raw: dict, dataset: str) -> str:
@@ -297,11 +313,11 @@ def test_no_truth_to_score_with(raw):
 
 def test_asking_for_what_is_not_there(raw):
     config = Config(raw)
-    with pytest.raises(UserError, match="^config: no data set 'demmo', did you mean 'demo'\\?$"):
+    with pytest.raises(UserError, match="^config: no data set 'demmo', did you mean 'demo'\\? correct it$"):
         config.dataset("demmo")
-    with pytest.raises(UserError, match="^config: cams has no block 'cma', did you mean 'cam'\\?$"):
+    with pytest.raises(UserError, match="^config: cams has no block 'cma', did you mean 'cam'\\? correct it$"):
         config.block("demo", "cams", "cma")
-    with pytest.raises(UserError, match="^config: systems has no block 'tru', did you mean 'truth'\\?$"):
+    with pytest.raises(UserError, match="^config: systems has no block 'tru', did you mean 'truth'\\? correct it$"):
         Plan(config).job("montage", {"dataset": "demo", "system": "tru"})
 
 

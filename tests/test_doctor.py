@@ -368,7 +368,7 @@ def test_a_missing_path_is_told_with_status_1(folder):
 
 def test_mistakes_are_one_line(folder):
     done = python(SOURCES, "-m", "workflow_scripts.doctor", "dmo")
-    assert done.returncode == 1 and done.stderr == "error: config: no data set 'dmo', did you mean 'demo'?\n"
+    assert done.returncode == 1 and done.stderr == "error: config: no data set 'dmo', did you mean 'demo'? correct it\n"
 
 
 def test_every_shipped_data_set_and_system(folder):

@@ -235,7 +235,10 @@ def test_a_split_that_does_not_serve(raw):
         )
     tuning(raw, vary={"masks.eps.threshold": [0.3]}, split="val", allow_scored=True)
     assert "masks eps@val+threshold=0.3" in jobs(raw)
-    assert error(split="vall") == "config: tunings.mine.split: data set 'demo' has no split 'vall', did you mean 'val'?"
+    assert (
+        error(split="vall")
+        == "config: tunings.mine.split: data set 'demo' has no split 'vall', did you mean 'val'? correct it"
+    )
     put(raw, "datasets.voc.masks", None)
     assert error("voc") == "config: tunings.mine: data set 'voc' has no truth masks, so no number can be chosen on it"
     del raw["datasets"]["voc"]["use"]["thresholds"]

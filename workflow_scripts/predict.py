@@ -56,7 +56,8 @@ def read_settings(weights: Path) -> SimpleNamespace:
 def list_images(folder: Path) -> list[Path]:
     """The image files of a folder and of those below it, by name; two that would give one label map are refused."""
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder of images")
+        found = "a file" if folder.exists() else "no such folder of images"
+        raise UserError(f"{folder}: {found}; name the folder that the images are in")
     files = sorted(_files(folder))
     images = [path for path in files if path.suffix.lower() in PICTURE_SUFFIXES]
     others = [str(path.relative_to(folder)) for path in files if path.suffix.lower() not in PICTURE_SUFFIXES]

@@ -266,11 +266,11 @@ class System(Block):
     @model_validator(mode="after")
     def _chain(self) -> "System":
         if (self.cam is None) == (self.mask is None):
-            raise ValueError("a system names a mask (its cam follows) or, to end there, a cam")
+            raise ValueError("a system names a mask (its cam follows) or, to end there, a cam; add one")
         if self.segmenter and not self.mask:
-            raise ValueError("a segmenter needs a mask")
+            raise ValueError("a segmenter needs a mask; add one")
         if bool(self.segmenter) != bool(self.predictions):
-            raise ValueError("segmenter and predictions go together")
+            raise ValueError("segmenter and predictions go together; give both or neither")
         return self
 
 

@@ -28,9 +28,11 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*")
 
 
 def nearest(name: str, known) -> str:
-    """', did you mean 'x'?' for the nearest known name, or the list of known names."""
+    """'did you mean 'x'?' for the nearest known name, or the list of known names, and what to do."""
     match = difflib.get_close_matches(str(name), [str(item) for item in known], n=1, cutoff=0.5)
-    return f"did you mean {match[0]!r}?" if match else f"known: {', '.join(map(str, sorted(known)))}"
+    if match:
+        return f"did you mean {match[0]!r}? correct it"
+    return f"known: {', '.join(map(str, sorted(known)))}; name one of these" if known else "none is given; add it"
 
 
 def _name(value: Any) -> Any:

@@ -135,7 +135,9 @@ class Config:
         raw = dict(self._raw[kind])
         for name, change in overrides.get(kind, {}).items():
             if name not in raw:
-                raise UserError(f"config: datasets.{dataset}.overrides.{kind}: no block {name!r}, {nearest(name, raw)}")
+                raise UserError(
+                    f"config: datasets.{dataset}.overrides.{kind}: no block {name!r}, {self._nearest(kind, name, raw)}"
+                )
             raw[name] = merge(raw[name], change)
         return {name: without_nulls(data) for name, data in inherit(raw, kind).items()}
 

@@ -1,5 +1,6 @@
 """From plain values to a typed part of the configuration, with errors of one line that name the place."""
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -15,28 +16,49 @@ PLAIN = {  # what users of YAML call Python's types
 }
 
 _adapter = cache(TypeAdapter)
+TRUTH = "; YAML reads yes, no, on, off, true and false as truth values, so write the number"
 UNQUOTED = "; YAML reads what is not in quotes as a truth value, number, date or nothing, so put the text in quotes"
 
 
 def typed(type_: Any, data: dict, where: str):
     """The value of that type; what is wrong with `data` is told by its place below `where`."""
     try:
-        return _adapter(type_).validate_python(data)
+        value = _adapter(type_).validate_python(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        missing = first["type"] == "missing"
-        parts = first["loc"][:-1] if missing else first["loc"]
-        location = _place(parts, data, first["input"])
+        parts, missing = first["loc"], None
+        if first["type"] == "missing":
+            *parts, missing = parts
+        elif first["type"] == "union_tag_not_found" and first["ctx"]["discriminator"].startswith("'"):
+            missing = first["ctx"]["discriminator"].strip("'")  # the key that says which kind it is
+        location = _place(tuple(parts), data, first["input"])
         location = _keys(parts, data) if location is None else location
         message, found = PLAIN.get(first["type"], first["msg"].removeprefix("Value error, ")), first["input"]
         if missing:
-            location.append(str(first["loc"][-1]))
-            message = "missing, and no base gives it"
+            location.append(str(missing))
+            message = "missing, and no base gives it; add it"
         elif (not isinstance(found, dict) or first["type"] in PLAIN) and "unknown key" not in message:
             message = f"{message[0].lower() + message[1:]}, found {_shortened(repr(found))}"
             if first["type"] == "string_type" and not isinstance(found, list):
                 message += UNQUOTED
         raise UserError(f"config: {'.'.join([where, *location])}: {message}") from None
+    for keys, found in _truths(data, value):
+        raise UserError(f"config: {'.'.join([where, *keys])}: input should be a number, found {found}{TRUTH}")
+    return value
+
+
+def _truths(written: Any, read: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], bool]]:
+    """Where a truth value was taken for the number 0 or 1."""
+    if isinstance(written, bool):
+        if type(read) in (int, float):
+            yield keys, written
+    elif isinstance(written, dict):
+        for key, item in written.items():
+            below = read.get(key) if isinstance(read, dict) else getattr(read, key, None)
+            yield from _truths(item, below, (*keys, key))
+    elif isinstance(written, list) and isinstance(read, tuple | list):
+        for number, (item, below) in enumerate(zip(written, read, strict=False)):
+            yield from _truths(item, below, (*keys, str(number)))
 
 
 def _place(parts: tuple, inside: Any, found: Any) -> list[str] | None:

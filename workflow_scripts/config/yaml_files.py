@@ -23,7 +23,7 @@ def read_yaml(path: str | Path) -> dict:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); name an existing YAML file") from None
     except RecursionError:
-        raise UserError(f"{path}: not valid YAML (nested too deep, or within itself)") from None
+        raise UserError(f"{path}: not valid YAML (nested too deep, or within itself); correct it") from None
     # The last five: what a number, a date or a !!tag with a text that is none makes the library raise.
     except (yaml.YAMLError, ValueError, AttributeError, TypeError, LookupError, OverflowError) as error:
         raise UserError(f"{path}: not valid YAML ({_reason(error)}); correct it") from None
