@@ -118,6 +118,36 @@ def test_csv_header_of_other_words_is_shown(table):
     one_fault(lambda: read_csv(table, CLASSES, {"all": ""}), table, "'image' is missing", "'id,photograph,labels'")
 
 
+@pytest.mark.parametrize("above", ["\n", "\n \n", ",,,\n", ";;\r\n\r\n"])
+def test_csv_empty_lines_above_the_header(table, above):
+    """They are counted, so that a fault names the line that an editor shows."""
+    table.write_text(f"{above}id,image,labels\na,photos/a.png,dog\n", newline="")
+    assert len(read_csv(table, CLASSES, {"all": ""})[1]) == 1
+    table.write_text(f"{above}id,image,labels\na,photos/a.png\n", newline="")
+    one_fault(lambda: read_csv(table, CLASSES, {"all": ""}), table, f"line {above.count(chr(10)) + 2}: 2 cells")
+
+
+def test_csv_space_before_a_quote(table):
+    write(table, 'id, "image", "labels"', 'a, "photos/a.png", "dog;cat"')
+    assert read_csv(table, CLASSES, {"all": ""})[1][0].labels == (0, 1)
+
+
+def test_csv_without_a_header(table):
+    write(table, "a,photos/a.png,dog")
+    one_fault(
+        lambda: read_csv(table, CLASSES, {"all": ""}),
+        table,
+        "'id', 'image', 'labels' are missing",
+        "'a,photos/a.png,dog'",
+    )
+
+
+@pytest.mark.parametrize("box", ["0 0.5 0.5 0.2 0.2", "0.1 0.1 0.5 0.5", "0.1 0.1 0.5 0.5 1", "dog 0.5 0.5 0.25 0.25"])
+def test_csv_boxes_of_yolo_as_its_files_have_them(table, box):
+    write(table, "id,image,labels,boxes", f"a,photos/a.png,dog,{box}")
+    one_fault(lambda: read_csv(table, CLASSES, {"all": ""}), table, "'a'", "normalised", "YOLO")
+
+
 def test_csv_paths_of_windows(table):
     write(table, "id,image,labels,mask", r"a,photos\a.png,dog,masks\a.png")
     (entry,) = read_csv(table, CLASSES, {"all": ""})[1]

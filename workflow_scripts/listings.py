@@ -20,6 +20,8 @@ REQUIRED_COLUMNS = ("id", "image", "labels")
 PATHS = ("image", "mask")
 COLUMNS = (*REQUIRED_COLUMNS, "mask", "boxes", "split")
 SEPARATOR_LINE = re.compile(r'"?sep=([,;\t])"?\r?\n')
+EMPTY_LINES = re.compile(r"[\s,;]*[\r\n]")  # above the header
+CELLS = {"strict": True, "skipinitialspace": True}
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 PICTURE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".gif")
@@ -63,7 +65,9 @@ def table_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     lines = 1
     if told := SEPARATOR_LINE.match(text):  # which Excel reads, and writes on request
         text, lines = text[told.end() :], 2
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=told[1] if told else _separator(text), strict=True)
+    if empty := EMPTY_LINES.match(text):
+        text, lines = text[empty.end() :], lines + len(empty[0].splitlines())
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=told[1] if told else _separator(text), **CELLS)
     try:
         header = [cell.strip() for cell in next(reader, [])]
         header = [cell.lower() if cell.lower() in COLUMNS else cell for cell in header]
@@ -90,7 +94,7 @@ def _separator(text: str) -> str:
 
     def known(separator: str) -> int:
         with contextlib.suppress(csv.Error):
-            header = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])
+            header = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator, **CELLS), [])
             return len({cell.strip().lower() for cell in header} & set(COLUMNS))
         return 0
 

@@ -14,6 +14,7 @@ from workflow_scripts.data.index_entries import (
     class_index,
     gather,
     parse_box,
+    refuse_normalised,
 )
 from workflow_scripts.errors import UserError
 from workflow_scripts.listings import COLUMNS, REQUIRED_COLUMNS, table_rows
@@ -182,12 +183,13 @@ def _check_header(table: Path, header: list[str], splits: dict[str, str], noted:
     for name in dict.fromkeys(name for name in header if name and header.count(name) > 1):
         faults.add(f"{table}: the column {name!r} occurs {header.count(name)} times; keep one")
     needs_split = any(splits.values())
-    for name in (*REQUIRED_COLUMNS, *(("split",) if needs_split else ())):
-        if name not in header and name not in misspelt:
-            faults.add(
-                f"{table}: the column {name!r} is missing; the first line must be like {','.join(COLUMNS)}, and is "
-                f"{','.join(header)[:MOST_SHOWN]!r}"
-            )
+    needed = (*REQUIRED_COLUMNS, *(("split",) if needs_split else ()))
+    if missing := [repr(name) for name in needed if name not in header and name not in misspelt]:
+        told = f"the columns {', '.join(missing)} are" if len(missing) > 1 else f"the column {missing[0]} is"
+        faults.add(
+            f"{table}: {told} missing; the first line must be like {','.join(COLUMNS)}, and is "
+            f"{','.join(header)[:MOST_SHOWN]!r}"
+        )
     faults.raise_if_any(str(table))
 
 
@@ -226,6 +228,9 @@ def _parse_boxes(
     for box in filter(None, (part.strip() for part in text.split(";"))):
         cells = box.split(maxsplit=4)
         try:
+            if cells[-1] not in classes:  # YOLO has the class first, as a number
+                for numbers in (cells[:4], cells[1:]):
+                    refuse_normalised(numbers, where)
             if len(cells) != 5:
                 raise UserError(f"{where}: box {box!r} is not 'x0 y0 x1 y1 class'; correct it")
             number = class_index(cells[4], classes, where)

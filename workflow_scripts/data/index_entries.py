@@ -155,15 +155,24 @@ def parse_box(coordinates: Sequence[str | None], where: str) -> tuple[float, flo
         shown = " ".join("(missing)" if text is None else text.strip() for text in coordinates)
         comma = "write decimals with a point" if "," in shown else "correct it"
         raise UserError(f"{where}: box '{shown}' is not four numbers x0 y0 x1 y1; {comma}")
-    fractions = any(value % 1 for value in (x0, y0, x1, y1)) or any("." in text for text in coordinates)
-    if fractions and is_normalised((x0, y0, x1, y1)):
+    refuse_normalised(coordinates, where)
+    if x1 <= x0 or y1 <= y0:
+        raise UserError(f"{where}: box {_shown((x0, y0, x1, y1))} has no area; expected x0 < x1 and y0 < y1")
+    return x0, y0, x1, y1
+
+
+def refuse_normalised(coordinates: Sequence[str], where: str) -> None:
+    """Raise a UserError if texts are four numbers from 0 to 1 that are no whole pixels."""
+    try:
+        values = [float(text) for text in coordinates]
+    except ValueError:
+        return
+    fractions = any(value % 1 for value in values) or any("." in text for text in coordinates)
+    if len(values) == 4 and fractions and is_normalised(values):
         raise UserError(
             f"{where}: boxes are normalised, from 0 to 1, but pixels are expected; multiply x by the width and y by the height of the "
             "image (YOLO has the centre, width and height of a box: take half of both from the centre for x0 y0, add it for x1 y1)"
         )
-    if x1 <= x0 or y1 <= y0:
-        raise UserError(f"{where}: box {_shown((x0, y0, x1, y1))} has no area; expected x0 < x1 and y0 < y1")
-    return x0, y0, x1, y1
 
 
 def is_normalised(corners: Iterable[float]) -> bool:
