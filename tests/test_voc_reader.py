@@ -75,6 +75,21 @@ def test_voc_lists_of_paths(voc):
     assert read_voc(voc, CLASSES, LISTS)[0]["train"] == ["b", "a", "c"]
 
 
+@pytest.mark.parametrize(
+    ("line", "told"), [("d.jpg", "ending"), ("d.xml", "ending"), ("d  1", "one class"), ("d -1", "one class")]
+)
+def test_voc_lists_of_something_else(voc, line, told):
+    (voc / "ImageSets/val.txt").write_text(f"{line}\n")
+    voc_faults(voc, voc / "ImageSets/val.txt", repr(line), told, "write the id alone: d")
+
+
+def test_voc_id_with_an_ending(voc):
+    for folder, old, new in (("JPEGImages", "d.jpg", "d.jpg.jpg"), ("Annotations", "d.xml", "d.jpg.xml")):
+        (voc / folder / new).write_bytes((voc / folder / old).read_bytes())
+    (voc / "ImageSets/val.txt").write_text("d.jpg\n")
+    assert read_voc(voc, CLASSES, LISTS)[0]["val"] == ["d.jpg"]
+
+
 def test_voc_gray_image_is_accepted(voc):
     Image.fromarray(noise(channels=1)).save(voc / "JPEGImages/a.jpg")
     assert len(read_voc(voc, CLASSES, LISTS)[1]) == 4

@@ -1,6 +1,7 @@
 """PASCAL VOC: the VOCdevkit folder with its lists of ids and its XML annotations (Everingham et al., IJCV 2010)."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import ParseError
@@ -19,7 +20,7 @@ from workflow_scripts.data.index_entries import (
     parse_box,
 )
 from workflow_scripts.errors import UserError, one_line
-from workflow_scripts.listings import listed_ids, picture_files
+from workflow_scripts.listings import PICTURE_SUFFIXES, listed_ids, picture_files
 
 VOC_CLASSES = (
     "aeroplane",
@@ -128,6 +129,9 @@ def read_voc(
 
     def check(identifier: str, own: Faults) -> Entry | None:
         folder = origins[identifier].root
+        if reason := _no_id(identifier, pictures[folder]):
+            own.add(f"{', '.join(map(str, origins[identifier].lists))}: line {identifier!r} {reason}")
+            return None
         image, *others = pictures[folder].get(identifier, [str(folder / images / f"{identifier}.jpg")])
         annotation = folder / annotations / f"{identifier}.xml"
         boxes, stated = [], None
@@ -182,6 +186,20 @@ def _read_list(path: Path, split: str, limit: int | None, faults: Faults) -> lis
     if not listed:
         faults.add(f"{path}: split {split!r} is empty; expected one image id in a line")
     return list(first_line)
+
+
+def _no_id(line: str, names: Collection[str]) -> str | None:
+    """What a line has beside the id of one of the images, and what to do."""
+    stem, suffix = os.path.splitext(line)
+    if line not in names and suffix.lower() in {".xml", *PICTURE_SUFFIXES} and stem in names:
+        return f"has the ending of a file; write the id alone: {stem}"
+    first, _, rest = line.partition(" ")
+    if line not in names and rest.strip() in ("-1", "0", "1") and first in names:
+        return (
+            f"says whether one class is shown, {rest.strip()}; name a list of ids, such as those in ImageSets/Segmentation, "
+            f"or write the id alone: {first}"
+        )
+    return None
 
 
 def _read_annotation(
