@@ -284,6 +284,20 @@ def test_a_key_that_no_base_gives(raw):
     assert error_of(raw) == "config: masks.eps.threshold: missing, and no base gives it; add it"
 
 
+@pytest.mark.parametrize("name", ["demo", "voc"])
+def test_a_shipped_data_set_is_taken_away(raw, name):
+    """Tables and masks that speak of it as well are there for the other data sets."""
+    config = Config(put(raw, f"datasets.{name}", None))
+    assert name not in config.datasets and len(config.datasets) == len(raw["datasets"]) - 1
+
+
+def test_a_base_that_is_taken_away(raw):
+    message = (
+        "config: datasets.coco2017.base: no block 'coco', as datasets.coco is null, so that there is no such block"
+    )
+    assert error_of(put(raw, "datasets.coco", None)).startswith(message)
+
+
 def plan_error(raw: dict, dataset: str) -> str:
     plan = Plan(Config(raw))
     return refused(lambda: list(plan.jobs(dataset)))

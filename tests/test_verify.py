@@ -188,7 +188,7 @@ def test_verify_deep_finds_what_was_written_wrong(bare):
 @pytest.mark.parametrize(
     ("folder", "message"),
     [
-        ("results/demmo", "error: config: no data set 'demmo', did you mean 'demo'?"),
+        ("results/demmo", "error: config: no data set 'demmo', did you mean 'demo'? correct it"),
         ("elsewhere/demo", "error: elsewhere/demo: expected results/{dataset}, in the folder that snakemake ran in"),
     ],
 )

@@ -4,7 +4,7 @@
 are merged, so that it also reaches what is laid below it, and goes at the end.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,12 @@ def without_nulls(data: Mapping, levels: int = -1) -> dict:
     }
 
 
-def inherit(section: Mapping[str, Mapping], where: str) -> dict[str, dict]:
-    """Lay every block over the block that its `base` names; nulls are kept."""
+def inherit(section: Mapping[str, Mapping], where: str, gone: Collection[str] = ()) -> dict[str, dict]:
+    """Lay every block over the block that its `base` names; nulls are kept.
+
+    Args:
+        gone: blocks of the section that are null.
+    """
 
     @cache
     def resolved(name: str, path: tuple[str, ...] = ()) -> dict:
@@ -71,10 +75,19 @@ def inherit(section: Mapping[str, Mapping], where: str) -> dict[str, dict]:
         if base is None:
             return block
         if base not in section:
-            raise UserError(f"config: {where}.{name}.base: no block {base!r}, {nearest(base, section)}")
+            raise UserError(
+                f"config: {where}.{name}.base: no block {base!r}, {known_block(where, base, section, gone)}"
+            )
         return merge(resolved(base, (*path, name)), block)
 
     return {name: resolved(name) for name in section}
+
+
+def known_block(kind: str, name: str, known: Iterable[str], gone: Collection[str]) -> str:
+    """Which block may have been meant by a name, or why there is none of that name."""
+    if name in gone:
+        return f"as {kind}.{name} is null, so that there is no such block; name another, or take the null away"
+    return nearest(name, known)
 
 
 def section(raw: Mapping, name: str) -> dict[str, dict]:

@@ -10,7 +10,15 @@ from workflow_scripts.config import affinity_blocks, blocks, datasets, mask_bloc
 from workflow_scripts.config.archives import Archive
 from workflow_scripts.config.blocks import KINDS, REFERENCES
 from workflow_scripts.config.initial import Download, FromClassifier
-from workflow_scripts.config.layers import check_values, inherit, merge, read_layers, section, without_nulls
+from workflow_scripts.config.layers import (
+    check_values,
+    inherit,
+    known_block,
+    merge,
+    read_layers,
+    section,
+    without_nulls,
+)
 from workflow_scripts.config.parts import nearest
 from workflow_scripts.config.tunings import Grid, Variant, expand, of_splits
 from workflow_scripts.config.typed import typed
@@ -35,11 +43,11 @@ class Config:
         self._gone = {key: {*(raw.get(key) or ())} - self._raw[key].keys() for key in sections}
         self.datasets: dict[str, datasets.Dataset] = {
             name: typed(datasets.AnyDataset, _without_nulls(data), f"datasets.{name}")
-            for name, data in inherit(self._raw["datasets"], "datasets").items()
+            for name, data in inherit(self._raw["datasets"], "datasets", self._gone["datasets"]).items()
         }
         self.archives: dict[str, Archive] = {
             name: typed(Archive, without_nulls(data), f"archives.{name}")
-            for name, data in inherit(self._raw["archives"], "archives").items()
+            for name, data in inherit(self._raw["archives"], "archives", self._gone["archives"]).items()
         }
         self._plain = {(name, kind): self._resolve(name, kind) for name in self.datasets for kind in KINDS}
         self._blocks = {
@@ -139,13 +147,10 @@ class Config:
                     f"config: datasets.{dataset}.overrides.{kind}: no block {name!r}, {self._nearest(kind, name, raw)}"
                 )
             raw[name] = merge(raw[name], change)
-        return {name: without_nulls(data) for name, data in inherit(raw, kind).items()}
+        return {name: without_nulls(data) for name, data in inherit(raw, kind, self._gone[kind]).items()}
 
     def _nearest(self, kind: str, name: str, known) -> str:
-        """What may have been meant, or why there is no such block."""
-        if name in self._gone[kind]:
-            return f"as {kind}.{name} is null, so that there is no such block; name another, or take the null away"
-        return nearest(name, known)
+        return known_block(kind, name, known, self._gone[kind])
 
     def _check_references(self, dataset: str) -> None:
         kinds = {kind: self._blocks[dataset, kind] for kind in KINDS}
@@ -181,7 +186,10 @@ class Config:
         self._check_walks(kinds["affinities"], kinds["masks"])
         self._check_boxes(kinds["masks"], kinds["classifiers"])
         for name, block in kinds["masks"].items():
-            if (source := getattr(block, "dataset", None)) and source not in self.datasets:
+            source = getattr(block, "dataset", None)
+            if (
+                source and source not in self.datasets and source not in self._gone["datasets"]
+            ):  # told when it is asked for
                 raise UserError(
                     f"config: masks.{name}.dataset: no data set {source!r}, {nearest(source, self.datasets)}"
                 )
@@ -192,7 +200,8 @@ class Config:
         for name, table in kinds["tables"].items():
             systems = kinds[table.kind]
             for key in (*table.systems, *table.splits):
-                if key not in self.datasets:
+                # Shipped tables may speak of a data set that an overlay takes away.
+                if key not in self.datasets and key not in self._gone["datasets"]:
                     raise UserError(f"config: tables.{name}: no data set {key!r}, {nearest(key, self.datasets)}")
             for method, items in table.systems.get(dataset, {}).items():
                 for system in (s for item in items for s in (item.values() if isinstance(item, dict) else [item])):
