@@ -72,8 +72,12 @@ def test_entries(root, capsys):
 
 
 def test_images_without_an_instance_can_be_negatives(root):
-    splits, entries = read_coco(root, CLASSES, SPLITS, negatives=True)
+    kept, left_out = Faults(), Faults()
+    splits, entries = read_coco(root, CLASSES, SPLITS, faults=kept, negatives=True)
     assert splits["train"] == NAMES  # the last one has none
+    read_coco(root, CLASSES, SPLITS, faults=left_out)
+    assert not [item for item in kept.findings if item.check == "left_out"]
+    assert [item.identifier for item in left_out.findings if item.check == "left_out"] == [NAMES[3]]
     last = entries[len(NAMES) - 1]
     assert (last.id, last.labels, last.boxes.shape) == (NAMES[3], (), (0, 5))
 

@@ -89,6 +89,10 @@ CHECKS = {
         "The annotation has no object, so that the image counts as one that shows none of the classes.",
         "Nothing, if that is so; annotate its objects, or take the id off the lists, if it was never looked at.",
     ),
+    "left_out": Check(
+        "The file of COCO has no annotation of the image, so that it is left out of its split.",
+        "Nothing, if it was never looked at; set `unannotated: negatives` in the data set, if it shows none of the classes.",
+    ),
     "size_missing": Check(
         "The annotation does not state the size of its image, so that it cannot be compared with the file.",
         "Nothing, if the annotations belong to these files.",

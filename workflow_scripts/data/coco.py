@@ -89,7 +89,10 @@ def read_coco(
     for split, (_, folder) in splits.items():
         path, members[split] = files[split].path, []
         for number, picture in files[split].pictures.items():
-            if not (number in objects[split] or negatives) or (limit and len(members[split]) >= limit):
+            if limit and len(members[split]) >= limit:
+                break
+            if not (number in objects[split] or negatives):
+                faults.suspect("left_out", ids[folder, picture.name])
                 continue
             identifier, image = ids[folder, picture.name], image_path(root, folder, picture.name)
             try:
