@@ -16,7 +16,9 @@ try:
         warn=logger.warning,
     )
 except UserError as error:
-    raise WorkflowError(str(error))
+    mixed = workflow.modifier.skip_configfile and "config: unknown key" in str(error)
+    hint = "; keys of your own workflow do not belong here; give the module a section, as config: config['wsss']"
+    raise WorkflowError(f"{error}{hint if mixed else ''}")
 
 if workflow.is_main_process:
     terminal.tell(stages.plan, with_commands=workflow.output_settings.printshellcmds)

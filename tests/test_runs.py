@@ -170,6 +170,14 @@ def test_as_a_module_of_another_workflow(outer):
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
+def test_keys_of_another_workflow_are_told_to_be_put_apart(tmp_path):
+    (tmp_path / "Snakefile").write_text(
+        f"module wsss:\n    snakefile: {str(SOURCES / 'Snakefile')!r}\n    config: {{'samples': ['a']}}\nuse rule * from wsss\n"
+    )
+    done = snakemake(tmp_path, "--cores", "1", "-n")
+    assert done.returncode and "unknown key 'samples'" in done.stderr and "give the module a section" in done.stderr
+
+
 def test_stages_of_two_trees_are_not_mixed(tmp_path):
     (tmp_path / "workflow_scripts").mkdir()
     with pytest.raises(WorkflowError, match="use the modules of one tree"):
