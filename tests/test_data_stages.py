@@ -108,7 +108,7 @@ WRONG = {
     "checksum": ("archives.voc2012.checksum", "sha256:" + "0" * 64, "voc.tar: has sha256 "),
     "no checksum": ("archives.voc2012.checksum", None, "set archives.voc2012.checksum to sha256:"),
     "no such file": ("archives.voc2012.path", "nowhere.tar", "nowhere.tar: the file is missing"),
-    "member": ("archives.voc2012.members", ["VOC2007"], "has no 'VOC2007'; is it the right archive?"),
+    "member": ("archives.voc2012.members", ["VOC2007"], "has no 'VOC2007'; name another archive"),
     "size": ("archives.voc2012.unpacked", 1000, "more than the bytes that `unpacked` allows"),
 }
 

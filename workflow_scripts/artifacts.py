@@ -240,7 +240,7 @@ def check_attributes(file: h5py.File, path: str | Path, schema: str, dataset: st
     found = read_attribute(file, path, "schema")
     if not isinstance(found, str) or found != schema:
         shown = str(found)[:60] if found is not None else "no known content"
-        raise UserError(f"{path}: holds {shown!r}, expected {schema!r}; is it the right file?")
+        raise UserError(f"{path}: holds {shown!r}, expected {schema!r}; name another file")
     found = read_attribute(file, path, "dataset")
     if dataset is not None and (not isinstance(found, str) or found != dataset):
         raise UserError(

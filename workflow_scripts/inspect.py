@@ -187,7 +187,7 @@ def inspect(path: Path, ids: Sequence[str] | None, number: int, out: Path | None
         )
     else:
         raise UserError(
-            f"{path}: holds {schema or 'no known content'!r}, expected one of index, {', '.join(SCHEMAS)}; is it the right file?"
+            f"{path}: holds {schema or 'no known content'!r}, expected one of index, {', '.join(SCHEMAS)}; name another file"
         )
     _write(out, pictures.png(pictures.montage(str(path), [block], classes)))
 

@@ -105,7 +105,7 @@ def _text(path: Path, what: str) -> str:
     try:
         if path.stat().st_size > LARGEST:
             raise UserError(
-                f"{path}: has more than {LARGEST >> 20} MiB, which no {what} of images takes; is it the right file?"
+                f"{path}: has more than {LARGEST >> 20} MiB, which no {what} of images takes; name another file"
             )
         content = path.read_bytes()
         if content.startswith(UTF_16):

@@ -26,7 +26,7 @@ def read_curve(path: str | Path) -> dict[str, list[float]]:
     except (OSError, TypeError, ValueError, csv.Error) as error:
         raise UserError(f"{path}: not a readable training curve ({one_line(error)}); delete it and run again") from None
     if "iteration" not in columns:
-        raise UserError(f"{path}: no training curve, it has no column 'iteration'; is it the right file?")
+        raise UserError(f"{path}: no training curve, it has no column 'iteration'; name a file that ends in .curve.csv")
     return columns
 
 

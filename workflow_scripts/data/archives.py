@@ -105,7 +105,7 @@ def _unpack_into(target: Path, archive: Path, members: Sequence[str], largest: i
             print(f"{archive.name}: {len(files)} files, {total >> 20} MiB", flush=True)
     for name in wanted:
         if name not in found:
-            raise UserError(f"{archive}: has no {str(name)!r}; is it the right archive?")
+            raise UserError(f"{archive}: has no {str(name)!r}; name another archive")
     return dict(sorted(files.items()))
 
 

@@ -50,7 +50,7 @@ class _Scanner:
             key = self._value()
             self._take(":")
             if key in missing and self._next() != "[":
-                raise UserError(f"{self.path}: {key!r} is no list; is it the right file?")
+                raise UserError(f"{self.path}: {key!r} is no list; name another file, or export it again")
             missing.discard(key)
             if self._next() != "[":
                 self._value()
@@ -63,7 +63,7 @@ class _Scanner:
             raise self._broken("more text after its end")
         for key in keys:
             if key in missing:
-                raise UserError(f"{self.path}: has no {key!r}; is it the right file?")
+                raise UserError(f"{self.path}: has no {key!r}; name another file, or export it again")
 
     def _separated(self, opening: str, closing: str) -> Iterator[None]:
         """Step through what stands between brackets, parted by commas; the caller takes each part."""
