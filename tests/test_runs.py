@@ -175,7 +175,8 @@ def test_keys_of_another_workflow_are_told_to_be_put_apart(tmp_path):
         f"module wsss:\n    snakefile: {str(SOURCES / 'Snakefile')!r}\n    config: {{'samples': ['a']}}\nuse rule * from wsss\n"
     )
     done = snakemake(tmp_path, "--cores", "1", "-n")
-    assert done.returncode and "unknown key 'samples'" in done.stderr and "give the module a section" in done.stderr
+    said = done.stdout + done.stderr
+    assert done.returncode and "unknown key 'samples'" in said and "give the module a section" in said
 
 
 def test_stages_of_two_trees_are_not_mixed(tmp_path):
