@@ -1,10 +1,12 @@
 """Small images of noise, PNG files written by hand, and the classes of the data sets that readers are tested with."""
 
+import io
 import struct
 import zlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from workflow_scripts.errors import UserError
 
@@ -37,3 +39,31 @@ def one_fault(read, source, *fragments):
     for fragment in fragments:
         assert str(fragment) in lines[0]
     return lines[0]
+
+
+FLAG = 0x0112  # tag of the EXIF orientation
+UPRIGHT = {  # what a viewer does to the pixels as stored, by rows and columns: EXIF 2.32, 4.6.4 A
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a[::-1].swapaxes(0, 1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: a[:, ::-1].swapaxes(0, 1),
+}
+
+
+def opened(path):
+    """A picture whose file is closed."""
+    return Image.open(io.BytesIO(path.read_bytes()))
+
+
+def encoded(image, form, flag=None, **options):
+    if flag is not None:
+        exif = Image.Exif()
+        exif[FLAG] = flag
+        options["exif"] = exif
+    file = io.BytesIO()
+    image.save(file, form, **({"lossless": True} if form == "WEBP" else {}), **options)
+    return file.getvalue()
