@@ -7,7 +7,7 @@ export PATH := $(BIN):$(PATH)
 
 demo: .venv/.workflow
 	snakemake --cores all --quiet host reason -- results/demo/miou.csv results/demo/pictures/done.txt results/demo/gallery/index.html
-	@python -m workflow_scripts.show results/demo/miou.csv
+	@python -m workflow_scripts.commands.show results/demo/miou.csv
 	@echo "Table: results/demo/miou.csv   Pictures: results/demo/pictures/*.png   Logs: logs/demo/"
 	@echo "Every stage in a browser: results/demo/gallery/index.html"
 

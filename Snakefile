@@ -27,9 +27,9 @@ sys.path[:] = [
     *(path for path in sys.path if os.path.realpath(path) != os.path.realpath(ROOT)),
 ]
 
-from workflow_scripts import runs
+from workflow_scripts.workflow import runs
 from workflow_scripts.config.layers import of_workflow
-from workflow_scripts.errors import UserError
+from workflow_scripts.base.errors import UserError
 
 PYTHON = runs.prepare(workflow, ROOT)
 

@@ -32,7 +32,7 @@ from random import Random
 import torch
 
 from benchmarks.fuzz_targets import Target, targets
-from workflow_scripts.errors import UserError
+from workflow_scripts.base.errors import UserError
 
 PATIENCE = 5  # seconds of computing that one input may take
 SLEEP = 300  # seconds in which it must end, whatever else the machine does

@@ -21,30 +21,30 @@ from scipy.sparse import csc_matrix
 from torch import nn
 
 from benchmarks.mutations import Mutate, damaged, of_png, of_safetensors, of_zip, reworded
-from workflow_scripts.artifacts import Reader, create
+from workflow_scripts.commands.inspect import describe_weights
+from workflow_scripts.config.planning.sources import digest_of
 from workflow_scripts.config.resolve import Config, merge
-from workflow_scripts.config.sources import digest_of
 from workflow_scripts.config.yaml_files import read_yaml
-from workflow_scripts.data import coco_instances, coco_truth
-from workflow_scripts.data.archives import unpack
-from workflow_scripts.data.coco import read_coco
+from workflow_scripts.data.checkpoints.mxnet_params import read_params
+from workflow_scripts.data.checkpoints.saliency_weights import load_published
+from workflow_scripts.data.checkpoints.weights import load_weights
 from workflow_scripts.data.coco_regions import region
-from workflow_scripts.data.csv_table import read_csv, read_mask_paths
-from workflow_scripts.data.images import check_image, read_image, read_label_png, read_saliency
 from workflow_scripts.data.index import Images, read_index, write_index
 from workflow_scripts.data.index_entries import Entry, Faults
-from workflow_scripts.data.mask_folder import MaskFolder
-from workflow_scripts.data.mxnet_params import read_params
-from workflow_scripts.data.pascal_context import read_context, read_names
-from workflow_scripts.data.saliency_weights import load_published
-from workflow_scripts.data.sbd import read_label_mat
-from workflow_scripts.data.sbd_contours import read_contours
-from workflow_scripts.data.voc import mask_ids, read_voc
-from workflow_scripts.data.voc_instances import read_mat
-from workflow_scripts.data.weights import load_weights
-from workflow_scripts.inspect import describe_weights
-from workflow_scripts.plots import read_curve
-from workflow_scripts.provenance import parent_digests, read_sidecar, write_sidecar
+from workflow_scripts.data.kinds import coco_instances, coco_truth
+from workflow_scripts.data.kinds.coco import read_coco
+from workflow_scripts.data.kinds.csv_table import read_csv, read_mask_paths
+from workflow_scripts.data.kinds.pascal_context import read_context, read_names
+from workflow_scripts.data.kinds.sbd import read_label_mat
+from workflow_scripts.data.kinds.sbd_contours import read_contours
+from workflow_scripts.data.kinds.voc import mask_ids, read_voc
+from workflow_scripts.data.kinds.voc_instances import read_mat
+from workflow_scripts.data.readers.archives import unpack
+from workflow_scripts.data.readers.images import check_image, read_image, read_label_png, read_saliency
+from workflow_scripts.data.readers.mask_folder import MaskFolder
+from workflow_scripts.look.plots import read_curve
+from workflow_scripts.store.artifacts import Reader, create
+from workflow_scripts.store.provenance import parent_digests, read_sidecar, write_sidecar
 from workflow_scripts.training.record import Record
 from workflow_scripts.training.state import State
 

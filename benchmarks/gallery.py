@@ -23,11 +23,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 from playwright.sync_api import sync_playwright
 
-from workflow_scripts.artifacts import create
-from workflow_scripts.command import Job
 from workflow_scripts.data.index import write_index
 from workflow_scripts.data.index_entries import Entry
+from workflow_scripts.run.command import Job
 from workflow_scripts.stages import gallery
+from workflow_scripts.store.artifacts import create
 
 CLASSES = tuple(f"class {number}" for number in range(20))
 LIMIT = 2.0  # seconds

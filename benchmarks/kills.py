@@ -28,7 +28,7 @@ from pathlib import Path
 import psutil
 import yaml
 
-from workflow_scripts.provenance import read_sidecar
+from workflow_scripts.store.provenance import read_sidecar
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("Snakefile", "config.yaml", "configs", "envs", "profiles", "rules", "workflow_scripts", "tests/small.yaml")

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config, merge
 from workflow_scripts.config.yaml_files import read_yaml
 
@@ -25,7 +25,7 @@ LITTLE = {"iterations": 3, "batch": 4, "save_every": 2}
 # Runs a module as `python -m` does and writes its peak, in MiB, at its end.
 MEASURED = """
 import atexit, json, runpy, sys
-from workflow_scripts.provenance import peak_memory
+from workflow_scripts.store.provenance import peak_memory
 
 atexit.register(lambda: json.dump(peak_memory()["process"], open("peak.json", "w")))
 del sys.argv[0]

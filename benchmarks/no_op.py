@@ -23,12 +23,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.planning import TIME, Tree, make_voc
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.base.listings import listed_ids
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.data.index import write_index
 from workflow_scripts.data.index_entries import Entry
-from workflow_scripts.listings import listed_ids
-from workflow_scripts.provenance import parent_digests, write_sidecar
+from workflow_scripts.store.provenance import parent_digests, write_sidecar
 
 ROOT = Path(__file__).resolve().parent.parent
 DATASET, TARGET = "voc", "results/voc/miou.csv"

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import yaml
 
-from workflow_scripts.digests import file_sha256
+from workflow_scripts.base.digests import file_sha256
 
 ROOT = Path(__file__).resolve().parent.parent
 VOC, SBD = "voc2012/VOCdevkit/VOC2012", "sbd/benchmark_RELEASE/dataset"

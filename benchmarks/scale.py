@@ -28,11 +28,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from workflow_scripts.artifacts import Reader, create
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.data.index import read_index, write_index
 from workflow_scripts.data.index_entries import Entry, Faults, gather
-from workflow_scripts.provenance import own_peak
+from workflow_scripts.store.artifacts import Reader, create
+from workflow_scripts.store.provenance import own_peak
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAINING, VALIDATION = 10_582, 1_449  # images of VOC 2012 with SBD
@@ -139,7 +139,7 @@ def artifact_table(ids: Sequence[int]) -> None:
 PLANNED = """
 import atexit, sys
 from snakemake.cli import main
-from workflow_scripts.provenance import own_peak
+from workflow_scripts.store.provenance import own_peak
 atexit.register(lambda: print("PEAK", own_peak() >> 20, flush=True))
 main(sys.argv[1:])
 """
@@ -192,7 +192,7 @@ def planned(folder: Path, overlay: Path) -> list[str]:
 
 def costs_table(ids: Sequence[int], systems: Sequence[str]) -> None:
     """All of a system, and its stages, for so many training images and as many more for validation as VOC has."""
-    from workflow_scripts.estimates import GPU, Estimates
+    from workflow_scripts.commands.estimates import GPU, Estimates
 
     estimates = Estimates(Config.load(ROOT / "config.yaml"), "voc")
     shipped, whole, parts = estimates.members, [], []

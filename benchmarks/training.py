@@ -38,15 +38,15 @@ from torch.utils.data import Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from workflow_scripts import methods, segmentation
-from workflow_scripts.artifacts import create
+from workflow_scripts.base.digests import file_sha256
 from workflow_scripts.config.resolve import Config
-from workflow_scripts.data.classification_samples import ClassificationSamples
 from workflow_scripts.data.index import Images, read_index, write_index
 from workflow_scripts.data.index_entries import Entry
-from workflow_scripts.data.segmentation_samples import SegmentationSamples
-from workflow_scripts.data.synthetic import render_scene
-from workflow_scripts.digests import file_sha256
+from workflow_scripts.data.samples.classification_samples import ClassificationSamples
+from workflow_scripts.data.samples.segmentation_samples import SegmentationSamples
+from workflow_scripts.data.synthetic.synthetic import render_scene
 from workflow_scripts.networks.depthwise import DepthwiseConv
+from workflow_scripts.store.artifacts import create
 from workflow_scripts.training import memory
 from workflow_scripts.training.device import deterministic, native_bfloat16
 from workflow_scripts.training.feed import batches

@@ -1,8 +1,9 @@
 """The configuration, resolved once; rules ask it for inputs, settings and code of their stage."""
 
-from workflow_scripts import planned, terminal
-from workflow_scripts.config.rules import Rules, kept_between_runs
-from workflow_scripts.errors import UserError
+from workflow_scripts.workflow import planned
+from workflow_scripts.workflow import terminal
+from workflow_scripts.config.planning.rules import Rules, kept_between_runs
+from workflow_scripts.base.errors import UserError
 
 # A module's prefix moves results and logs. What is in `data/` stays, as settings name files there.
 MOVES_DATA = workflow.modifier.path_modifier.replace_prefix("data/x") != "data/x"

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from workflow_scripts.errors import LONGEST_LINE, UserError
+from workflow_scripts.base.errors import LONGEST_LINE, UserError
 
 ROOM = 512 << 20  # bytes beyond what the process has
 SECONDS = 30  # of computing

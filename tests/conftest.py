@@ -18,9 +18,9 @@ import psutil
 import pytest
 import yaml
 
-from workflow_scripts import stopping
+from workflow_scripts.base import stopping
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.yaml_files import read_yaml
-from workflow_scripts.errors import UserError
 
 SOURCES = Path(__file__).resolve().parent.parent
 PARTS = (

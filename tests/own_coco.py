@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from workflow_scripts.data import coco_instances, coco_truth
-from workflow_scripts.data.coco import read_coco
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.data.index import read_index, write_index
 from workflow_scripts.data.index_entries import Faults
-from workflow_scripts.errors import UserError
+from workflow_scripts.data.kinds import coco_instances, coco_truth
+from workflow_scripts.data.kinds.coco import read_coco
 
 CLASSES = ("cat", "dog", "cow")
 HEIGHT, WIDTH = 48, 64

@@ -6,7 +6,7 @@ import numpy as np
 from conftest import SOURCES
 from PIL import Image
 
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config, merge
 from workflow_scripts.config.yaml_files import read_yaml
 

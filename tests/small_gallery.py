@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from workflow_scripts.artifacts import create
-from workflow_scripts.command import Job
 from workflow_scripts.data.index import write_index
 from workflow_scripts.data.index_entries import Entry
+from workflow_scripts.run.command import Job
 from workflow_scripts.stages import gallery
+from workflow_scripts.store.artifacts import create
 
 NASTY = '<img src=x onerror="hacked=1">&\'"'
 CLASSES = ("bird", NASTY, "dog")

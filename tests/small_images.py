@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from workflow_scripts.errors import UserError
+from workflow_scripts.base.errors import UserError
 
 HEIGHT, WIDTH = 20, 30
 CLASSES = ("cat", "dog", "horse")

@@ -6,7 +6,7 @@ import runpy
 import sys
 from pathlib import Path
 
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.planning.plan import Plan
 
 
 def arguments(plan: Plan, stage: str, **wildcards) -> list[str]:

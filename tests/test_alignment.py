@@ -11,20 +11,20 @@ import pytest
 import torch
 from training_set import JITTER, recipe
 
-from workflow_scripts.artifacts import create
 from workflow_scripts.data import transforms
-from workflow_scripts.data.affinity_net_samples import Samples as AffinityNetSamples
-from workflow_scripts.data.area_samples import Samples as AreaSamples
-from workflow_scripts.data.box_samples import BoxSamples
-from workflow_scripts.data.classification_samples import ClassificationSamples
-from workflow_scripts.data.cosine_samples import CosineSamples
 from workflow_scripts.data.index import read_index, write_index
 from workflow_scripts.data.index_entries import Entry
-from workflow_scripts.data.instance_samples import InstanceSamples
 from workflow_scripts.data.instances import Instances
-from workflow_scripts.data.irn_samples import Samples as IrnSamples
-from workflow_scripts.data.salient_samples import SalientSamples
-from workflow_scripts.data.segmentation_samples import SegmentationSamples
+from workflow_scripts.data.samples.affinity_net_samples import Samples as AffinityNetSamples
+from workflow_scripts.data.samples.area_samples import Samples as AreaSamples
+from workflow_scripts.data.samples.box_samples import BoxSamples
+from workflow_scripts.data.samples.classification_samples import ClassificationSamples
+from workflow_scripts.data.samples.cosine_samples import CosineSamples
+from workflow_scripts.data.samples.instance_samples import InstanceSamples
+from workflow_scripts.data.samples.irn_samples import Samples as IrnSamples
+from workflow_scripts.data.samples.salient_samples import SalientSamples
+from workflow_scripts.data.samples.segmentation_samples import SegmentationSamples
+from workflow_scripts.store.artifacts import create
 
 CLASSES = ("cat", "dog")
 HEIGHT, WIDTH, STEP = 40, 56, 4  # a coordinate is STEP grey levels a pixel

@@ -12,7 +12,7 @@ import pytest
 from conftest import refused
 from small_archives import write_tar, write_zip
 
-from workflow_scripts.data.archives import unpack
+from workflow_scripts.data.readers.archives import unpack
 
 FILES = {"set/a/one.txt": b"one", "set/a/b/two.bin": bytes(3000), "set/c.txt": b"c", "other/d.txt": b"d"}
 ROOM = 10_000

@@ -23,8 +23,8 @@ from small_archives import (
     write_zip,
 )
 
-from workflow_scripts.artifacts import Reader
 from workflow_scripts.data.index import read_index
+from workflow_scripts.store.artifacts import Reader
 
 CONFIG = str(SOURCES / "config.yaml")
 TWO = {"classes": ["cat", "dog"], "systems": ["truth"]}

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from training_set import batch_of
 
-from workflow_scripts.data.area_samples import Samples, erase, random_rectangle
 from workflow_scripts.data.index import Images, read_index
-from workflow_scripts.data.rand_augment import OPERATIONS, rand_augment
+from workflow_scripts.data.samples.area_samples import Samples, erase, random_rectangle
+from workflow_scripts.data.samples.rand_augment import OPERATIONS, rand_augment
 from workflow_scripts.data.transforms import normalise, resized
 
 AUGMENT = SimpleNamespace(operations=2, probability=0.5, magnitude=9, deviation=0.5)

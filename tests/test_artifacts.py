@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from conftest import refused
 
-from workflow_scripts.artifacts import REOPEN_EVERY, Reader, create, replaced
-from workflow_scripts.errors import UserError
-from workflow_scripts.parallel import ordered_map
-from workflow_scripts.provenance import own_peak
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.run.parallel import ordered_map
+from workflow_scripts.store.artifacts import REOPEN_EVERY, Reader, create, replaced
+from workflow_scripts.store.provenance import own_peak
 
 ABOUT = {"dataset": "demo", "split": "train", "classes": ["cat", "dog"]}
 PICTURE = np.random.default_rng(0).integers(0, 256, (40, 50), dtype=np.uint8)
@@ -102,8 +102,8 @@ def test_long_files_are_closed_and_opened_again_on_the_way(tmp_path):
 MEMORY = """
 import sys
 import numpy as np
-from workflow_scripts.artifacts import Reader, create
-from workflow_scripts.provenance import own_peak
+from workflow_scripts.store.artifacts import Reader, create
+from workflow_scripts.store.provenance import own_peak
 
 label = np.zeros((96, 128), np.uint8)
 with create(sys.argv[1], "mask", dataset="demo", split="train", classes=["cat"]) as artifact:
@@ -130,7 +130,7 @@ def test_memory_does_not_grow_with_the_images(tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the peak")
 def test_the_peak_of_a_process_is_not_that_of_the_one_that_started_it():
     large = np.ones(300 << 20, np.uint8)
-    command = [sys.executable, "-c", "from workflow_scripts.provenance import own_peak; print(own_peak())"]
+    command = [sys.executable, "-c", "from workflow_scripts.store.provenance import own_peak; print(own_peak())"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
     assert 1 << 20 < int(done.stdout) < len(large) < own_peak()
 

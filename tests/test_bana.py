@@ -9,18 +9,18 @@ from conftest import refused
 from PIL import Image
 from torch.nn import functional
 
-from workflow_scripts.data.box_samples import BoxSamples
 from workflow_scripts.data.boxes import background_mask, class_regions, region
-from workflow_scripts.data.canvas import finish
-from workflow_scripts.data.cosine_samples import CosineSamples
 from workflow_scripts.data.index import Images, read_index
-from workflow_scripts.data.jitter import draw_jitter
-from workflow_scripts.data.scaled_crops import PADDING, ScaledCrop
+from workflow_scripts.data.samples.box_samples import BoxSamples
+from workflow_scripts.data.samples.canvas import finish
+from workflow_scripts.data.samples.cosine_samples import CosineSamples
+from workflow_scripts.data.samples.jitter import draw_jitter
+from workflow_scripts.data.samples.scaled_crops import PADDING, ScaledCrop
 from workflow_scripts.data.transforms import MEAN, STANDARD_DEVIATION, normalise
 from workflow_scripts.evaluation.filling_rate import filling_rates
+from workflow_scripts.look.plots import violins
 from workflow_scripts.methods import bana
 from workflow_scripts.networks import tiny
-from workflow_scripts.plots import violins
 from workflow_scripts.segmentation import cosine
 
 OPTIONS = {

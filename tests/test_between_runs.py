@@ -6,10 +6,10 @@ import pytest
 import yaml
 from conftest import SMALL, copy_sources, put, python, run
 
-from workflow_scripts import verify
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.base.digests import file_sha256
+from workflow_scripts.commands.command_line import verify
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
-from workflow_scripts.digests import file_sha256
 
 CONTENT = b"weights"
 SALIENCY = "results/demo/saliency/rendered"

@@ -10,15 +10,15 @@ from conftest import refused
 from scipy.io import savemat
 from scipy.sparse import csc_array
 
-from workflow_scripts.artifacts import create
-from workflow_scripts.command import Job
 from workflow_scripts.data.index import write_index
 from workflow_scripts.data.index_entries import Entry
-from workflow_scripts.data.pascal_context import read_context, read_names
-from workflow_scripts.data.sbd_contours import read_contours
+from workflow_scripts.data.kinds.pascal_context import read_context, read_names
+from workflow_scripts.data.kinds.sbd_contours import read_contours
 from workflow_scripts.evaluation.boundary import boundary_scores, contours, precision_recall_f1
 from workflow_scripts.evaluation.confusion_ratio import confusion_ratio
+from workflow_scripts.run.command import Job
 from workflow_scripts.stages import boundaries, boundary_table, confusion_ratios, confusion_table
+from workflow_scripts.store.artifacts import create
 
 SIDE = 100
 DIAGONAL = np.hypot(SIDE, SIDE)

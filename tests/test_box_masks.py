@@ -11,10 +11,10 @@ import torch
 from conftest import SOURCES, environment, put, refused
 from torch.nn import functional
 
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.data.boxes import class_regions, region
-from workflow_scripts.data.weights import save_weights
+from workflow_scripts.data.checkpoints.weights import save_weights
 from workflow_scripts.methods import bana
 from workflow_scripts.networks import tiny
 from workflow_scripts.refine import box_crf_mask, box_unary, box_unary_mask, boxes_mask, grabcut_mask
@@ -240,9 +240,9 @@ import numpy as np, torch
 from torch.nn import functional
 from workflow_scripts import networks
 from workflow_scripts.data.boxes import class_regions, region
-from workflow_scripts.data.weights import save_weights
+from workflow_scripts.data.checkpoints.weights import save_weights
 from workflow_scripts.methods import bana
-from workflow_scripts.provenance import own_peak
+from workflow_scripts.store.provenance import own_peak
 from workflow_scripts.refine import box_unary_mask
 from workflow_scripts.refine.background import Maps
 from workflow_scripts.refine.dense_crf import dense_crf

@@ -14,12 +14,12 @@ from test_published_networks import affinity, classifier, segmenter
 from torch import nn
 
 from workflow_scripts import networks
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.base.digests import file_sha256
+from workflow_scripts.config.planning.plan import Plan
+from workflow_scripts.config.planning.rules import Rules
 from workflow_scripts.config.resolve import Config
-from workflow_scripts.config.rules import Rules
-from workflow_scripts.data.layer_names import of_backbone, of_network
-from workflow_scripts.data.weights import load_initial, load_strictly, load_trained, save_weights
-from workflow_scripts.digests import file_sha256
+from workflow_scripts.data.checkpoints.layer_names import of_backbone, of_network
+from workflow_scripts.data.checkpoints.weights import load_initial, load_strictly, load_trained, save_weights
 from workflow_scripts.segmentation import large_fov
 
 # PyTorch counts batches where an old checkpoint did not, on the CPU even where the network has no memory.
@@ -368,9 +368,9 @@ def test_trained_networks_are_taken_over(clone, overlay):
     assert {name: (clone / name).read_bytes() for name in targets} == before
     curve = clone / "results/demo/seed-0/classifiers/eps.curve.csv"
     assert curve.read_text() == "iteration,learning_rate\n"
-    told = python(clone, "-m", "workflow_scripts.inspect", curve)
+    told = python(clone, "-m", "workflow_scripts.commands.inspect", curve)
     assert "not trained here" in told.stdout
-    drawn = python(clone, "-m", "workflow_scripts.inspect", targets[0], "--out", "x.png")
+    drawn = python(clone, "-m", "workflow_scripts.commands.inspect", targets[0], "--out", "x.png")
     assert drawn.returncode == 0 and (clone / "x.png").exists(), drawn.stderr
 
 

@@ -17,14 +17,14 @@ from own_photographs import COMMON, CSV, VOC, label_of, plan_of, write_photograp
 from PIL import Image
 from stage_runs import refused, run
 
-from workflow_scripts import check
+from workflow_scripts.commands.command_line import check
+from workflow_scripts.commands.contents import faults as wrong_with
 from workflow_scripts.config.resolve import merge
-from workflow_scripts.contents import faults as wrong_with
 from workflow_scripts.data.checks import CHECKS, read_findings, summary, write_findings
 from workflow_scripts.data.index_entries import AT_ONCE, Entry, Faults, Finding, gather
 from workflow_scripts.data.suspicions import MaskChecks, suspect_entries
 from workflow_scripts.data.transforms import as_tensor
-from workflow_scripts.pictures import PALETTE
+from workflow_scripts.look.pictures import PALETTE
 
 
 def test_each_check_says_what_it_means_and_what_to_do():

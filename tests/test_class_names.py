@@ -14,15 +14,15 @@ from own_photographs import CSV, plan_of, write_photographs
 from PIL import Image
 from stage_runs import run
 
-from workflow_scripts.chart_plots import class_bars
-from workflow_scripts.config.datasets import AnyDataset
+from workflow_scripts.commands.contents import faults
+from workflow_scripts.commands.show import show
 from workflow_scripts.config.typed import typed
-from workflow_scripts.contents import faults
-from workflow_scripts.data.labelmap import label_of
+from workflow_scripts.config.types.datasets import AnyDataset
+from workflow_scripts.data.readers.labelmap import label_of
 from workflow_scripts.evaluation.mask_ap import MEASURES
-from workflow_scripts.pictures import Block, Row, cells, montage
-from workflow_scripts.plots import violins
-from workflow_scripts.show import show
+from workflow_scripts.look.chart_plots import class_bars
+from workflow_scripts.look.pictures import Block, Row, cells, montage
+from workflow_scripts.look.plots import violins
 from workflow_scripts.stages import charts, mask_ap, miou
 
 # All that the tables call their own columns, what readers take for something else, and what drawing takes for a formula.

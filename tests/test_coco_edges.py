@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from own_coco import CLASSES, HEIGHT, WIDTH, drawn, listed, picture, read, told, truths, without, write
 from pycocotools import mask as rle
 
-from workflow_scripts.data import coco_instances, coco_truth
-from workflow_scripts.data.coco_segmentation import encode
 from workflow_scripts.data.edges import clipped
 from workflow_scripts.data.index import read_index, write_index
 from workflow_scripts.data.index_entries import Faults
+from workflow_scripts.data.kinds import coco_instances, coco_truth
+from workflow_scripts.data.kinds.coco_segmentation import encode
 
 QUIET = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

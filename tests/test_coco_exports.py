@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from own_coco import CLASSES, HEIGHT, WIDTH, drawn, listed, picture, read, told, truths, without, write
 from PIL import Image
 
-from workflow_scripts.data import json_lists
-from workflow_scripts.data.coco import identifiers, read_coco
-from workflow_scripts.data.coco_file import InstancesFile
 from workflow_scripts.data.index_entries import Faults, check_id
+from workflow_scripts.data.kinds.coco import identifiers, read_coco
+from workflow_scripts.data.kinds.coco_file import InstancesFile
+from workflow_scripts.data.readers import json_lists
 
 QUIET = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

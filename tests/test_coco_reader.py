@@ -12,20 +12,20 @@ from pycocotools import mask as rle
 from small_archives import HEIGHT, WIDTH, coco_files, instance, png
 from small_images import one_fault
 
-from workflow_scripts.artifacts import Reader
-from workflow_scripts.command import Job
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.resolve import Config
-from workflow_scripts.data import json_lists
-from workflow_scripts.data.box_samples import BoxSamples
 from workflow_scripts.data.boxes import background_mask, boxes_of, objects_of
-from workflow_scripts.data.coco import read_coco
-from workflow_scripts.data.coco_segmentation import encode, runs
-from workflow_scripts.data.coco_truth import CATEGORY_IDS, UNUSED, Region, draw, map_values, reader
 from workflow_scripts.data.index import Images, read_index, write_index
 from workflow_scripts.data.index_entries import Faults
-from workflow_scripts.errors import UserError
+from workflow_scripts.data.kinds.coco import read_coco
+from workflow_scripts.data.kinds.coco_segmentation import encode, runs
+from workflow_scripts.data.kinds.coco_truth import CATEGORY_IDS, UNUSED, Region, draw, map_values, reader
+from workflow_scripts.data.readers import json_lists
+from workflow_scripts.data.samples.box_samples import BoxSamples
+from workflow_scripts.run.command import Job
 from workflow_scripts.stages import index as index_stage
 from workflow_scripts.stages import instance_truth, truth
+from workflow_scripts.store.artifacts import Reader
 
 CLASSES = ("cat", "dog")
 TRAIN, VAL = "annotations/instances_train2014.json", "annotations/instances_val2014.json"
@@ -449,7 +449,7 @@ def test_values_of_pixel_maps():
 
 
 def test_pixel_maps_by_id_or_number(root, index, monkeypatch):
-    from workflow_scripts.data import coco_truth
+    from workflow_scripts.data.kinds import coco_truth
 
     monkeypatch.setattr(coco_truth, "CATEGORY_IDS", (17, 18))
     stuff = np.full((HEIGHT, WIDTH), 120, np.uint8)

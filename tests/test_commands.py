@@ -11,9 +11,10 @@ import yaml
 from conftest import SOURCES
 from PIL import Image
 
-from workflow_scripts import commands, predict
+from workflow_scripts.commands.command_line import command_line as commands
+from workflow_scripts.commands.command_line import predict
+from workflow_scripts.commands.contents import faults
 from workflow_scripts.config.resolve import Config
-from workflow_scripts.contents import faults
 
 COMMANDS = [
     path.stem

@@ -10,10 +10,10 @@ from test_box_masks import BOXES, OPTIONS, SIZE, maps_of, picture
 from torch.nn import functional
 
 from workflow_scripts import segmentation
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.data.boxes import background_mask
-from workflow_scripts.data.weights import save_weights
+from workflow_scripts.data.checkpoints.weights import save_weights
 from workflow_scripts.methods import bana
 from workflow_scripts.networks import tiny
 from workflow_scripts.refine import box_attention_mask

@@ -3,9 +3,9 @@
 import pytest
 from conftest import put, refused
 
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
-from workflow_scripts.errors import UserError
 
 
 def error_of(raw: dict) -> str:

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 import workflow_scripts.config
 from workflow_scripts.config.layers import inherit, merge, of_workflow, read_layers, without_nulls
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.config.yaml_files import read_yaml
 
@@ -270,8 +270,8 @@ def whole():
 @pytest.mark.parametrize("kind", ["saliency", "classifiers", "affinities", "segmenters", "instance_networks"])
 def test_a_word_for_a_number_of_a_recipe(whole, kind):
     """Of all blocks of a kind, one of each make: unions have tags that have names of keys."""
-    from workflow_scripts.config.blocks import KINDS
     from workflow_scripts.config.typed import typed
+    from workflow_scripts.config.types.blocks import KINDS
 
     found: dict[type, int] = {}
     for name in whole.names("voc", kind):

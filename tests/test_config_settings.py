@@ -6,11 +6,11 @@ import pytest
 import yaml
 from conftest import put
 
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.fingerprint import canonical
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.planning.plan import Plan
+from workflow_scripts.config.planning.rules import Rules
 from workflow_scripts.config.resolve import Config, merge
-from workflow_scripts.config.rules import Rules
-from workflow_scripts.errors import UserError
 
 # Inheritance
 

@@ -7,8 +7,8 @@ import jsonschema
 import pytest
 from conftest import SOURCES, put
 
-from workflow_scripts.config import systems
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.planning import systems
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.reference import SECTIONS, reference
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.config.schema import schema

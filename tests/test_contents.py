@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 from small_archives import write_tar
 from training_set import classifier_block
 
-from workflow_scripts.artifacts import create
-from workflow_scripts.contents import MOST_FAULTS, faults, network
+from workflow_scripts.commands.contents import MOST_FAULTS, faults, network
 from workflow_scripts.data.index import Index, read_index, write_index
 from workflow_scripts.data.index_entries import Entry
+from workflow_scripts.store.artifacts import create
 
 CLASSES = ("cat", "dog")
 IDS = ("a", "b", "c")

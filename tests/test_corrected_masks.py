@@ -16,13 +16,13 @@ from small_images import noise, one_fault, png
 from stage_runs import refused as stage_refused
 from stage_runs import run
 
-from workflow_scripts import doctor
-from workflow_scripts.artifacts import Reader, create
-from workflow_scripts.config import systems
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.commands.command_line import doctor
+from workflow_scripts.config.planning import systems
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config, merge
 from workflow_scripts.config.yaml_files import read_yaml
-from workflow_scripts.data.mask_folder import MaskFolder
+from workflow_scripts.data.readers.mask_folder import MaskFolder
+from workflow_scripts.store.artifacts import Reader, create
 
 CLASSES, SIZE = ("cat", "dog"), (HEIGHT, WIDTH)
 CORRECTED = {"seed": "0", "mask": "corrected"}
@@ -232,7 +232,7 @@ def test_the_chain_of_a_system(folder):
         *(("train_segmenter", "corrected"), ("predictions", "corrected")),
     ]
     job = made.job("masks", {"dataset": "mine", **CORRECTED})
-    assert job.inputs["masks"] == MADE.format("cam_affinity") and job.modules == ("data.mask_folder",)
+    assert job.inputs["masks"] == MADE.format("cam_affinity") and job.modules == ("data.readers.mask_folder",)
     assert made.job("masks", {"dataset": "mine", "seed": "0", "mask": "cam_affinity"}).settings["splits"] == [
         "all",
         "rest",

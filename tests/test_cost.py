@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from conftest import SOURCES, refused
 
-from workflow_scripts.artifacts import create
-from workflow_scripts.command import Job
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
-from workflow_scripts.provenance import read_sidecar, sidecar_path, write_sidecar
+from workflow_scripts.run.command import Job
 from workflow_scripts.stages import cost
+from workflow_scripts.store.artifacts import create
+from workflow_scripts.store.provenance import read_sidecar, sidecar_path, write_sidecar
 
 VOC = [str(number) for number in range(20)]
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from small_images import CLASSES, HEIGHT, WIDTH, noise, one_fault
 
-from workflow_scripts.config.datasets import CsvDataset
-from workflow_scripts.config.sources import _files
-from workflow_scripts.data.csv_table import read_csv, read_mask_paths
+from workflow_scripts.base.digests import file_sha256
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.planning.sources import _files
+from workflow_scripts.config.types.datasets import CsvDataset
 from workflow_scripts.data.index_entries import Faults
-from workflow_scripts.digests import file_sha256
-from workflow_scripts.errors import UserError
+from workflow_scripts.data.kinds.csv_table import read_csv, read_mask_paths
 
 HEADER = "id,image,labels,mask,boxes,split"
 ROWS = (

@@ -27,14 +27,14 @@ from small_archives import (
     write_tar,
 )
 
-from workflow_scripts.artifacts import create
-from workflow_scripts.command import Job
-from workflow_scripts.config import sources
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.planning import sources
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config, merge
 from workflow_scripts.config.yaml_files import read_yaml
 from workflow_scripts.data.index import read_index
-from workflow_scripts.pictures import PALETTE
+from workflow_scripts.look.pictures import PALETTE
+from workflow_scripts.run.command import Job
+from workflow_scripts.store.artifacts import create
 
 TEST_ROOT = f"data/unpacked/voc2012_test/{VOC}"
 

@@ -10,13 +10,13 @@ import yaml
 from conftest import SMALL, SOURCES, put, python
 from own_photographs import CSV, PARTS, plan_of, write_photographs
 
-from workflow_scripts import doctor
-from workflow_scripts.config import instance_systems, systems
-from workflow_scripts.config.needs import of_block
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.commands.command_line import doctor
+from workflow_scripts.commands.estimates import CORE, Cost, Estimates, members
+from workflow_scripts.config.planning import instance_systems, systems
+from workflow_scripts.config.planning.needs import of_block
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config, merge
 from workflow_scripts.config.yaml_files import read_yaml
-from workflow_scripts.estimates import CORE, Cost, Estimates, members
 
 MOBILENET = "mobilenet_v2-b0353104.pth"
 
@@ -359,7 +359,9 @@ def test_the_demo_needs_nothing(folder, capsys):
 def test_a_missing_path_is_told_with_status_1(folder):
     change = {"datasets": {"demo": {"overrides": {"classifiers": {"cam": {"initial": "nowhere/net.pth"}}}}}}
     (folder / "change.yaml").write_text(yaml.safe_dump(change))
-    done = python(SOURCES, "-m", "workflow_scripts.doctor", "demo", "--configfile", *SMALL, folder / "change.yaml")
+    done = python(
+        SOURCES, "-m", "workflow_scripts.commands.doctor", "demo", "--configfile", *SMALL, folder / "change.yaml"
+    )
     assert done.returncode == 1 and not done.stderr
     assert re.search(r"^weights +nowhere/net.pth +missing", done.stdout, re.MULTILINE)
     assert re.search(r"^eps +.* net.pth$", done.stdout, re.MULTILINE)
@@ -367,7 +369,7 @@ def test_a_missing_path_is_told_with_status_1(folder):
 
 
 def test_mistakes_are_one_line(folder):
-    done = python(SOURCES, "-m", "workflow_scripts.doctor", "dmo")
+    done = python(SOURCES, "-m", "workflow_scripts.commands.doctor", "dmo")
     assert done.returncode == 1 and done.stderr == "error: config: no data set 'dmo', did you mean 'demo'? correct it\n"
 
 

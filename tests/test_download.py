@@ -10,10 +10,10 @@ import pytest
 import yaml
 from conftest import SOURCES, put, refused, run
 
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
-from workflow_scripts.data.download import download
-from workflow_scripts.errors import UserError
+from workflow_scripts.data.readers.download import download
 
 # urllib leaves the socket of a refused connection to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")

@@ -13,14 +13,16 @@ from PIL import Image
 from pycocotools import mask as runs
 from pycocotools.coco import COCO
 
-from workflow_scripts import export, pictures
-from workflow_scripts.artifacts import Reader, create
-from workflow_scripts.data import coco_regions, labelmap
+from workflow_scripts.base.digests import file_sha256
+from workflow_scripts.commands.command_line import export
+from workflow_scripts.data import coco_regions
 from workflow_scripts.data.index import write_index
 from workflow_scripts.data.index_entries import Entry
-from workflow_scripts.data.mask_folder import MaskFolder
-from workflow_scripts.digests import file_sha256
+from workflow_scripts.data.readers import labelmap
+from workflow_scripts.data.readers.mask_folder import MaskFolder
+from workflow_scripts.look import pictures
 from workflow_scripts.refine.background import upsampled
+from workflow_scripts.store.artifacts import Reader, create
 
 CLASSES = ("bird", "cat", "traffic light")
 IDS, SIZE = ["a", "b", "c"], (20, 30)

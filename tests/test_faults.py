@@ -27,18 +27,20 @@ from stage_runs import arguments, start
 from torch.utils.data import Dataset
 from training_set import recipe
 
-from workflow_scripts import artifacts, export, gpus, inspect
-from workflow_scripts.artifacts import Reader, create, replaced
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.base.errors import UserError, disk_fault
+from workflow_scripts.commands.command_line import export, inspect
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
-from workflow_scripts.data.archives import unpack
-from workflow_scripts.data.download import download
+from workflow_scripts.data.checkpoints.weights import save_weights
 from workflow_scripts.data.index import write_index
 from workflow_scripts.data.index_entries import Entry
-from workflow_scripts.data.weights import save_weights
-from workflow_scripts.errors import UserError, disk_fault
-from workflow_scripts.parallel import ordered_map
-from workflow_scripts.provenance import check_bytes, parent_digests, write_sidecar
+from workflow_scripts.data.readers.archives import unpack
+from workflow_scripts.data.readers.download import download
+from workflow_scripts.run import gpus
+from workflow_scripts.run.parallel import ordered_map
+from workflow_scripts.store import artifacts
+from workflow_scripts.store.artifacts import Reader, create, replaced
+from workflow_scripts.store.provenance import check_bytes, parent_digests, write_sidecar
 from workflow_scripts.training.feed import batches
 from workflow_scripts.training.record import Record
 from workflow_scripts.training.state import State
@@ -320,7 +322,7 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch, number):
 
 STAGE = """
 import errno
-from workflow_scripts.command import run
+from workflow_scripts.run.command import run
 
 def main(job):
     raise OSError(errno.ENOSPC, "x", "/tmp/somewhere")

@@ -14,7 +14,7 @@ import pytest
 import stage_runs
 from own_photographs import CSV, plan_of, write_photographs
 
-import workflow_scripts.stopping
+import workflow_scripts.base.stopping
 from workflow_scripts.config import fingerprint
 from workflow_scripts.config.fingerprint import ROOT, UNCOUNTED, closure, code_digest
 
@@ -67,7 +67,7 @@ EQUAL = {
     "docstring": ("def f():\n    'a'\n    return 1", "def f():\n    return 1"),
     "comment": ("x = 1  # a", "x = (\n    1\n)"),
     "order of imports": ("import os\nfrom sys import a, b", "from sys import b\nfrom sys import a\nimport os"),
-    "uncounted import": ("from workflow_scripts.errors import E", "from  workflow_scripts.errors import  E"),
+    "uncounted import": ("from workflow_scripts.base.errors import E", "from  workflow_scripts.base.errors import  E"),
 }  # fmt: skip
 
 DIFFERENT = {
@@ -98,7 +98,7 @@ DIFFERENT = {
 
 @pytest.mark.parametrize(("one", "other"), EQUAL.values(), ids=EQUAL)
 def test_what_changes_no_byte(package, one, other):
-    errors = {"errors.py": "class E: pass\n"}
+    errors = {"base/errors.py": "class E: pass\n"}
     assert package({"a.py": one, **errors}) == package({"a.py": other, **errors})
 
 
@@ -187,8 +187,8 @@ def test_imports_go_in_no_circle():
 # The modules that do not count
 
 FUNCTIONS = {
-    "errors": {"one_line", "disk_fault", "not_written"},
-    "stopping": {"on_signals", "ignore", "check", "postponed", "this_process", "watch_parents", "exists"},
+    "base.errors": {"one_line", "disk_fault", "not_written"},
+    "base.stopping": {"on_signals", "ignore", "check", "postponed", "this_process", "watch_parents", "exists"},
 }
 
 
@@ -197,7 +197,7 @@ def test_the_list_of_modules_that_do_not_count():
     assert set(FUNCTIONS) == UNCOUNTED
     harmless = {"contextlib", "errno", "os", "select", "signal", "threading", "time", "collections.abc"}
     for name, functions in FUNCTIONS.items():
-        tree = ast.parse((ROOT / f"{name}.py").read_text())
+        tree = ast.parse(ROOT.joinpath(*name.split(".")).with_suffix(".py").read_text())
         assert {module for module, *_ in imported(tree)} <= harmless
         defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
         assert {function for function in defined if not function.startswith("_")} == functions
@@ -245,7 +245,7 @@ def test_without_the_modules_that_do_not_count_the_bytes_are_the_same(tmp_path, 
         stubs |= {
             id(item): stub for key, item in own.items() if (stub := nothing(key)) and item.__module__ == module.__name__
         }
-    assert id(workflow_scripts.stopping.postponed) in stubs
+    assert id(workflow_scripts.base.stopping.postponed) in stubs
     for module in [item for key, item in sys.modules.items() if key.startswith("workflow_scripts")]:
         for key, item in list(vars(module).items()) if isinstance(module, types.ModuleType) else ():
             if id(item) in stubs:

@@ -11,7 +11,7 @@ import pytest
 from benchmarks import fuzz_readers
 from benchmarks.fuzz_targets import Target
 from benchmarks.mutations import damaged, of_png, of_safetensors, of_zip, reworded
-from workflow_scripts.errors import UserError
+from workflow_scripts.base.errors import UserError
 
 INPUTS = 120
 SEEDS = (b"id,image\na,a.png\n" * 4, bytes(range(200)))

@@ -15,15 +15,15 @@ from conftest import SMALL, SOURCES, dry_run, put, python, refused, run
 from PIL import Image
 from small_gallery import CLASSES, HEIGHT, NASTY, WIDTH, gallery_job, label_of, write_data_set, write_gallery
 
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.evaluation.miou import confusion_matrix, mean_intersection_over_union
 from workflow_scripts.evaluation.saliency import foreground_iou
-from workflow_scripts.folders import listed
-from workflow_scripts.gallery import tiles
+from workflow_scripts.look.gallery import tiles
 from workflow_scripts.stages import gallery as stage
+from workflow_scripts.store.folders import listed
 
-PAGE = SOURCES / "workflow_scripts" / "gallery" / "page"
+PAGE = SOURCES / "workflow_scripts" / "look" / "gallery" / "page"
 TARGET = "results/demo/gallery/index.html"
 
 
@@ -275,7 +275,7 @@ def test_without_truth_nothing_is_scored(raw):
 
 
 def verified(folder) -> tuple[int, str]:
-    done = python(folder, "-m", "workflow_scripts.verify", "results/demo", "--configfile", *SMALL)
+    done = python(folder, "-m", "workflow_scripts.commands.verify", "results/demo", "--configfile", *SMALL)
     return done.returncode, done.stdout
 
 

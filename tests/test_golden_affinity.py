@@ -9,10 +9,10 @@ from golden_numbers import assert_near, golden
 from test_published_networks import CONFIG, backbone
 from torch import nn
 
-from workflow_scripts.data.layer_names import of_network
+from workflow_scripts.base.plugins import plugin
+from workflow_scripts.data.checkpoints.layer_names import of_network
+from workflow_scripts.data.checkpoints.weights import load_initial, load_trained
 from workflow_scripts.data.transforms import normalise
-from workflow_scripts.data.weights import load_initial, load_trained
-from workflow_scripts.plugins import plugin
 from workflow_scripts.refine.affinity import pair_labels
 from workflow_scripts.refine.irn import AffinityNetwork, cell_labels, edge_map
 from workflow_scripts.training.optimiser import build, parameter_groups

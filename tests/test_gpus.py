@@ -7,12 +7,12 @@ import sys
 import pytest
 from conftest import refused
 
-from workflow_scripts import gpus
+from workflow_scripts.run import gpus
 
 TAKE = """
 import os, sys, time
-from workflow_scripts import gpus
-from workflow_scripts.errors import UserError
+from workflow_scripts.run import gpus
+from workflow_scripts.base.errors import UserError
 try:
     count = gpus.take(int(sys.argv[1]))
     print("has", count, os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)

@@ -16,21 +16,21 @@ from conftest import refused
 from small_images import CLASSES, png
 from torch import nn
 
+from workflow_scripts.base.errors import UserError, one_line
+from workflow_scripts.base.listings import listed_ids
+from workflow_scripts.commands.inspect import describe_weights
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.config.yaml_files import read_yaml
-from workflow_scripts.data.archives import unpack
-from workflow_scripts.data.coco import read_coco
-from workflow_scripts.data.csv_table import read_csv
-from workflow_scripts.data.images import check_image, read_image, read_label_png
+from workflow_scripts.data.checkpoints.mxnet_params import read_params
+from workflow_scripts.data.checkpoints.weights import load_weights
 from workflow_scripts.data.index_entries import check_id
-from workflow_scripts.data.mat_files import Damaged, read_variable
-from workflow_scripts.data.mxnet_params import read_params
-from workflow_scripts.data.voc import read_voc
-from workflow_scripts.data.weights import load_weights
-from workflow_scripts.errors import UserError, one_line
-from workflow_scripts.inspect import describe_weights
-from workflow_scripts.listings import listed_ids
-from workflow_scripts.provenance import read_sidecar
+from workflow_scripts.data.kinds.coco import read_coco
+from workflow_scripts.data.kinds.csv_table import read_csv
+from workflow_scripts.data.kinds.voc import read_voc
+from workflow_scripts.data.readers.archives import unpack
+from workflow_scripts.data.readers.images import check_image, read_image, read_label_png
+from workflow_scripts.data.readers.mat_files import Damaged, read_variable
+from workflow_scripts.store.provenance import read_sidecar
 
 # --- YAML and JSON ----------------------------------------------------------------------------------------------------
 

@@ -12,10 +12,10 @@ from conftest import refused
 from small_images import CLASSES
 from torch import nn
 
-from workflow_scripts.artifacts import PACKED, Reader, create
+from workflow_scripts.data.checkpoints.saliency_weights import load_published
 from workflow_scripts.data.index import read_index, write_index
 from workflow_scripts.data.index_entries import Entry
-from workflow_scripts.data.saliency_weights import load_published
+from workflow_scripts.store.artifacts import PACKED, Reader, create
 
 ABOUT = {"dataset": "demo", "split": "train", "classes": CLASSES}
 SECRET = np.arange(5000, dtype=np.uint8).reshape(50, 100)

@@ -12,20 +12,20 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from scipy.io import savemat
 
-from workflow_scripts.artifacts import Reader, create
-from workflow_scripts.command import Job
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
-from workflow_scripts.data import coco_instances, voc_instances
 from workflow_scripts.data.index import read_index, write_index
 from workflow_scripts.data.index_entries import Entry
 from workflow_scripts.data.instances import Instances, from_masks
-from workflow_scripts.data.synthetic import render_scene
+from workflow_scripts.data.kinds import coco_instances, voc_instances
+from workflow_scripts.data.synthetic.synthetic import render_scene
 from workflow_scripts.evaluation.mask_ap import MEASURES, average_precision
-from workflow_scripts.instance_pictures import instance_cell
+from workflow_scripts.look.instance_pictures import instance_cell
 from workflow_scripts.refine.instances import boxed_instances
+from workflow_scripts.run.command import Job
 from workflow_scripts.stages import coco_json, instance_truth, mask_ap, precision
 from workflow_scripts.stages import instances as stage
+from workflow_scripts.store.artifacts import Reader, create
 
 SIZE = (40, 52)
 

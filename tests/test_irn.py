@@ -13,8 +13,8 @@ from torchvision.models import resnet50
 
 from workflow_scripts import networks
 from workflow_scripts.config.resolve import Config
-from workflow_scripts.data.layer_names import of_backbone, of_network
-from workflow_scripts.data.weights import load_initial, load_strictly, load_trained
+from workflow_scripts.data.checkpoints.layer_names import of_backbone, of_network
+from workflow_scripts.data.checkpoints.weights import load_initial, load_strictly, load_trained
 from workflow_scripts.refine.irn import AffinityNetwork, cell_labels, edge_map
 from workflow_scripts.training.optimiser import parameter_groups
 

@@ -13,14 +13,14 @@ from torch.nn import functional
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 
 from workflow_scripts import instance_segmentation
-from workflow_scripts.artifacts import create
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.data.index import Images, read_index
-from workflow_scripts.data.instance_samples import InstanceSamples
 from workflow_scripts.data.instances import Instances
+from workflow_scripts.data.samples.instance_samples import InstanceSamples
 from workflow_scripts.instance_segmentation import mask_rcnn
 from workflow_scripts.instance_segmentation.inference import detections
+from workflow_scripts.store.artifacts import create
 
 # --- the loss ---------------------------------------------------------------------------------------------------------
 
@@ -272,8 +272,8 @@ RUN = """
 import json, sys
 from importlib import import_module
 from types import SimpleNamespace
-from workflow_scripts.command import Job
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.run.command import Job
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
 
 plan, lists = Plan(Config.load("config.yaml", "tests/small.yaml")), ("scores", "archives")

@@ -12,13 +12,13 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from training_set import namespace
 
-from workflow_scripts.command import Job
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
+from workflow_scripts.data.checkpoints.weights import save_weights
 from workflow_scripts.data.index import read_index
-from workflow_scripts.data.weights import save_weights
 from workflow_scripts.methods import mctformer
 from workflow_scripts.methods.semantic_modulation import modulate
+from workflow_scripts.run.command import Job
 from workflow_scripts.stages import cams
 from workflow_scripts.training.optimiser import build, parameter_groups
 

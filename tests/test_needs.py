@@ -12,11 +12,11 @@ from own_photographs import CSV, VOC, plan_of, write_photographs
 from PIL import Image
 from torchvision import models
 
-from workflow_scripts import planned
-from workflow_scripts.config import needs
-from workflow_scripts.config.members import emptied, known_members
+from workflow_scripts.config.planning import needs
+from workflow_scripts.config.planning.members import emptied, known_members
+from workflow_scripts.config.planning.rules import Rules
 from workflow_scripts.config.resolve import Config
-from workflow_scripts.config.rules import Rules
+from workflow_scripts.workflow import planned
 
 RESNET38 = "data/weights/ilsvrc-cls_rna-a1_cls1000_ep-0001.params"
 DEIT = "data/weights/deit_small_patch16_224-cd65a155.pth"

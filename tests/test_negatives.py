@@ -10,9 +10,9 @@ import stage_runs
 from conftest import SOURCES
 from PIL import Image
 
-from workflow_scripts import contents
-from workflow_scripts.config.outputs import maker
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.commands.command_line import contents
+from workflow_scripts.config.planning.outputs import maker
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config, merge
 from workflow_scripts.config.yaml_files import read_yaml
 from workflow_scripts.data.index import read_index

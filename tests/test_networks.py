@@ -12,7 +12,7 @@ from conftest import refused
 from torch import nn
 
 from workflow_scripts import networks
-from workflow_scripts.data.weights import load_initial, load_weights, read_state, save_weights
+from workflow_scripts.data.checkpoints.weights import load_initial, load_weights, read_state, save_weights
 from workflow_scripts.networks.depthwise import DepthwiseConv
 from workflow_scripts.networks.saliency_small import SaliencyNetwork
 

@@ -12,8 +12,8 @@ from conftest import refused
 from own_photographs import CAT, CSV, DOG, IDS, VOC, label_of, plan_of, write_photographs
 from PIL import Image
 
-from workflow_scripts.artifacts import Reader
 from workflow_scripts.data.index import Images, read_index
+from workflow_scripts.store.artifacts import Reader
 
 
 @pytest.fixture(autouse=True)

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from small_images import FLAG, UPRIGHT, encoded, noise, opened, png
 
-from workflow_scripts import convert
-from workflow_scripts.data.images import check_image, read_image, read_label_png, read_saliency
-from workflow_scripts.data.mask_folder import MaskFolder
+from workflow_scripts.commands.command_line import convert
+from workflow_scripts.data.readers.images import check_image, read_image, read_label_png, read_saliency
+from workflow_scripts.data.readers.mask_folder import MaskFolder
 
 LOSSLESS = ("PNG", "TIFF", "WEBP")
 EXAMPLES = settings(max_examples=60, deadline=None)
@@ -237,7 +237,7 @@ def follow(message):
     if words[1] == "-c":
         subprocess.run([sys.executable, *words[1:]], check=True)
         return Path(words[-1])
-    assert words[1:3] == ["-m", "workflow_scripts.convert"]
+    assert words[1:3] == ["-m", "workflow_scripts.commands.convert"]
     convert.main(words[3:])
     return Path(words[4])
 

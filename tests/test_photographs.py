@@ -9,9 +9,9 @@ import pytest
 import yaml
 from conftest import SOURCES, copy_sources, run
 
-from workflow_scripts.artifacts import Reader
 from workflow_scripts.data.index import read_index
 from workflow_scripts.evaluation.saliency import foreground_iou
+from workflow_scripts.store.artifacts import Reader
 
 DATA = SOURCES.parent / "shared" / "data"
 LIMIT = 6

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from small_images import UPRIGHT, encoded, noise, one_fault, opened
 
-from workflow_scripts import predict
-from workflow_scripts.data import csv_table
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.commands.command_line import predict
+from workflow_scripts.commands.export import image_file
 from workflow_scripts.data.beside import DataSet
 from workflow_scripts.data.index import Images, read_index, write_index
 from workflow_scripts.data.index_entries import Faults, check_entry
-from workflow_scripts.data.salient_folder import Folder
-from workflow_scripts.errors import UserError
-from workflow_scripts.export import image_file
+from workflow_scripts.data.kinds import csv_table
+from workflow_scripts.data.samples.salient_folder import Folder
 
 EXAMPLES = settings(max_examples=60, deadline=None)
 

@@ -9,17 +9,19 @@ import pytest
 import torch
 from PIL import Image
 
-from workflow_scripts import inspect, pictures, plots, predict, segmentation
-from workflow_scripts.artifacts import create
-from workflow_scripts.command import Job
+from workflow_scripts import segmentation
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.commands.command_line import inspect, predict
+from workflow_scripts.data.checkpoints.weights import save_weights
 from workflow_scripts.data.index import read_index, write_index
 from workflow_scripts.data.index_entries import Entry
-from workflow_scripts.data.weights import save_weights
-from workflow_scripts.errors import UserError
-from workflow_scripts.provenance import write_sidecar
+from workflow_scripts.look import pictures, plots
+from workflow_scripts.run.command import Job
 from workflow_scripts.segmentation.inference import load, soft_prediction
 from workflow_scripts.stages import curves as curves_stage
 from workflow_scripts.stages import montage as montage_stage
+from workflow_scripts.store.artifacts import create
+from workflow_scripts.store.provenance import write_sidecar
 
 CLASSES = ("bird", "cat", "dog")
 TRAIN, VALIDATION = [f"train_{n}" for n in range(6)], [f"validation_{n}" for n in range(2)]

@@ -5,7 +5,7 @@ import json
 import pytest
 from conftest import put
 
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
 
 TRAININGS = {

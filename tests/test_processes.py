@@ -13,7 +13,7 @@ from conftest import refused
 from torch import nn
 from training_set import recipe
 
-from workflow_scripts.data.batches import BatchSampler
+from workflow_scripts.data.samples.batches import BatchSampler
 from workflow_scripts.training.processes import Group, _synchronise
 from workflow_scripts.training.step import parts_of
 
@@ -25,7 +25,7 @@ import torch
 from training_set import classifier, recipe, samples_of
 from workflow_scripts import segmentation
 from workflow_scripts.data.index import Images, read_index
-from workflow_scripts.data.segmentation_samples import SegmentationSamples
+from workflow_scripts.data.samples.segmentation_samples import SegmentationSamples
 from workflow_scripts.training import loop
 from workflow_scripts.training.device import deterministic
 from training_set import classifier_block, namespace

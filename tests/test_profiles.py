@@ -9,7 +9,7 @@ import pytest
 import yaml
 from conftest import copy_sources, dry_run, python, run
 
-from workflow_scripts.config.rules import Rules
+from workflow_scripts.config.planning.rules import Rules
 
 SCENES, MASKS = "results/demo/rendered/images.h5", "results/demo/seed-0/masks/eps.h5"
 PROFILES = sorted(path.parent.name for path in Path("profiles").glob("*/config.yaml"))

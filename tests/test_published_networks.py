@@ -10,11 +10,11 @@ from conftest import refused
 from torch import nn
 
 from workflow_scripts import networks, segmentation
+from workflow_scripts.base.plugins import plugin
 from workflow_scripts.config.resolve import Config
-from workflow_scripts.data.mxnet_params import read_params
-from workflow_scripts.data.weights import load_initial
+from workflow_scripts.data.checkpoints.mxnet_params import read_params
+from workflow_scripts.data.checkpoints.weights import load_initial
 from workflow_scripts.networks.colours import CAFFE_MEAN, Colours
-from workflow_scripts.plugins import plugin
 from workflow_scripts.refine.affinity_net import AffinityNetwork
 from workflow_scripts.segmentation.losses import label_loss
 from workflow_scripts.training.optimiser import parameter_groups

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from workflow_scripts import networks
-from workflow_scripts.data import affinity_net_samples
+from workflow_scripts.data.checkpoints.weights import load_weights, save_weights
+from workflow_scripts.data.samples import affinity_net_samples
 from workflow_scripts.data.transforms import normalise
-from workflow_scripts.data.weights import load_weights, save_weights
 from workflow_scripts.refine import affinity_net_label, affinity_networks, edge_walk_mask, irn_label, random_walk_mask
 from workflow_scripts.refine.background import Maps, block_mean
 from workflow_scripts.refine.irn import edge_map
@@ -213,7 +213,7 @@ def test_an_edge_walk_starts_from_maps_that_have_a_maximum_of_1_in_its_cells(tmp
 
 def test_affinity_samples_keep_cells_and_pixels_together(tmp_path):
     """The label tells the brightness of its cell, wherever the crop is taken and however it is mirrored."""
-    from workflow_scripts.artifacts import create
+    from workflow_scripts.store.artifacts import create
 
     rng = np.random.default_rng(0)
     label = rng.integers(0, 2, (9, 7)).astype(np.uint8)

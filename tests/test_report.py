@@ -9,7 +9,7 @@ import pytest
 from conftest import SOURCES, TARGETS, run
 from PIL import Image
 
-from workflow_scripts.chart_plots import class_bars, stage_lines
+from workflow_scripts.look.chart_plots import class_bars, stage_lines
 
 SYSTEMS = ("cam", "eps", "bana", "truth")
 PARTS = ("results", "categories", "rulegraph_spec", "runtimes_spec")  # of Snakemake's page

@@ -17,8 +17,9 @@ from snakemake.exceptions import WorkflowError
 from snakemake.persistence.file import FilePersistence
 from snakemake.settings.types import DeploymentMethod
 
-from workflow_scripts import runs, stopping
-from workflow_scripts.config.rules import Command, Rules
+from workflow_scripts.base import stopping
+from workflow_scripts.config.planning.rules import Command, Rules
+from workflow_scripts.workflow import runs
 
 INDEX = "results/demo/index.h5"
 ODD = "a {b} 'c' \"d\" $HOME é"
@@ -57,21 +58,21 @@ def test_how_python_is_started_makes_nothing_stale(raw):
 
 
 def test_a_random_py_beside_the_commands_is_not_taken_for_pythons_own(tmp_path):
-    """`python -m workflow_scripts.doctor` in a clone, and the processes that it starts."""
+    """`python -m workflow_scripts.commands.doctor` in a clone, and the processes that it starts."""
     for part in ("workflow_scripts", "envs"):
         shutil.copytree(SOURCES / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "random.py").write_text("raise SystemExit('my own random.py')")
-    (tmp_path / "workflow_scripts/look.py").write_text(
-        "import random, subprocess, sys\nfrom workflow_scripts import errors\n"
+    (tmp_path / "workflow_scripts/peek.py").write_text(
+        "import random, subprocess, sys\nfrom workflow_scripts.base import errors\n"
         "print(errors.__file__, flush=True)\n"
-        "subprocess.run([sys.executable, '-c', 'import random, workflow_scripts.errors as e; print(e.__file__)'])\n"
+        "subprocess.run([sys.executable, '-c', 'import random, workflow_scripts.base.errors as e; print(e.__file__)'])\n"
     )
     path = {"PYTHONPATH": str(tmp_path / "envs/python")}
     for variables in (environment(), environment() | path | {"PYTHONSAFEPATH": "1"}):
-        command = [sys.executable, "-m", "workflow_scripts.look"]
+        command = [sys.executable, "-m", "workflow_scripts.peek"]
         done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True)
         lines = done.stdout.splitlines()
-        assert lines and set(lines) == {str(tmp_path / "workflow_scripts/errors.py")}, done.stderr
+        assert lines and set(lines) == {str(tmp_path / "workflow_scripts/base/errors.py")}, done.stderr
 
 
 # --- a module of another workflow -------------------------------------------------------------------------------------
@@ -307,7 +308,7 @@ import sys, time
 from types import SimpleNamespace
 from pathlib import Path
 from snakemake.persistence.file import FilePersistence
-from workflow_scripts import runs
+from workflow_scripts.workflow import runs
 
 runs._own_locks()
 run = FilePersistence(path=Path(".snakemake"))

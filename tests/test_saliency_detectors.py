@@ -17,16 +17,16 @@ from test_stages import refused as stage_refused
 from test_stages import run
 from training_set import namespace
 
-from workflow_scripts.artifacts import Reader
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.data.index import read_index
 from workflow_scripts.data.otsu import otsu
-from workflow_scripts.data.salient_folder import Folder
-from workflow_scripts.data.salient_input import squared
-from workflow_scripts.data.salient_rendered import Rendered
-from workflow_scripts.data.salient_samples import SalientSamples
+from workflow_scripts.data.samples.salient_folder import Folder
+from workflow_scripts.data.samples.salient_input import squared
+from workflow_scripts.data.samples.salient_rendered import Rendered
+from workflow_scripts.data.samples.salient_samples import SalientSamples
 from workflow_scripts.detectors import hand_made
 from workflow_scripts.detectors import rembg as rembg_detector
+from workflow_scripts.store.artifacts import Reader
 
 OPENCV = {"spectral_residual", "fine_grained"}
 OWN = sorted(hand_made.METHODS.keys() - OPENCV)

@@ -10,8 +10,8 @@ from conftest import SOURCES, refused
 from test_published_networks import CONFIG
 from training_set import namespace
 
-from workflow_scripts.data import saliency_weights
-from workflow_scripts.data.saliency_weights import load_initial, load_published
+from workflow_scripts.data.checkpoints import saliency_weights
+from workflow_scripts.data.checkpoints.saliency_weights import load_initial, load_published
 from workflow_scripts.detectors.network import build
 from workflow_scripts.networks.saliency_dss import DEEPER, SIDES, Larger
 from workflow_scripts.networks.saliency_pfan import edge_preserving_loss, edges

@@ -6,9 +6,9 @@ import torch
 from torch.utils.data import DataLoader
 from training_set import JITTER, batch_of, recipe, samples_of
 
-from workflow_scripts.data.batches import BatchSampler
 from workflow_scripts.data.index import Images, read_index
-from workflow_scripts.data.segmentation_samples import SegmentationSamples
+from workflow_scripts.data.samples.batches import BatchSampler
+from workflow_scripts.data.samples.segmentation_samples import SegmentationSamples
 
 
 def test_every_epoch_is_a_new_permutation_without_the_rest():

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from workflow_scripts.artifacts import create
 from workflow_scripts.data.index import write_index
 from workflow_scripts.data.index_entries import Entry
 from workflow_scripts.stages import scores, thresholds
+from workflow_scripts.store.artifacts import create
 
 CLASSES = ("cat", "dog")
 IDS = ["one", "two"]

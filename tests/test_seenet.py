@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import put, refused
 
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.methods import seenet
 from workflow_scripts.networks import tiny

@@ -10,14 +10,14 @@ from conftest import SMALL, copy_sources, copy_tree, dry_run, put, refused, run
 from demo_graph import named
 from training_set import namespace
 
-from workflow_scripts.by_image import part_of, remove_shards, store
-from workflow_scripts.command import Job, fingerprint
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.planning.plan import Plan
+from workflow_scripts.config.planning.rules import Rules
 from workflow_scripts.config.resolve import Config
-from workflow_scripts.config.rules import Rules
 from workflow_scripts.config.yaml_files import read_yaml
-from workflow_scripts.errors import UserError
-from workflow_scripts.provenance import read_sidecar, write_sidecar
+from workflow_scripts.data.by_image import part_of, remove_shards, store
+from workflow_scripts.run.command import Job, fingerprint
+from workflow_scripts.store.provenance import read_sidecar, write_sidecar
 
 MASK, WALK, BOXES = (f"results/demo/seed-0/masks/{name}.h5" for name in ("eps_crf", "cam_irn", "box_crf"))
 TRIGGERS = {"code", "mtime", "params"}

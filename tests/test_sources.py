@@ -9,9 +9,9 @@ import pytest
 from own_photographs import CSV, HEIGHT, IDS, VOC, WIDTH, plan_of, write_photographs
 from PIL import Image
 
-from workflow_scripts.config import sources
-from workflow_scripts.data.csv_table import read_csv, read_mask_paths
-from workflow_scripts.data.voc import read_voc
+from workflow_scripts.config.planning import sources
+from workflow_scripts.data.kinds.csv_table import read_csv, read_mask_paths
+from workflow_scripts.data.kinds.voc import read_voc
 
 CLASSES = ["cat", "dog"]
 HEADER = "id,image,labels,mask,boxes,split"

@@ -14,13 +14,14 @@ from own_photographs import CSV, HEIGHT, IDS, VOC, WIDTH, label_of, plan_of, wri
 from PIL import Image
 from stage_runs import arguments, refused, run
 
-from workflow_scripts import by_image, methods
-from workflow_scripts.artifacts import Reader, create
-from workflow_scripts.command import Job
-from workflow_scripts.config.plan import Plan
+from workflow_scripts import methods
+from workflow_scripts.config.planning.plan import Plan
+from workflow_scripts.data import by_image
+from workflow_scripts.data.checkpoints.weights import save_weights
 from workflow_scripts.data.index import read_index
-from workflow_scripts.data.weights import save_weights
+from workflow_scripts.run.command import Job
 from workflow_scripts.stages import predictions
+from workflow_scripts.store.artifacts import Reader, create
 from workflow_scripts.training import device
 
 

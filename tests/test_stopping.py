@@ -13,15 +13,16 @@ import pytest
 from snakemake.scheduling.job_scheduler import JobScheduler
 
 from benchmarks.kills import Kill, digests, disturb, durations, prepare
-from workflow_scripts import runs, stopping
-from workflow_scripts.artifacts import replaced
+from workflow_scripts.base import stopping
+from workflow_scripts.store.artifacts import replaced
+from workflow_scripts.workflow import runs
 
 STARTED = "import os, subprocess, sys, time; os.environ['WORKFLOW_PARENT'] = {parent}; subprocess.Popen(sys.argv[1:]); time.sleep(60)"
 JOB = """
 import sys, time
 from pathlib import Path
-from workflow_scripts import stopping
-from workflow_scripts.artifacts import replaced
+from workflow_scripts.base import stopping
+from workflow_scripts.store.artifacts import replaced
 
 stopping.on_signals()
 stopping.watch_parents()
@@ -38,7 +39,7 @@ except stopping.Stopped as stop:
 """
 POOL = """
 import time
-from workflow_scripts.parallel import ordered_map
+from workflow_scripts.run.parallel import ordered_map
 
 def state(): pass
 def slow(state, item): time.sleep(60)
@@ -51,7 +52,8 @@ if __name__ == "__main__":
 WRITES = """
 import os, signal, sys
 import numpy as np
-from workflow_scripts import artifacts, stopping
+from workflow_scripts.store import artifacts
+from workflow_scripts.base import stopping
 
 name, moment = sys.argv[2], int(sys.argv[3])
 call, calls = getattr(artifacts.Disk, name), 0
@@ -78,7 +80,7 @@ import sys, time
 from pathlib import Path
 from types import SimpleNamespace
 import torch
-from workflow_scripts import command
+from workflow_scripts.run import command
 from workflow_scripts.training.feed import batches
 
 class Samples(torch.utils.data.Dataset):

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation
 
-from workflow_scripts.data import synthetic_objects, synthetic_salient
-from workflow_scripts.data.synthetic import (
+from workflow_scripts.data.synthetic.synthetic import (
     CLASSES,
     CONTEXTS,
     LABEL_SHARES,
     MINIMUM_VISIBLE,
     render_scene,
+    synthetic_objects,
+    synthetic_salient,
 )
-from workflow_scripts.data.synthetic_salient import render_salient
+from workflow_scripts.data.synthetic.synthetic_salient import render_salient
 
 SHAPE = (96, 128)
 
@@ -49,8 +50,8 @@ def test_scene_depends_on_its_arguments_only(scenes):
 
 def test_renderings_are_equal_in_another_process(scenes, salient):
     code = (
-        "import hashlib; from workflow_scripts.data.synthetic import render_scene; "
-        "from workflow_scripts.data.synthetic_salient import render_salient; "
+        "import hashlib; from workflow_scripts.data.synthetic.synthetic import render_scene; "
+        "from workflow_scripts.data.synthetic.synthetic_salient import render_salient; "
         "print(hashlib.sha256(render_scene(0, 'train', 3).image.tobytes() + render_salient(0, 3)[0].tobytes())"
         ".hexdigest())"
     )

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from conftest import dry_run, put, refused
 
-from workflow_scripts.command import Job
-from workflow_scripts.config.outputs import output_path
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.planning.outputs import output_path
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
+from workflow_scripts.run.command import Job
 from workflow_scripts.stages import table, tables
 
 COUNTS = {"eps": 9, "eps_affinity": 2, "seenet": 2, "bana": 7, "semantic_modulation": 8}

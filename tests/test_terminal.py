@@ -11,10 +11,10 @@ from conftest import SMALL, SOURCES, copy_sources, run
 from PIL import Image
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from workflow_scripts import terminal
-from workflow_scripts.config.changes import changes
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.planning.changes import changes
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
+from workflow_scripts.workflow import terminal
 
 MASK = "results/demo/seed-0/masks/eps.h5"
 MASKS = {"dataset": "demo", "seed": "0", "mask": "eps"}

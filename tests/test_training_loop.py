@@ -21,11 +21,11 @@ from torch import nn
 from training_set import RECIPE, classifier, classifier_block, namespace, recipe, samples_of
 
 from workflow_scripts import methods
-from workflow_scripts.artifacts import create
-from workflow_scripts.data.classification_samples import ClassificationSamples
+from workflow_scripts.data.checkpoints.weights import save_weights
 from workflow_scripts.data.index import Images, read_index
-from workflow_scripts.data.synthetic import CLASSES
-from workflow_scripts.data.weights import save_weights
+from workflow_scripts.data.samples.classification_samples import ClassificationSamples
+from workflow_scripts.data.synthetic.synthetic import CLASSES
+from workflow_scripts.store.artifacts import create
 from workflow_scripts.training import loop
 
 # --- the loop ---------------------------------------------------------------------------------------------------------

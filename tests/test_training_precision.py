@@ -13,10 +13,10 @@ from training_set import batch_of, classifier, namespace, recipe, samples_of
 
 from workflow_scripts import segmentation
 from workflow_scripts.config.resolve import Config
-from workflow_scripts.data.affinity_net_samples import Samples as AffinitySamples
-from workflow_scripts.data.canvas import finish
 from workflow_scripts.data.index import Images, read_index
-from workflow_scripts.data.segmentation_samples import SegmentationSamples
+from workflow_scripts.data.samples.affinity_net_samples import Samples as AffinitySamples
+from workflow_scripts.data.samples.canvas import finish
+from workflow_scripts.data.samples.segmentation_samples import SegmentationSamples
 from workflow_scripts.refine import affinity_networks
 from workflow_scripts.training import device, loop, memory
 from workflow_scripts.training.feed import batches
@@ -309,8 +309,8 @@ def test_without_jitter_both_are_equal(rendered):
 
 
 def test_affinity_images_are_black_outside(rendered, tmp_path):
-    from workflow_scripts.artifacts import create
-    from workflow_scripts.data.synthetic import CLASSES
+    from workflow_scripts.data.synthetic.synthetic import CLASSES
+    from workflow_scripts.store.artifacts import create
 
     index = read_index(rendered / "index.h5")
     images = Images(index, rendered / "images.h5")

@@ -12,17 +12,17 @@ from conftest import SMALL, copy_tree, dry_run, put, python, refused, run
 from demo_graph import named, stale
 from PIL import Image
 
-from workflow_scripts.artifacts import Reader
-from workflow_scripts.config.outputs import maker
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.planning.outputs import maker
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.data.index import read_index
 from workflow_scripts.evaluation.miou import confusion_matrix, mean_intersection_over_union
 from workflow_scripts.evaluation.saliency import foreground_iou
-from workflow_scripts.grid_plots import grid_picture
+from workflow_scripts.look.grid_plots import grid_picture
 from workflow_scripts.refine.background import constant_background, to_label, upsampled
 from workflow_scripts.refine.dense_crf import dense_crf
 from workflow_scripts.stages import tune
+from workflow_scripts.store.artifacts import Reader
 
 
 def tuning(raw: dict, **block) -> dict:
@@ -380,7 +380,7 @@ def test_a_point_can_be_asked_for_by_its_name(tuned):
 
 
 def test_verify_knows_what_was_asked_for(tuned):
-    done = python(tuned, "-m", "workflow_scripts.verify", "results/demo", "--configfile", *SMALL, "mine.yaml")
+    done = python(tuned, "-m", "workflow_scripts.commands.verify", "results/demo", "--configfile", *SMALL, "mine.yaml")
     assert (done.returncode, done.stdout) == (0, "results/demo: up to date\n")
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from workflow_scripts import networks
 from workflow_scripts.config.resolve import Config
-from workflow_scripts.data.weights import load_initial, load_trained, save_weights
+from workflow_scripts.data.checkpoints.weights import load_initial, load_trained, save_weights
 from workflow_scripts.methods import cam, mctformer
 
 

@@ -6,10 +6,10 @@ from conftest import refused
 from PIL import Image
 from small_images import CLASSES, HEIGHT, WIDTH, noise, one_fault, png
 
+from workflow_scripts.base.digests import file_sha256
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.data.index_entries import Faults
-from workflow_scripts.data.voc import VOC_CLASSES, mask_ids, read_voc
-from workflow_scripts.digests import file_sha256
-from workflow_scripts.errors import UserError
+from workflow_scripts.data.kinds.voc import VOC_CLASSES, mask_ids, read_voc
 
 DOG = ("dog", (3, 4, 20, 18))
 LISTS = {"train": "ImageSets/train.txt", "val": "ImageSets/val.txt"}

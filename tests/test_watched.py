@@ -21,14 +21,14 @@ from PIL import Image
 from scipy.io import savemat
 from small_archives import inst, mat, sbd_label
 
-from workflow_scripts.config import sources
 from workflow_scripts.config.fingerprint import closure
 from workflow_scripts.config.layers import merge
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.planning import sources
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.config.yaml_files import read_yaml
 from workflow_scripts.data.index import Images, read_index
-from workflow_scripts.data.salient_folder import Folder
+from workflow_scripts.data.samples.salient_folder import Folder
 
 SOURCES = Path(__file__).parent.parent
 opened: list[str] | None = None  # while a test listens
@@ -82,7 +82,7 @@ def watch(config: Config, monkeypatch, *stages: str, **names: str) -> dict[str, 
 
         plan.settings(stage, names)  # planning opens files itself
         with monkeypatch.context() as patch:
-            patch.setattr("workflow_scripts.plugins.import_module", listening)
+            patch.setattr("workflow_scripts.base.plugins.import_module", listening)
             found[stage] = files_opened(lambda plan=plan, stage=stage: run(plan, stage, names))
         code = closure(plan.modules(stage, names))
         assert {name.removeprefix("workflow_scripts.") for name in looked_up} <= {*code}, stage

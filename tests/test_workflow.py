@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import PARTS, SMALL, TARGETS, copy_tree, python, run
 
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
 
 OBJECTS = "train boat bus bird cat dog".split()
@@ -185,8 +185,8 @@ import hashlib, json, sys
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
-from workflow_scripts.command import Job
-from workflow_scripts.config.plan import Plan
+from workflow_scripts.run.command import Job
+from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
 
 only = json.loads(sys.argv[1])

@@ -10,11 +10,11 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from workflow_scripts import methods
-from workflow_scripts.artifacts import create
-from workflow_scripts.data.classification_samples import ClassificationSamples
 from workflow_scripts.data.index import Images, read_index, write_index
 from workflow_scripts.data.index_entries import Entry
-from workflow_scripts.data.synthetic import CLASSES, render_scene
+from workflow_scripts.data.samples.classification_samples import ClassificationSamples
+from workflow_scripts.data.synthetic.synthetic import CLASSES, render_scene
+from workflow_scripts.store.artifacts import create
 
 JITTER = {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.1}
 RECIPE = {

@@ -17,9 +17,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from workflow_scripts.config.plan import Plan  # noqa: E402
+from workflow_scripts.base.digests import file_sha256  # noqa: E402
+from workflow_scripts.config.planning.plan import Plan  # noqa: E402
 from workflow_scripts.config.resolve import Config  # noqa: E402
-from workflow_scripts.digests import file_sha256  # noqa: E402
 
 MOST_SHOWN = 40
 

@@ -9,10 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.fingerprint import ROOT
-from workflow_scripts.config.parts import NAME, nearest
+from workflow_scripts.config.types.parts import NAME, nearest
 from workflow_scripts.config.yaml_files import MOST_VALUES, read_yaml
-from workflow_scripts.errors import UserError
 
 SHIPPED = ROOT.parent / "config.yaml"
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from pydantic import TypeAdapter
 
-from workflow_scripts.config import archives, blocks, datasets
+from workflow_scripts.config.types import archives, blocks, datasets
 
 SECTIONS = {
     "saliency": "Maps of what stands out in an image, whatever it is. A block is a detector.",

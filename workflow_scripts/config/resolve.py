@@ -6,10 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from workflow_scripts.config import affinity_blocks, blocks, datasets, mask_blocks
-from workflow_scripts.config.archives import Archive
-from workflow_scripts.config.blocks import KINDS, REFERENCES
-from workflow_scripts.config.initial import Download, FromClassifier
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.layers import (
     check_values,
     inherit,
@@ -19,10 +16,13 @@ from workflow_scripts.config.layers import (
     section,
     without_nulls,
 )
-from workflow_scripts.config.parts import nearest
-from workflow_scripts.config.tunings import Grid, Variant, expand, of_splits
+from workflow_scripts.config.planning.tunings import Grid, Variant, expand, of_splits
 from workflow_scripts.config.typed import typed
-from workflow_scripts.errors import UserError
+from workflow_scripts.config.types import affinity_blocks, blocks, datasets, mask_blocks
+from workflow_scripts.config.types.archives import Archive
+from workflow_scripts.config.types.blocks import KINDS, REFERENCES
+from workflow_scripts.config.types.initial import Download, FromClassifier
+from workflow_scripts.config.types.parts import nearest
 
 # The network whose affinities a rule of masks walks along.
 WALKS = {"random_walk": "affinity_net", "edge_walk": "irn"}

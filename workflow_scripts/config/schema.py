@@ -4,7 +4,7 @@ import json
 
 from pydantic import TypeAdapter
 
-from workflow_scripts.config import archives, blocks, datasets
+from workflow_scripts.config.types import archives, blocks, datasets
 
 HEADER = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "config.yaml"}
 

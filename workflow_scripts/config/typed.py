@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from workflow_scripts.errors import UserError
+from workflow_scripts.base.errors import UserError
 
 MOST_SHOWN = 80  # characters of a value that is not as it should be
 

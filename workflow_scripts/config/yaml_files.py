@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from workflow_scripts.errors import UserError, one_line
+from workflow_scripts.base.errors import UserError, one_line
 
 MOST_VALUES = 1_000_000  # of a file, its aliases written out
 MERGE = "tag:yaml.org,2002:merge"  # of the key <<

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.artifacts import Reader
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.data.index import Images, Index, read_index
 from workflow_scripts.data.index_entries import nearest
-from workflow_scripts.errors import UserError
+from workflow_scripts.store.artifacts import Reader
 
 
 @dataclass

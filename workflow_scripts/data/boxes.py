@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.data.index import Index
-from workflow_scripts.errors import UserError
 
 
 def boxes_of(index: Index, identifier: str) -> np.ndarray:

@@ -7,8 +7,8 @@ import csv
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from workflow_scripts.artifacts import replaced
 from workflow_scripts.data.index_entries import Finding
+from workflow_scripts.store.artifacts import replaced
 
 MOST_SHOWN = 5  # identifiers in a line of the log
 

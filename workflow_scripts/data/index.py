@@ -13,7 +13,10 @@ from itertools import chain
 import h5py
 import numpy as np
 
-from workflow_scripts.artifacts import (
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.data.index_entries import Entry
+from workflow_scripts.data.readers.images import read_photograph
+from workflow_scripts.store.artifacts import (
     Reader,
     check_attributes,
     new_hdf5,
@@ -22,9 +25,6 @@ from workflow_scripts.artifacts import (
     replaced,
     told_of_damage,
 )
-from workflow_scripts.data.images import read_photograph
-from workflow_scripts.data.index_entries import Entry
-from workflow_scripts.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.data.edges import clipped
-from workflow_scripts.data.images import check_image
-from workflow_scripts.errors import UserError
+from workflow_scripts.data.readers.images import check_image
 
 MAX_SHOWN = 50
 MAX_ID_LENGTH = 200  # bytes

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from workflow_scripts.data.images import VOID
 from workflow_scripts.data.index_entries import Entry, Faults
+from workflow_scripts.data.readers.images import VOID
 
 FEW_PIXELS = 16  # 4 x 4, less than one cell of any network's feature map
 SHORT_SIDE = 8  # pixels, one cell of the finest feature map

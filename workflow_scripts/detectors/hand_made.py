@@ -12,9 +12,9 @@ from scipy.sparse import coo_array, csr_array, diags_array
 from scipy.sparse.csgraph import dijkstra
 from scipy.sparse.linalg import spsolve
 
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.data.otsu import otsu
 from workflow_scripts.data.transforms import fitted_size, resized
-from workflow_scripts.errors import UserError
 
 SRGB_TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 FLAT = 1e-6  # a map of less contrast is zero

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
-from workflow_scripts.data.saliency_weights import load_published
-from workflow_scripts.data.salient_input import squared
+from workflow_scripts.base.plugins import plugin
+from workflow_scripts.data.checkpoints.saliency_weights import load_published
+from workflow_scripts.data.checkpoints.weights import load_weights
+from workflow_scripts.data.samples.salient_input import squared
 from workflow_scripts.data.transforms import normalise
-from workflow_scripts.data.weights import load_weights
-from workflow_scripts.plugins import plugin
 from workflow_scripts.training.device import device
 
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 from PIL import Image
 
-from workflow_scripts.errors import UserError
+from workflow_scripts.base.errors import UserError
 
 INSTALL = "pip install -r requirements.txt"
 

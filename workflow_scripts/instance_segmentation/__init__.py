@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from torch import nn
 
 from workflow_scripts import networks
-from workflow_scripts.plugins import plugin
+from workflow_scripts.base.plugins import plugin
 
 
 def build(block: SimpleNamespace, num_labels: int) -> nn.Module:

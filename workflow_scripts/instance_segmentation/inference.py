@@ -10,8 +10,8 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from workflow_scripts import instance_segmentation
 from workflow_scripts.data import transforms
+from workflow_scripts.data.checkpoints.weights import load_weights
 from workflow_scripts.data.instances import Instances, from_masks
-from workflow_scripts.data.weights import load_weights
 from workflow_scripts.training.device import autocast, device
 
 MULTIPLE = 32  # pixels, of the sides of what a network is given

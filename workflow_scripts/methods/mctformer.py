@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import multilabel_soft_margin_loss
 
-from workflow_scripts.errors import UserError
+from workflow_scripts.base.errors import UserError
 
 
 def class_to_patch(attention: Tensor, num_classes: int, layers: int = 3) -> Tensor:

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from workflow_scripts.plugins import plugin
+from workflow_scripts.base.plugins import plugin
 
 
 def build(name: str, **options) -> nn.Module:

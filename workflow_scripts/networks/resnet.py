@@ -5,7 +5,7 @@ import re
 from torch import Tensor, nn
 from torchvision import models
 
-from workflow_scripts.errors import UserError
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.networks.backbone import FeaturePyramid
 from workflow_scripts.networks.colours import Colours
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from workflow_scripts.errors import UserError
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.networks.backbone import FeaturePyramid
 
 

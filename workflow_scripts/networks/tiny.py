@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from workflow_scripts.errors import UserError
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.networks.backbone import FeaturePyramid
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from workflow_scripts.errors import UserError
+from workflow_scripts.base.errors import UserError
 
 
 def published_state(weights) -> dict[str, Tensor]:

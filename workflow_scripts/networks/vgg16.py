@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, max_pool2d, relu
 from torchvision.models import VGG16_Weights
 
-from workflow_scripts.errors import UserError
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.networks.backbone import FeaturePyramid
 from workflow_scripts.networks.colours import Colours
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from workflow_scripts.errors import UserError
-from workflow_scripts.plugins import plugin
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.plugins import plugin
 
 EPSILON = 1e-6  # of the layer normalisations; DeiT
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from workflow_scripts import networks
 from workflow_scripts.data.boxes import class_regions, region
+from workflow_scripts.data.checkpoints.weights import load_strictly, read_state
 from workflow_scripts.data.transforms import normalise
-from workflow_scripts.data.weights import load_strictly, read_state
 from workflow_scripts.refine import box_unary
 from workflow_scripts.refine.background import Maps, Rule
 from workflow_scripts.training.device import autocast, device

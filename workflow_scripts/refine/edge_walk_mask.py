@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from workflow_scripts.data.checkpoints.weights import load_weights
 from workflow_scripts.data.transforms import normalise
-from workflow_scripts.data.weights import load_weights
 from workflow_scripts.refine import affinity_networks
 from workflow_scripts.refine.background import Maps, Rule, normalised
 from workflow_scripts.refine.irn import STRIDE, edge_map

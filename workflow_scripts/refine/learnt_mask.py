@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from workflow_scripts.errors import UserError
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.refine.background import Maps, Rule, learnt_background
 
 

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
+from workflow_scripts.data.checkpoints.weights import load_weights
 from workflow_scripts.data.transforms import normalise
-from workflow_scripts.data.weights import load_weights
 from workflow_scripts.refine import affinity_networks
 from workflow_scripts.refine.background import Maps, Rule, block_mean, constant_background
 from workflow_scripts.refine.random_walk import at_image_size, propagate

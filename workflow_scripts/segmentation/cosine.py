@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize, relu
 
-from workflow_scripts.plugins import plugin
+from workflow_scripts.base.plugins import plugin
 from workflow_scripts.segmentation.losses import label_loss
 
 

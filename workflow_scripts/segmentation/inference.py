@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from workflow_scripts import segmentation
 from workflow_scripts.data import transforms
-from workflow_scripts.data.weights import load_weights
+from workflow_scripts.data.checkpoints.weights import load_weights
 from workflow_scripts.segmentation.pyramids import copies
 from workflow_scripts.training.device import autocast, device
 

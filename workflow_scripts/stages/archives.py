@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from workflow_scripts.command import Job, run
-from workflow_scripts.data.download import check, download, pinned
+from workflow_scripts.data.readers.download import check, download, pinned
+from workflow_scripts.run.command import Job, run
 
 
 def main(job: Job) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.artifacts import Reader, replaced
-from workflow_scripts.command import Job, run
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.plugins import plugin
+from workflow_scripts.base.progress import progress
 from workflow_scripts.data.index import read_index
-from workflow_scripts.errors import UserError
 from workflow_scripts.evaluation.boundary import VOID, boundary_scores, contours
-from workflow_scripts.plugins import plugin
-from workflow_scripts.progress import progress
+from workflow_scripts.run.command import Job, run
+from workflow_scripts.store.artifacts import Reader, replaced
 
 
 def main(job: Job) -> None:
@@ -53,7 +53,7 @@ def _truth(job: Job) -> Callable[[str], np.ndarray | None]:
     if job.settings.sbd is None:
         truth = Reader(job.inputs.truth, "truth", job.settings.dataset)
         return lambda identifier: contours(truth.read(identifier)["label"])
-    folder, read = Path(job.settings.sbd) / "cls", plugin("data", "sbd_contours").read_contours
+    folder, read = Path(job.settings.sbd) / "cls", plugin("data.kinds", "sbd_contours").read_contours
 
     def of_sbd(identifier: str) -> np.ndarray | None:
         path = folder / f"{identifier}.mat"

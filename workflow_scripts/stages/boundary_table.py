@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.command import Job, run
 from workflow_scripts.evaluation.boundary import precision_recall_f1
-from workflow_scripts.tables import mean_and_spread, write_table
+from workflow_scripts.run.command import Job, run
+from workflow_scripts.store.csv_files import mean_and_spread, write_table
 
 
 def main(job: Job) -> None:

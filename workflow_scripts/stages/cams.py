@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from workflow_scripts import methods
-from workflow_scripts.by_image import store
-from workflow_scripts.command import Job, run
+from workflow_scripts.base.plugins import plugin
 from workflow_scripts.data import transforms
+from workflow_scripts.data.by_image import store
+from workflow_scripts.data.checkpoints.weights import load_weights
 from workflow_scripts.data.index import Images, read_index
-from workflow_scripts.data.weights import load_weights
-from workflow_scripts.plugins import plugin
+from workflow_scripts.run.command import Job, run
 from workflow_scripts.training.device import autocast, device
 
 

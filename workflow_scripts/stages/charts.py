@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from workflow_scripts.artifacts import replaced
-from workflow_scripts.chart_plots import class_bars, stage_lines
-from workflow_scripts.command import Job, run
-from workflow_scripts.tables import class_column, read_table
+from workflow_scripts.look.chart_plots import class_bars, stage_lines
+from workflow_scripts.run.command import Job, run
+from workflow_scripts.store.artifacts import replaced
+from workflow_scripts.store.csv_files import class_column, read_table
 
 
 def main(job: Job) -> None:

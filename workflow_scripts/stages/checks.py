@@ -1,12 +1,12 @@
 """List what is suspicious in a data set, a line a check, and show pictures of it."""
 
-from workflow_scripts import pictures
-from workflow_scripts.artifacts import Reader, replaced
-from workflow_scripts.command import Job, run
 from workflow_scripts.data.checks import by_check, first_ids, read_findings, summary
 from workflow_scripts.data.index import Images, Index, read_index
 from workflow_scripts.data.index_entries import Finding
-from workflow_scripts.tables import write_table
+from workflow_scripts.look import pictures
+from workflow_scripts.run.command import Job, run
+from workflow_scripts.store.artifacts import Reader, replaced
+from workflow_scripts.store.csv_files import write_table
 
 MOST_PICTURES = 4  # of a check
 

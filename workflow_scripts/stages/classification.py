@@ -6,13 +6,13 @@ import numpy as np
 import torch
 
 from workflow_scripts import methods
-from workflow_scripts.artifacts import replaced
-from workflow_scripts.command import Job, run
+from workflow_scripts.base.progress import progress
+from workflow_scripts.data.checkpoints.weights import load_weights
 from workflow_scripts.data.index import Images, read_index
 from workflow_scripts.data.transforms import normalise
-from workflow_scripts.data.weights import load_weights
 from workflow_scripts.evaluation.classification import average_precision, mean_average_precision
-from workflow_scripts.progress import progress
+from workflow_scripts.run.command import Job, run
+from workflow_scripts.store.artifacts import replaced
 from workflow_scripts.training.device import device
 
 

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 from pycocotools import mask as rle
 
-from workflow_scripts.artifacts import Reader, replaced
-from workflow_scripts.command import Job, run
+from workflow_scripts.base.progress import progress
 from workflow_scripts.data.coco_regions import as_text, file_names, image_entry, image_numbers
-from workflow_scripts.data.coco_truth import CATEGORY_IDS
 from workflow_scripts.data.index import read_index
 from workflow_scripts.data.instances import UNRELIABLE, Instances
-from workflow_scripts.progress import progress
+from workflow_scripts.data.kinds.coco_truth import CATEGORY_IDS
+from workflow_scripts.run.command import Job, run
+from workflow_scripts.store.artifacts import Reader, replaced
 
 
 def main(job: Job) -> None:

@@ -4,17 +4,18 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from workflow_scripts import pictures, segmentation
-from workflow_scripts.artifacts import Reader, replaced
-from workflow_scripts.command import Job, run
-from workflow_scripts.data.cosine_samples import CosineSamples
+from workflow_scripts import segmentation
+from workflow_scripts.base.plugins import plugin
+from workflow_scripts.base.progress import progress
+from workflow_scripts.data.checkpoints.weights import load_initial
 from workflow_scripts.data.index import Images, read_index
-from workflow_scripts.data.label_maps import read_label_maps
+from workflow_scripts.data.samples.cosine_samples import CosineSamples
+from workflow_scripts.data.samples.label_maps import read_label_maps
 from workflow_scripts.data.transforms import normalise
-from workflow_scripts.data.weights import load_initial
-from workflow_scripts.plugins import plugin
-from workflow_scripts.progress import progress
+from workflow_scripts.look import pictures
+from workflow_scripts.run.command import Job, run
 from workflow_scripts.stages.montage import representative
+from workflow_scripts.store.artifacts import Reader, replaced
 from workflow_scripts.training.device import deterministic, device
 from workflow_scripts.training.feed import batches
 from workflow_scripts.training.step import Step

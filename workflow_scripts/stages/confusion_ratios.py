@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.artifacts import Reader, replaced
-from workflow_scripts.command import Job, run
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.plugins import plugin
+from workflow_scripts.base.progress import progress
 from workflow_scripts.data.index import read_index
-from workflow_scripts.errors import UserError
 from workflow_scripts.evaluation.confusion_ratio import confusion_ratio
-from workflow_scripts.plugins import plugin
-from workflow_scripts.progress import progress
+from workflow_scripts.run.command import Job, run
+from workflow_scripts.store.artifacts import Reader, replaced
 
 
 def main(job: Job) -> None:
@@ -48,7 +48,10 @@ def main(job: Job) -> None:
 def _context(settings, names: list[str], truth: Reader) -> Callable[[str], np.ndarray | None]:
     """Maps of backgrounds by id, k + 1 for `names[k]`; none of images that nobody labelled."""
     if settings.kind == "synthetic":
-        known = {context.name: number for number, context in enumerate(plugin("data", "synthetic").CONTEXTS, start=1)}
+        known = {
+            context.name: number
+            for number, context in enumerate(plugin("data.synthetic", "synthetic").CONTEXTS, start=1)
+        }
         values = [_value(name, known, "the rendered scenes") for name in names]
 
         def rendered(identifier: str) -> np.ndarray:
@@ -56,7 +59,7 @@ def _context(settings, names: list[str], truth: Reader) -> Callable[[str], np.nd
             return sum((stored == value) * np.uint8(number) for number, value in enumerate(values, start=1))
 
         return rendered
-    pascal, folder = plugin("data", "pascal_context"), Path(settings.context)
+    pascal, folder = plugin("data.kinds", "pascal_context"), Path(settings.context)
     known = pascal.read_names(folder)
     values = [_value(name, known, str(folder / pascal.NAMES)) for name in names]
 

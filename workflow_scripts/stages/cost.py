@@ -10,12 +10,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from workflow_scripts import methods, segmentation
-from workflow_scripts.artifacts import open_hdf5
-from workflow_scripts.command import Job, run
-from workflow_scripts.errors import UserError
-from workflow_scripts.provenance import read_sidecar, sidecar_path
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.refine import affinity_networks
-from workflow_scripts.tables import write_table
+from workflow_scripts.run.command import Job, run
+from workflow_scripts.store.artifacts import open_hdf5
+from workflow_scripts.store.csv_files import write_table
+from workflow_scripts.store.provenance import read_sidecar, sidecar_path
 
 COLUMNS = (
     "system",

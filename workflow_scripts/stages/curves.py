@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from workflow_scripts.artifacts import replaced
-from workflow_scripts.command import Job, run
-from workflow_scripts.plots import loss_curves, read_curve, threshold_sweeps
+from workflow_scripts.look.plots import loss_curves, read_curve, threshold_sweeps
+from workflow_scripts.run.command import Job, run
+from workflow_scripts.store.artifacts import replaced
 
 
 def read_sweep(path: str | Path) -> tuple[dict[float, float], float]:

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from workflow_scripts.artifacts import create
-from workflow_scripts.command import Job, run
+from workflow_scripts.base.progress import progress
 from workflow_scripts.data.index import Images, read_index
 from workflow_scripts.instance_segmentation.inference import detections, load
-from workflow_scripts.parallel import ordered_map
-from workflow_scripts.progress import progress
+from workflow_scripts.run.command import Job, run
+from workflow_scripts.run.parallel import ordered_map
+from workflow_scripts.store.artifacts import create
 from workflow_scripts.training.device import device
 
 

@@ -3,16 +3,17 @@
 import numpy as np
 import torch
 
-from workflow_scripts import methods, pictures
-from workflow_scripts.artifacts import replaced
-from workflow_scripts.command import Job, run
-from workflow_scripts.data.classification_samples import ClassificationSamples
+from workflow_scripts import methods
+from workflow_scripts.base.plugins import plugin
+from workflow_scripts.base.progress import progress
+from workflow_scripts.data.checkpoints.weights import load_initial
 from workflow_scripts.data.index import Images, read_index
+from workflow_scripts.data.samples.classification_samples import ClassificationSamples
 from workflow_scripts.data.transforms import normalise
-from workflow_scripts.data.weights import load_initial
-from workflow_scripts.plugins import plugin
-from workflow_scripts.progress import progress
+from workflow_scripts.look import pictures
+from workflow_scripts.run.command import Job, run
 from workflow_scripts.stages.montage import representative
+from workflow_scripts.store.artifacts import replaced
 from workflow_scripts.training.device import deterministic, device
 from workflow_scripts.training.feed import batches
 from workflow_scripts.training.step import Step

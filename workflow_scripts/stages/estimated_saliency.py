@@ -7,11 +7,11 @@ which of them are foreground, as in training.
 import numpy as np
 import torch
 
-from workflow_scripts.artifacts import Reader, create
-from workflow_scripts.command import Job, run
+from workflow_scripts.base.plugins import plugin
+from workflow_scripts.base.progress import progress
 from workflow_scripts.data.index import read_index
-from workflow_scripts.plugins import plugin
-from workflow_scripts.progress import progress
+from workflow_scripts.run.command import Job, run
+from workflow_scripts.store.artifacts import Reader, create
 
 
 def estimate(maps: dict[str, np.ndarray], saliency: np.ndarray, classes: tuple[str, ...], options) -> np.ndarray:

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.artifacts import Reader, replaced
-from workflow_scripts.command import Job, run
+from workflow_scripts.base.progress import progress
 from workflow_scripts.data.index import read_index
 from workflow_scripts.evaluation.filling_rate import VOID, filling_rates
-from workflow_scripts.plots import violins
-from workflow_scripts.progress import progress
+from workflow_scripts.look.plots import violins
+from workflow_scripts.run.command import Job, run
+from workflow_scripts.store.artifacts import Reader, replaced
 
 
 def main(job: Job) -> None:

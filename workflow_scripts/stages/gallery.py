@@ -1,6 +1,6 @@
 """Write the gallery: a page that shows what every stage makes of many images, to be opened from disk or over HTTP.
 
-`files/` holds the page's own code (`workflow_scripts/gallery/page`), `data.js`, which names the columns and rows and
+`files/` holds the page's own code (`workflow_scripts/look/gallery/page`), `data.js`, which names the columns and rows and
 how each scores, and `rows/{number}.js` with the maps of one image, which the page loads when it comes into view. All of
 it are scripts, as a page that is opened from disk may read nothing else.
 """
@@ -17,17 +17,17 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from workflow_scripts import gallery, pictures
-from workflow_scripts.artifacts import Reader, replaced
-from workflow_scripts.command import Job, run
+from workflow_scripts.base.progress import progress
 from workflow_scripts.data.index import Images, Index, read_index
 from workflow_scripts.evaluation.miou import confusion_matrix, intersection_over_union, mean_intersection_over_union
 from workflow_scripts.evaluation.saliency import foreground_iou
-from workflow_scripts.folders import listing, replaced_folder
-from workflow_scripts.gallery import tiles
-from workflow_scripts.parallel import ordered_map
-from workflow_scripts.progress import progress
+from workflow_scripts.look import gallery, pictures
+from workflow_scripts.look.gallery import tiles
+from workflow_scripts.run.command import Job, run
+from workflow_scripts.run.parallel import ordered_map
 from workflow_scripts.stages.scores import label_map
+from workflow_scripts.store.artifacts import Reader, replaced
+from workflow_scripts.store.folders import listing, replaced_folder
 
 PAGE = Path(gallery.__file__).parent / "page"
 

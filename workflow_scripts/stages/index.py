@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.artifacts import Reader
-from workflow_scripts.command import Job, plain, run
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.plugins import plugin
 from workflow_scripts.data.checks import summary, write_findings
 from workflow_scripts.data.index import write_index
 from workflow_scripts.data.index_entries import Entry, Faults
 from workflow_scripts.data.suspicions import suspect_entries
-from workflow_scripts.errors import UserError
-from workflow_scripts.plugins import plugin
+from workflow_scripts.run.command import Job, plain, run
+from workflow_scripts.store.artifacts import Reader
 
 # Decides which images a held-out part of a split gets; any fixed value serves.
 SHUFFLE_SEED = 0
@@ -26,7 +26,7 @@ def main(job: Job) -> None:
     if settings.kind == "synthetic":
         members, entries = _rendered(job.inputs.images, [name for name, split in splits.items() if split["images"]])
     elif settings.kind == "voc":
-        members, entries = plugin("data", "voc").read_voc(
+        members, entries = plugin("data.kinds", "voc").read_voc(
             Path(settings.root),
             settings.classes,
             _voc_sources(settings, splits),
@@ -40,7 +40,7 @@ def main(job: Job) -> None:
         )
     elif settings.kind == "coco":
         folders = {name: (split["ids"], split["folder"]) for name, split in splits.items() if split["ids"] is not None}
-        members, entries = plugin("data", "coco").read_coco(
+        members, entries = plugin("data.kinds", "coco").read_coco(
             Path(settings.root),
             settings.classes,
             folders,
@@ -52,7 +52,7 @@ def main(job: Job) -> None:
             threads=job.workers,
         )
     else:
-        members, entries = plugin("data", "csv_table").read_csv(
+        members, entries = plugin("data.kinds", "csv_table").read_csv(
             Path(settings.table),
             settings.classes,
             sources,
@@ -77,7 +77,7 @@ def main(job: Job) -> None:
 
 
 def _voc_sources(settings, splits: dict[str, dict]) -> dict:
-    make, sources = plugin("data", "voc").Source, {}
+    make, sources = plugin("data.kinds", "voc").Source, {}
     for name, split in splits.items():
         if split["ids"] is not None:
             root = Path(split["root"] or settings.root)

@@ -1,13 +1,13 @@
 """Read the true instances, apart from everything else, so that no mask leaks."""
 
-from workflow_scripts.artifacts import Reader, create
-from workflow_scripts.command import Job, run
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.plugins import plugin
+from workflow_scripts.base.progress import progress
 from workflow_scripts.data.index import read_index
 from workflow_scripts.data.index_entries import Faults
 from workflow_scripts.data.instances import Instances, from_masks
-from workflow_scripts.errors import UserError
-from workflow_scripts.plugins import plugin
-from workflow_scripts.progress import progress
+from workflow_scripts.run.command import Job, run
+from workflow_scripts.store.artifacts import Reader, create
 
 
 def main(job: Job) -> None:
@@ -29,9 +29,9 @@ def main(job: Job) -> None:
 def _reader(job: Job, index):
     settings = job.settings
     if settings.kind == "coco":
-        return plugin("data", "coco_instances").reader(settings, index)
+        return plugin("data.kinds", "coco_instances").reader(settings, index)
     if settings.kind == "voc":
-        return plugin("data", "voc_instances").reader(settings, index)
+        return plugin("data.kinds", "voc_instances").reader(settings, index)
     rendered = Reader(job.inputs.rendered, "truth", settings.dataset)
 
     def read(identifier: str) -> Instances:

@@ -1,10 +1,10 @@
 """A mask for each box: from a label map that was made from boxes, or, as the reference, the true masks."""
 
-from workflow_scripts.artifacts import Reader, create
-from workflow_scripts.command import Job, run
+from workflow_scripts.base.plugins import plugin
+from workflow_scripts.base.progress import progress
 from workflow_scripts.data.index import read_index
-from workflow_scripts.plugins import plugin
-from workflow_scripts.progress import progress
+from workflow_scripts.run.command import Job, run
+from workflow_scripts.store.artifacts import Reader, create
 
 
 def main(job: Job) -> None:

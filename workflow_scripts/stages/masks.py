@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from workflow_scripts.artifacts import Reader
-from workflow_scripts.by_image import store
-from workflow_scripts.command import Job, run
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.plugins import plugin
+from workflow_scripts.data.by_image import store
 from workflow_scripts.data.index import Images, read_index
-from workflow_scripts.errors import UserError
-from workflow_scripts.plugins import plugin
+from workflow_scripts.run.command import Job, run
+from workflow_scripts.store.artifacts import Reader
 
 
 @dataclass
@@ -59,7 +59,7 @@ def make_state(job: Job) -> State:
 def _folder_state(job: Job, images: Images) -> State:
     """The masks of a folder, names checked, and those of the images that have none there."""
     block, index = job.settings.block, images.index
-    folder = plugin("data", "mask_folder").MaskFolder(block.path, index.classes)
+    folder = plugin("data.readers", "mask_folder").MaskFolder(block.path, index.classes)
     ids = index.split(*job.settings.splits)
     masks = Reader(job.inputs.masks, "mask", job.settings.dataset) if job.inputs.masks else None
     folder.check_names(index.ids, () if masks else ids)

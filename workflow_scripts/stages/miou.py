@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.command import Job, run
 from workflow_scripts.evaluation.groups import mean_iou_of_counts
 from workflow_scripts.evaluation.miou import intersection_over_union, mean_intersection_over_union
-from workflow_scripts.tables import class_column, mean_and_spread, write_table
+from workflow_scripts.run.command import Job, run
+from workflow_scripts.store.csv_files import class_column, mean_and_spread, write_table
 
 
 def main(job: Job) -> None:

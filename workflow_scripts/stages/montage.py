@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts import pictures
-from workflow_scripts.artifacts import Reader, replaced
-from workflow_scripts.command import Job, run
 from workflow_scripts.data.index import Images, Index, read_index
+from workflow_scripts.look import pictures
+from workflow_scripts.run.command import Job, run
+from workflow_scripts.store.artifacts import Reader, replaced
 
 TITLES = {
     "saliency": "saliency",

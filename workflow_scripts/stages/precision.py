@@ -8,13 +8,13 @@ import math
 
 from pycocotools import mask as rle
 
-from workflow_scripts.artifacts import Reader, replaced
-from workflow_scripts.command import Job, run
+from workflow_scripts.base.progress import progress
 from workflow_scripts.data.coco_regions import image_numbers
 from workflow_scripts.data.index import Index, read_index
 from workflow_scripts.data.instances import Instances
 from workflow_scripts.evaluation.mask_ap import Instance, average_precision
-from workflow_scripts.progress import progress
+from workflow_scripts.run.command import Job, run
+from workflow_scripts.store.artifacts import Reader, replaced
 
 
 def main(job: Job) -> None:

@@ -1,15 +1,15 @@
 """Render the synthetic data set: images with labels and boxes, and, in a file of its own, the truth."""
 
-from workflow_scripts.artifacts import create
-from workflow_scripts.command import Job, plain, run
-from workflow_scripts.errors import UserError
-from workflow_scripts.parallel import ordered_map
-from workflow_scripts.plugins import plugin
-from workflow_scripts.progress import progress
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.plugins import plugin
+from workflow_scripts.base.progress import progress
+from workflow_scripts.run.command import Job, plain, run
+from workflow_scripts.run.parallel import ordered_map
+from workflow_scripts.store.artifacts import create
 
 
 def _synthetic():
-    return plugin("data", "synthetic")
+    return plugin("data.synthetic", "synthetic")
 
 
 def _render(synthetic, item):

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.by_image import store
-from workflow_scripts.command import Job, run
-from workflow_scripts.data.images import read_saliency
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.plugins import plugin
+from workflow_scripts.data.by_image import store
 from workflow_scripts.data.index import Images, read_index
-from workflow_scripts.errors import UserError
-from workflow_scripts.plugins import plugin
+from workflow_scripts.data.readers.images import read_saliency
+from workflow_scripts.run.command import Job, run
 
 
 @dataclass

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.command import Job, run
-from workflow_scripts.tables import mean_and_spread, write_table
+from workflow_scripts.run.command import Job, run
+from workflow_scripts.store.csv_files import mean_and_spread, write_table
 
 MEASURES = ("foreground_iou", "mean_absolute_error", "max_f_measure")
 

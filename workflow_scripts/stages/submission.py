@@ -11,12 +11,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from workflow_scripts.artifacts import Reader, replaced
-from workflow_scripts.command import Job, run
+from workflow_scripts.base.plugins import plugin
+from workflow_scripts.base.progress import progress
 from workflow_scripts.data.index import read_index
-from workflow_scripts.pictures import label_png
-from workflow_scripts.plugins import plugin
-from workflow_scripts.progress import progress
+from workflow_scripts.look.pictures import label_png
+from workflow_scripts.run.command import Job, run
+from workflow_scripts.store.artifacts import Reader, replaced
 
 FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
 
@@ -27,7 +27,7 @@ def main(job: Job) -> None:
     predictions = Reader(job.inputs.predictions, "prediction", settings.dataset)
     ids = index.split(*settings.splits)
     source_ids = np.zeros(256, np.uint8)
-    for source, number in plugin("data", "voc").mask_ids(settings.classes).items():
+    for source, number in plugin("data.kinds", "voc").mask_ids(settings.classes).items():
         source_ids[number] = source
 
     def files() -> Iterator[tuple[str, bytes]]:

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.artifacts import replaced
-from workflow_scripts.command import Job, run
 from workflow_scripts.evaluation.boundary import precision_recall_f1
 from workflow_scripts.evaluation.miou import intersection_over_union, mean_intersection_over_union
-from workflow_scripts.tables import read_table, write_table
+from workflow_scripts.run.command import Job, run
+from workflow_scripts.store.artifacts import replaced
+from workflow_scripts.store.csv_files import read_table, write_table
 
 FORMATS = {"miou": "{:.2f}", "boundary": "{:.2f}", "confusion_ratio": "{:.3f}", "cost": "{:.4g}", "mask_ap": "{:.2f}"}
 

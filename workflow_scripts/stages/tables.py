@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from workflow_scripts.artifacts import replaced
-from workflow_scripts.command import Job, run
+from workflow_scripts.run.command import Job, run
+from workflow_scripts.store.artifacts import replaced
 
 
 def main(job: Job) -> None:

@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 
-from workflow_scripts.artifacts import Reader, replaced
-from workflow_scripts.command import Job, run
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.progress import progress
 from workflow_scripts.data.index import read_index
-from workflow_scripts.errors import UserError
 from workflow_scripts.evaluation.miou import confusion_matrix, mean_intersection_over_union
-from workflow_scripts.progress import progress
 from workflow_scripts.refine.background import constant_background, to_label, upsampled
+from workflow_scripts.run.command import Job, run
+from workflow_scripts.store.artifacts import Reader, replaced
 
 # The field's sweep: 0 to 0.59 in steps of 0.01 (SEAM, MCTformer).
 THRESHOLDS = [round(0.01 * step, 2) for step in range(60)]

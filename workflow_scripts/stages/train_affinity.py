@@ -1,10 +1,10 @@
 """Train the network whose features say which neighbouring positions belong to one class, or take trained weights over."""
 
-from workflow_scripts.command import Job, run
+from workflow_scripts.base.plugins import plugin
+from workflow_scripts.data.checkpoints.weights import load_initial
 from workflow_scripts.data.index import Images, read_index
-from workflow_scripts.data.weights import load_initial
-from workflow_scripts.plugins import plugin
 from workflow_scripts.refine import affinity_networks
+from workflow_scripts.run.command import Job, run
 from workflow_scripts.training.device import deterministic
 from workflow_scripts.training.imported import take_over
 from workflow_scripts.training.loop import train_for

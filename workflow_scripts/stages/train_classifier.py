@@ -1,11 +1,11 @@
 """Train the image classifier whose features give the class activation maps, or take trained weights over."""
 
 from workflow_scripts import methods
-from workflow_scripts.command import Job, run
-from workflow_scripts.data.classification_samples import ClassificationSamples
+from workflow_scripts.base.plugins import plugin
+from workflow_scripts.data.checkpoints.weights import load_initial
 from workflow_scripts.data.index import Images, read_index
-from workflow_scripts.data.weights import load_initial
-from workflow_scripts.plugins import plugin
+from workflow_scripts.data.samples.classification_samples import ClassificationSamples
+from workflow_scripts.run.command import Job, run
 from workflow_scripts.training.device import deterministic
 from workflow_scripts.training.imported import take_over
 from workflow_scripts.training.loop import train_for
@@ -23,9 +23,9 @@ def main(job: Job) -> None:
     images = Images(index, job.inputs.images)
     drawn_from = index, images, settings.split, block.recipe, settings.seed
     if settings.boxes:
-        samples = plugin("data", "box_samples").BoxSamples(*drawn_from)
+        samples = plugin("data.samples", "box_samples").BoxSamples(*drawn_from)
     elif hasattr(block.recipe, "area"):
-        samples = plugin("data", "area_samples").Samples(*drawn_from)
+        samples = plugin("data.samples", "area_samples").Samples(*drawn_from)
     else:
         samples = ClassificationSamples(*drawn_from, job.inputs.saliency)
     train_for(job, network, samples)

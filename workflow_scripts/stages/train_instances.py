@@ -1,10 +1,10 @@
 """Train a network of instance segmentation on the masks of boxes (or, as the reference, on the truth), or take one over."""
 
 from workflow_scripts import instance_segmentation
-from workflow_scripts.command import Job, run
+from workflow_scripts.data.checkpoints.weights import load_initial
 from workflow_scripts.data.index import Images, read_index
-from workflow_scripts.data.instance_samples import InstanceSamples
-from workflow_scripts.data.weights import load_initial
+from workflow_scripts.data.samples.instance_samples import InstanceSamples
+from workflow_scripts.run.command import Job, run
 from workflow_scripts.training.device import deterministic
 from workflow_scripts.training.imported import take_over
 from workflow_scripts.training.loop import train_for

@@ -1,11 +1,11 @@
 """Train a segmentation network on pseudo masks (or, as the reference, on the truth), or take trained weights over."""
 
 from workflow_scripts import segmentation
-from workflow_scripts.command import Job, run
+from workflow_scripts.base.plugins import plugin
+from workflow_scripts.data.checkpoints.weights import load_initial
 from workflow_scripts.data.index import Images, read_index
-from workflow_scripts.data.segmentation_samples import SegmentationSamples
-from workflow_scripts.data.weights import load_initial
-from workflow_scripts.plugins import plugin
+from workflow_scripts.data.samples.segmentation_samples import SegmentationSamples
+from workflow_scripts.run.command import Job, run
 from workflow_scripts.training.device import deterministic
 from workflow_scripts.training.imported import take_over
 from workflow_scripts.training.loop import train_for
@@ -25,7 +25,7 @@ def main(job: Job) -> None:
     images = Images(index, job.inputs.images)
     given = (index, images, settings.split, block.recipe, settings.seed, job.inputs.masks)
     if block.network == "cosine":
-        samples = plugin("data", "cosine_samples").CosineSamples(*given, network.label_maps)
+        samples = plugin("data.samples", "cosine_samples").CosineSamples(*given, network.label_maps)
     else:
         samples = SegmentationSamples(*given)
     train_for(job, network, samples)

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.artifacts import Reader, create
-from workflow_scripts.command import Job, plain, run
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.plugins import plugin
+from workflow_scripts.base.progress import progress
 from workflow_scripts.data.checks import summary, write_findings
-from workflow_scripts.data.images import read_label_png
 from workflow_scripts.data.index import Index, read_index
 from workflow_scripts.data.index_entries import Faults
+from workflow_scripts.data.readers.images import read_label_png
 from workflow_scripts.data.suspicions import MaskChecks
-from workflow_scripts.errors import UserError
-from workflow_scripts.plugins import plugin
-from workflow_scripts.progress import progress
+from workflow_scripts.run.command import Job, plain, run
+from workflow_scripts.store.artifacts import Reader, create
 
 MOST_SHOWN = 20  # values of classes in a message
 
@@ -60,8 +60,8 @@ def _reader(job: Job, index, faults: Faults):
     if settings.kind == "voc":
         return _voc_reader(settings, index)
     if settings.kind == "coco":
-        return plugin("data", "coco_truth").reader(settings, index, faults)
-    paths = plugin("data", "csv_table").read_mask_paths(Path(settings.table))
+        return plugin("data.kinds", "coco_truth").reader(settings, index, faults)
+    paths = plugin("data.kinds", "csv_table").read_mask_paths(Path(settings.table))
 
     def path_of(identifier: str) -> Path:
         if identifier not in paths:
@@ -82,11 +82,11 @@ def _reader(job: Job, index, faults: Faults):
 
 
 def _voc_reader(settings, index):
-    ids, folder = plugin("data", "voc").mask_ids(settings.classes), Path(settings.root) / settings.masks
+    ids, folder = plugin("data.kinds", "voc").mask_ids(settings.classes), Path(settings.root) / settings.masks
     read_png = _png_reader(lambda identifier: folder / f"{identifier}.png", settings, index, ids)
     if not settings.sbd:
         return read_png
-    read_mat = plugin("data", "sbd").read_label_mat
+    read_mat = plugin("data.kinds", "sbd").read_label_mat
 
     def read(identifier: str) -> dict:
         """VOC's own mask, which has void borders; of SBD where there is none."""

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.artifacts import replaced
-from workflow_scripts.command import Job, run
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.data.index import Index, read_index
-from workflow_scripts.errors import UserError
 from workflow_scripts.evaluation.miou import mean_intersection_over_union
-from workflow_scripts.grid_plots import grid_picture
-from workflow_scripts.tables import mean_and_spread, write_table
+from workflow_scripts.look.grid_plots import grid_picture
+from workflow_scripts.run.command import Job, run
+from workflow_scripts.store.artifacts import replaced
+from workflow_scripts.store.csv_files import mean_and_spread, write_table
 
 
 def main(job: Job) -> None:

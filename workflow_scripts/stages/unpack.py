@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from workflow_scripts.artifacts import replaced
-from workflow_scripts.command import Job, run
-from workflow_scripts.data.archives import unpack
-from workflow_scripts.data.download import check, pinned
+from workflow_scripts.data.readers.archives import unpack
+from workflow_scripts.data.readers.download import check, pinned
+from workflow_scripts.run.command import Job, run
+from workflow_scripts.store.artifacts import replaced
 
 
 def main(job: Job) -> None:

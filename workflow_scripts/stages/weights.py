@@ -1,7 +1,7 @@
 """Download initial weights that a block names by URL and checksum."""
 
-from workflow_scripts.command import Job, run
-from workflow_scripts.data.download import download
+from workflow_scripts.data.readers.download import download
+from workflow_scripts.run.command import Job, run
 
 
 def main(job: Job) -> None:

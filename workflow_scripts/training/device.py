@@ -6,7 +6,7 @@ import shutil
 
 import torch
 
-from workflow_scripts.errors import UserError
+from workflow_scripts.base.errors import UserError
 
 
 def device() -> torch.device:

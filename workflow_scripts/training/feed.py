@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from workflow_scripts.data.batches import BatchSampler
-from workflow_scripts.data.canvas import finish
-from workflow_scripts.errors import UserError, one_line
-from workflow_scripts.stopping import ignore, postponed
+from workflow_scripts.base.errors import UserError, one_line
+from workflow_scripts.base.stopping import ignore, postponed
+from workflow_scripts.data.samples.batches import BatchSampler
+from workflow_scripts.data.samples.canvas import finish
 
 
 @contextmanager

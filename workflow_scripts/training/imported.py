@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 from torch import nn
 
-from workflow_scripts.artifacts import replaced
-from workflow_scripts.data.weights import load_trained, save_weights
+from workflow_scripts.data.checkpoints.weights import load_trained, save_weights
+from workflow_scripts.store.artifacts import replaced
 
 
 def take_over(network: nn.Module, source: str, outputs: SimpleNamespace) -> None:

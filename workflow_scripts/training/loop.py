@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from workflow_scripts.command import Job
-from workflow_scripts.data.weights import save_weights
-from workflow_scripts.errors import UserError
-from workflow_scripts.stopping import Stopped, postponed
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.stopping import Stopped, postponed
+from workflow_scripts.data.checkpoints.weights import save_weights
+from workflow_scripts.run.command import Job
 from workflow_scripts.training import memory
 from workflow_scripts.training.device import check_compiler, check_precision, device
 from workflow_scripts.training.feed import batches

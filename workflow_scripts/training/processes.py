@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed, nn
 
-from workflow_scripts.errors import UserError
+from workflow_scripts.base.errors import UserError
 
 
 @dataclass(frozen=True)

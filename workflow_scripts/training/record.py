@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from workflow_scripts.artifacts import replaced
+from workflow_scripts.store.artifacts import replaced
 
 
 class NotFinite(Exception):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from workflow_scripts.artifacts import replaced
-from workflow_scripts.digests import file_sha256
+from workflow_scripts.base.digests import file_sha256
+from workflow_scripts.store.artifacts import replaced
 from workflow_scripts.training.record import Record
 from workflow_scripts.training.step import Step
 

@@ -1,0 +1,129 @@
+"""The user's lists of ids and tables of images: what their lines name, for the readers and for planning alike."""
+
+import codecs
+import contextlib
+import csv
+import io
+import os
+import re
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path, PurePosixPath
+
+from workflow_scripts.base.errors import UserError
+
+# "/JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png", as the lists of PSA (Ahn and Kwak, CVPR 2018)
+PATH_LINE = re.compile(r"(/\S+\.jpe?g)(\s+/\S+\.png)?", re.IGNORECASE)
+
+LARGEST = 1 << 28  # bytes
+REQUIRED_COLUMNS = ("id", "image", "labels")
+PATHS = ("image", "mask")
+COLUMNS = (*REQUIRED_COLUMNS, "mask", "boxes", "split")
+SEPARATOR_LINE = re.compile(r'"?sep=([,;\t])"?\r?\n')
+EMPTY_LINES = re.compile(r"[\s,;]*[\r\n]")  # above the header
+CELLS = {"strict": True, "skipinitialspace": True}
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+PICTURE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".gif")
+)
+
+
+def picture_files(folder: str | os.PathLike) -> dict[str, list[str]]:
+    """Paths of the images of a folder by name without ending, sorted; none where there is no folder.
+
+    Of a hundred thousand, text is made much faster than `Path`.
+    """
+    found: dict[str, list[str]] = {}
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            stem, suffix = os.path.splitext(entry.name)
+            if suffix.lower() in PICTURE_SUFFIXES and not stem.startswith("."):
+                found.setdefault(stem, []).append(entry.path)
+    return {stem: sorted(paths) for stem, paths in found.items()}
+
+
+def listed_ids(path: Path) -> list[tuple[int, str]]:
+    """Line numbers and ids of a list with one id, or one path of an image, in a line; ids are not checked.
+
+    Raises:
+        UserError: the list is missing, cannot be read or is not UTF-8 text.
+    """
+    lines = enumerate(io.StringIO(_text(path, "list"), newline=None), start=1)
+    return [(number, _identifier(line.strip())) for number, line in lines if line.strip()]
+
+
+def table_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers and stripped cells of a table: the header, then all rows but empty ones.
+
+    Cells are separated by commas, semicolons or tabs, whichever gives the header more of the known columns. These are known
+    in capitals, too.
+
+    Raises:
+        UserError: the table is missing, cannot be read or is not UTF-8 text; or, on the way, has an open quote.
+    """
+    text = _text(path, "table")
+    lines = 1
+    if told := SEPARATOR_LINE.match(text):  # which Excel reads, and writes on request
+        text, lines = text[told.end() :], 2
+    if empty := EMPTY_LINES.match(text):
+        text, lines = text[empty.end() :], lines + len(empty[0].splitlines())
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=told[1] if told else _separator(text), **CELLS)
+    try:
+        header = [cell.strip() for cell in next(reader, [])]
+        header = [cell.lower() if cell.lower() in COLUMNS else cell for cell in header]
+        yield lines, header
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                yield (
+                    reader.line_num + lines - 1,
+                    [_cell(*pair) for pair in zip_longest(cells, header[: len(cells)], fillvalue="")],
+                )
+    except csv.Error as error:
+        raise UserError(
+            f"{path}, line {reader.line_num + lines - 1}: not comma-separated values ({error}); check the quotes"
+        ) from None
+
+
+def _cell(text: str, column: str) -> str:
+    """Without white space around it; a path with slashes, whatever the system that it was written on."""
+    return text.strip().replace("\\", "/") if column in PATHS else text.strip()
+
+
+def _separator(text: str) -> str:
+    """What separates the cells of the first line."""
+
+    def known(separator: str) -> int:
+        with contextlib.suppress(csv.Error):
+            header = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator, **CELLS), [])
+            return len({cell.strip().lower() for cell in header} & set(COLUMNS))
+        return 0
+
+    return max(",;\t", key=known)
+
+
+def _text(path: Path, what: str) -> str:
+    try:
+        if path.stat().st_size > LARGEST:
+            raise UserError(
+                f"{path}: has more than {LARGEST >> 20} MiB, which no {what} of images takes; name another file"
+            )
+        content = path.read_bytes()
+        if content.startswith(UTF_16):
+            raise UserError(f"{path}: UTF-16 text, not UTF-8; save the {what} as UTF-8 (in Excel: CSV UTF-8)")
+        text = content.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"{path}: the {what} is missing; set its path in the config") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: not UTF-8 text (byte {error.start}); save the {what} as UTF-8 (in Excel: CSV UTF-8)"
+        ) from None
+    if (place := text.find("\0")) >= 0:  # which no name of a file can have
+        raise UserError(f"{path}: not text (a NUL character, number {place}); save the {what} as UTF-8")
+    return text
+
+
+def _identifier(line: str) -> str:
+    path_line = PATH_LINE.fullmatch(line)
+    return PurePosixPath(path_line[1]).stem if path_line else line

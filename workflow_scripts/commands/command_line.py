@@ -1,0 +1,43 @@
+"""What the commands for people share: their help, which shows an example, and the option --configfile."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from workflow_scripts.config.layers import SHIPPED
+from workflow_scripts.config.resolve import Config
+
+
+def command_parser(name: str, text: str) -> argparse.ArgumentParser:
+    """A parser whose help is the docstring of the command's module, as it is written.
+
+    Args:
+        text: the docstring, which has an example in lines of its own.
+    """
+    formatter = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(
+        prog=f"python -m workflow_scripts.commands.{name}", description=text, formatter_class=formatter
+    )
+
+
+def add_configfile(parser: argparse.ArgumentParser) -> None:
+    """The option that Snakemake has, with the same meaning."""
+    parser.add_argument(
+        "--configfile",
+        "--configfiles",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="YAML files laid over config.yaml in this order, as they are given to snakemake",
+    )
+
+
+def load_config(paths: Sequence[str | Path]) -> Config:
+    """The configuration as Snakemake sees it: config.yaml of this workflow, and the files of --configfile over it.
+
+    Raises:
+        UserError: a file cannot be read, or the configuration is not right.
+    """
+    first, *others = paths or [SHIPPED]
+    again = Path(first).exists() and SHIPPED.exists() and Path(first).samefile(SHIPPED)
+    return Config.load(SHIPPED, *others) if again else Config.load(SHIPPED, first, *others)

@@ -1,0 +1,391 @@
+"""What jobs read that no job makes: weights, saliency models and maps, packages, lists and folders of the user's.
+
+Planning refuses a run that lacks some of it, `doctor` lists it, and the papers' tables leave cells empty for want of it.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+from workflow_scripts.config.planning.members import emptied, known_members
+from workflow_scripts.config.planning.outputs import BLOCKS, output_path
+from workflow_scripts.config.resolve import Config
+from workflow_scripts.config.types import datasets, mask_blocks, saliency_blocks
+from workflow_scripts.config.types.initial import Download, Network
+from workflow_scripts.config.types.parts import Block
+
+PRESENT, BY_ITSELF = "present", "missing, comes by itself"  # the second: a job downloads it
+TRUTH = "truth masks"
+CRF_PACKAGE, CRF_INSTALL = "pydensecrf2", "pip install -r requirements.txt, with g++ and make"
+MODULES = {CRF_PACKAGE: "pydensecrf"}
+INSTALL = "pip install -r requirements.txt"
+OWN_FILE = "put it there, or name another path"
+
+
+@dataclass(frozen=True)
+class Known:
+    """A published file: its address, its size, and its checksum or the begin of it."""
+
+    source: str
+    size: str = ""
+    checksum: str = ""
+
+
+# Files that blocks name by their path, by their published names; docs/weights.md says more.
+PUBLISHED = {
+    "ilsvrc-cls_rna-a1_cls1000_ep-0001.params": Known(
+        "https://github.com/itijyou/ademxapp", "", "md5:ff21f45d6bf03284100dcbec571edfad"
+    ),
+    "vgg16_20M.pth": Known("https://github.com/visinf/1-stage-wseg (initial weights)", "79 MB"),
+    "deit_small_patch16_224-cd65a155.pth": Known(
+        "https://dl.fbaipublicfiles.com/deit/deit_small_patch16_224-cd65a155.pth", "88 MB", "sha256:cd65a155"
+    ),
+    "PFA_00050.h5": Known(
+        "https://github.com/CaitinZhao/cvpr2019_Pyramid-Feature-Attention-Network-for-Saliency-detection"
+    ),
+    "dss_port.pth": Known("https://github.com/AceCoooool/DSS-pytorch"),
+}
+# What torchvision downloads for `imagenet`, by backbone and depth.
+TORCHVISION = {
+    ("mobilenet_v2", None): Known("mobilenet_v2-b0353104.pth", "14 MB", "sha256:b0353104"),
+    ("resnet", 50): Known("resnet50-0676ba61.pth", "98 MB", "sha256:0676ba61"),
+    ("resnet", 101): Known("resnet101-63fe2227.pth", "171 MB", "sha256:63fe2227"),
+    ("vgg16", None): Known("vgg16-397923af.pth", "528 MB", "sha256:397923af"),
+}
+TORCHVISION_URL = "https://download.pytorch.org/models/"
+# What rembg downloads, by model.
+REMBG = {
+    "u2net": Known("u2net.onnx", "176 MB", "md5:60024c5c889badc19c04ad937298a77b"),
+    "u2netp": Known("u2netp.onnx", "5 MB", "md5:8e83ca70e441ab06c318d82300c84806"),
+    "silueta": Known("silueta.onnx", "44 MB", "md5:55e59e0d8062d2f5d013f4725ee84782"),
+    "isnet-general-use": Known("isnet-general-use.onnx", "179 MB", "md5:fc16ebd8b0c10d971d3513d564d01e29"),
+    "birefnet-general": Known("BiRefNet-general-epoch_244.onnx", "973 MB", "md5:7a35a0141cbbc80de11d9c9a28f52697"),
+    "birefnet-general-lite": Known(
+        "BiRefNet-general-bb_swin_v1_tiny-epoch_232.onnx", "224 MB", "md5:4fab47adc4ff364be1713e97b7e66334"
+    ),
+}
+REMBG_URL = "https://github.com/danielgatis/rembg/releases/download/v0.0.0/"
+DUTS = "http://saliencydetection.net/duts/ (DUTS-TR)"
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something that jobs read and do not make."""
+
+    what: str
+    path: str  # or the name of a package, or a key of the configuration
+    state: str = PRESENT  # or why it is not
+    size: str = ""
+    checksum: str = ""
+    source: str = ""
+    user: str = field(default="", compare=False)  # the block that names it
+    way: str = field(default="", compare=False)  # what to do
+
+    @property
+    def blocks(self) -> bool:
+        """Whether no run can finish that needs it."""
+        return self.state not in {PRESENT, BY_ITSELF}
+
+    def line(self) -> str:
+        """What is missing, where it is to be had and what to do, for people."""
+        about = [item for item in (self.size, self.checksum) if item]
+        detail = f" ({', '.join(about)})" if about else ""
+        of = f" of {self.user}" if self.user else ""
+        way = f"get it from {self.source}" if self.source and not self.way else self.way
+        return f"{self.path}: {self.state}; {self.what}{of}{detail}; {way or OWN_FILE}"
+
+
+def lines(needs: Iterable[Need]) -> list[str]:
+    """A line for each thing that is missing and that no job makes; it names the first block that asks for it."""
+    users: dict[Need, dict[str, None]] = {}
+    for need in needs:
+        if need.blocks:
+            users.setdefault(need, {})[need.user] = None
+    told = []
+    for need, names in users.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        told.append(replace(need, user=f"{need.user}{more}").line())
+    return told
+
+
+# Of blocks
+
+
+def of_block(config: Config, dataset: str, kind: str, name: str) -> Iterator[Need]:
+    """What a block itself needs, whichever of its jobs reads it; not the blocks that it is made from."""
+    block, user = config.block(dataset, kind, name), f"{kind}.{name.partition('@')[0]}"
+    yield from _weights(block, user)
+    yield from _learnt_from(block, user)
+    yield from _detector(config, dataset, block, user)
+    yield from _corrected(block, user)
+    labels = None if getattr(block, "trained", None) else getattr(block, "labels", None)
+    yield from _crf(block, labels)
+
+
+def _weights(block: Block, user: str) -> Iterator[Need]:
+    """The file that a network starts from or is taken over from, if there is one."""
+    if isinstance(block, Network):
+        named = block.trained or getattr(block, "initial", None)
+        if named == "imagenet":
+            yield _of_torchvision(block.backbone, user)
+            return
+    elif isinstance(block, saliency_blocks.LearntSaliency):
+        named = block.initial
+        if named == "imagenet":
+            yield _of_torchvision(getattr(block.network, "backbone", None), user)
+            return
+    else:
+        named = getattr(block, "weights", None) if isinstance(block, saliency_blocks.PublishedSaliency) else None
+    if isinstance(named, Download):
+        path = output_path("weights", file=named.file)
+        yield file_need("weights", path, Known(named.url, "", f"sha256:{named.sha256}"), user, BY_ITSELF)
+    elif isinstance(named, str) and named != "random":
+        yield file_need("weights", named, PUBLISHED.get(Path(named).name, Known("")), user)
+
+
+def _of_torchvision(backbone: Block | None, user: str) -> Need:
+    """torchvision's file of a backbone; the networks of saliency without one have the convolutions of VGG16."""
+    name = backbone.name if backbone else "vgg16"
+    known = TORCHVISION.get((name, getattr(backbone, "depth", None)))
+    if known is None:
+        way = "name a file of weights under initial"
+        return Need("weights", f"imagenet of {name}", "missing, torchvision has none", user=user, way=way)
+    known = Known(f"{TORCHVISION_URL}{known.source}", known.size, known.checksum)
+    return file_need("weights", f"{hub_folder()}/{Path(known.source).name}", known, user, BY_ITSELF)
+
+
+def hub_folder() -> str:
+    """Where torch keeps what it downloads, as `torch.hub` says, which takes seconds to import."""
+    cached = os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch")
+    return os.path.join(os.path.expanduser(os.environ.get("TORCH_HOME", cached)), "hub", "checkpoints")
+
+
+def _learnt_from(block: Block, user: str) -> Iterator[Need]:
+    """Folders of photographs and masks that a saliency network is trained on."""
+    if isinstance(data := getattr(block, "data", None), saliency_blocks.FolderData):
+        for folder in (data.images, data.masks):
+            yield _folder("folder", folder, DUTS, user)
+
+
+def _detector(config: Config, dataset: str, block: Block, user: str) -> Iterator[Need]:
+    if isinstance(block, saliency_blocks.FolderSaliency):
+        yield _maps(config.dataset(dataset), block.path, user)
+    elif isinstance(block, saliency_blocks.RembgSaliency):
+        yield package("rembg", INSTALL, user)
+        yield _model(block, user)
+
+
+def _maps(data: datasets.Dataset, folder: str, user: str) -> Need:
+    """A folder of saliency maps, one for each image where the images are known."""
+    way = "put {id}.png of every image there, any detector's, or name another saliency block"
+    found = _folder("saliency", folder, "any detector's maps; EPS used PFAN's", user, way)
+    if found.state != PRESENT:
+        return found
+    there = {entry.name for entry in os.scandir(folder)}
+    ids = {name for names in known_members(data).values() for name in names or () if isinstance(name, str)}
+    return counted(found, [f"{name}.png" in there for name in ids], len(there))
+
+
+def _model(block: saliency_blocks.RembgSaliency, user: str) -> Need:
+    """The file of a model of rembg, which downloads it unless the block names a folder of its own."""
+    known, name = REMBG[block.model], f"{block.model}.onnx"
+    known = Known(f"{REMBG_URL}{known.source}", known.size, known.checksum)
+    if block.models:
+        return file_need("saliency model", f"{block.models}/{name}", known, user)
+    home, data = os.environ.get("U2NET_HOME"), os.environ.get("XDG_DATA_HOME")
+    root = home or os.environ.get("REMBG_HOME") or (f"{data}/rembg" if data else "~/.rembg")
+    paths = [f"{root}/models/{block.model}/{name}", home or f"{data or '~'}/.u2net"]
+    paths[1] += f"/{name}"  # where older versions of rembg kept it, and newer ones still look
+    first, *others = map(os.path.expanduser, paths)
+    path = next((path for path in (first, *others) if os.path.exists(path)), first)
+    return file_need("saliency model", path, known, user, BY_ITSELF)
+
+
+def _corrected(block: Block, user: str) -> Iterator[Need]:
+    if isinstance(block, mask_blocks.FolderMask):
+        state = PRESENT if Path(block.path).exists() else "missing"
+        yield Need("corrected masks", block.path, state, source="made by hand", user=user, way=OWN_FILE)
+
+
+def _crf(*blocks: Block | None) -> Iterator[Need]:
+    if any(getattr(block, "crf", None) for block in blocks):
+        yield package(CRF_PACKAGE, CRF_INSTALL, "dense CRFs")
+
+
+# Of data sets
+
+
+def of_data(config: Config, dataset: str) -> Iterator[Need]:
+    """Archives, or lists, tables and folders of a data set; not the files in them."""
+    data = config.dataset(dataset)
+    if data.archives:
+        yield from (of_archive(config, name) for name in data.archives)
+    else:
+        yield from files_of_data(data, f"datasets.{dataset}")
+
+
+def files_of_data(data: datasets.Dataset, user: str) -> Iterator[Need]:
+    """Its table, or its lists and the folders of its images and labels."""
+    way = f"put it there, or name another path in {user}"
+    if isinstance(data, datasets.CsvDataset):
+        yield file_need("table", data.table, Known("yours"), user, way=way)
+        return
+    roots = []
+    for split in data.splits.values():
+        if not split.ids:
+            continue
+        if isinstance(data, datasets.CocoDataset):
+            yield file_need("list", f"{data.root}/{split.ids}", Known("COCO"), user, way=way)
+            yield _folder("images", f"{data.root}/{split.folder or '.'}", "COCO", user, way)
+        elif isinstance(data, datasets.VocDataset):
+            root = split.root or data.root
+            for path in (f"{root}/{split.ids}", *(f"{data.sbd}/{name}" for name in split.sbd)):
+                yield file_need("list", path, Known("VOC, SBD, or yours"), user, way=way)
+            roots.append((root, split.labelled))
+    for root, labelled in dict.fromkeys(roots):
+        yield _folder("images", f"{root}/{data.images}", "VOC, or yours", user, way)
+        if labelled:
+            yield _folder("annotations", f"{root}/{data.annotations}", "VOC, or yours", user, way)
+    if isinstance(data, datasets.VocDataset) and data.masks:
+        yield _folder(TRUTH, f"{data.root}/{data.masks}", "VOC, SBD, or yours", user, way)
+    elif isinstance(data, datasets.CocoDataset):
+        yield from (_folder(TRUTH, f"{data.root}/{name}", "COCO-Stuff", user, way) for name in data.maps)
+
+
+def of_archive(config: Config, name: str) -> Need:
+    """An archive, which is there once it is fetched or unpacked."""
+    archive, user = config.archive(name), f"archives.{name}"
+    path = archive.path or output_path("archives", archive=name)
+    source = "" if archive.path else archive.url or ""
+    known = Known(source, size(archive.size) if archive.size else "", archive.checksum or "")
+    way = f"set {user}.path to a local copy, or copy it there" if archive.path else ""
+    found = file_need("archive", path, known, user, "" if archive.path else BY_ITSELF, way=way)
+    if Path(output_path("unpack", archive=name)).exists():
+        return replace(found, state=PRESENT)
+    if archive.checksum is None:
+        way = f"run `snakemake {path}` alone, which tells the checksum of what it fetches" if archive.url else ""
+        way = f"set {user}.checksum{f'; {way}' if way else ''}"
+        state = "without a checksum" if os.path.exists(path) else "missing, and so is its checksum"
+        return replace(found, state=state, way=way)
+    return found
+
+
+def of_limit(config: Config, dataset: str) -> Iterator[Need]:
+    """Splits that the limit of a data set leaves no image in."""
+    data = config.dataset(dataset)
+    for name in emptied(data):
+        state = f"empty under datasets.{dataset}.limit {data.limit}" if data.limit else "empty"
+        way = f"raise datasets.{dataset}.limit, or take it away" if data.limit else "choose other images for it"
+        yield Need("images", f"datasets.{dataset}.splits.{name}", state, way=way)
+
+
+# Of jobs
+
+
+def of_job(config: Config, stage: str, names: Mapping[str, str]) -> Iterator[Need]:
+    """What a job reads itself that no other job makes."""
+    dataset = names.get("dataset", "")
+    if stage == "unpack":
+        yield of_archive(config, names["archive"])
+    elif stage in {"index", "truth"}:
+        data = config.dataset(dataset)
+        files = [] if data.archives else [*files_of_data(data, f"datasets.{dataset}")]
+        if stage == "index":
+            yield from (need for need in files if need.what != TRUTH)
+            yield from of_limit(config, dataset)
+        elif not getattr(data, "sbd", None):  # whose masks serve as well
+            yield from (need for need in files if need.what == TRUTH)
+    elif stage == "confusion_ratios":
+        if folder := getattr(config.dataset(dataset), "context", None):
+            yield _folder("folder", folder, "PASCAL-Context", f"datasets.{dataset}.context")
+    elif stage == "erasing":
+        yield from of_job(config, "train_classifier", names)
+    elif stage == "confidence":
+        yield from _weights_of(
+            config, dataset, "segmenters", config.block(dataset, "systems", names["system"]).segmenter
+        )
+    elif stage in BLOCKS:
+        kind, wildcard = BLOCKS[stage]
+        name = names[wildcard]
+        block, user = config.block(dataset, kind, name), f"{kind}.{name.partition('@')[0]}"
+        if stage.startswith("train_"):
+            yield from _weights(block, user)
+            yield from _learnt_from(block, user)
+        elif stage == "saliency":
+            if isinstance(block, saliency_blocks.PublishedSaliency):
+                yield from _weights(block, user)
+            yield from _detector(config, dataset, block, user)
+            yield from _crf(block)
+        elif stage == "affinity_labels":
+            yield from _crf(block.labels)
+        elif stage in {"masks", "predictions"}:
+            yield from _corrected(block, user)
+            yield from _crf(block)
+
+
+def _weights_of(config: Config, dataset: str, kind: str, name: str) -> Iterator[Need]:
+    yield from _weights(config.block(dataset, kind, name), f"{kind}.{name}")
+
+
+# Of files and packages
+
+
+def file_need(what: str, path: str, known: Known, user: str, absent: str = "", way: str = "") -> Need:
+    """A file: whether it is there, and holds anything.
+
+    Args:
+        absent: its state where it is not there.
+    """
+    try:
+        found = os.stat(path).st_size if os.path.isfile(path) else None
+    except OSError:
+        found = None
+    state = (absent or "missing") if found is None else PRESENT if found else "of 0 bytes"
+    if state == "of 0 bytes":
+        way = "delete it, so that it is fetched again" if absent else way or "copy it again"
+    shown = known.size if not found else size(found)
+    return Need(what, str(path), state, shown, known.checksum, known.source, user, way)
+
+
+def _folder(what: str, folder: str, source: str, user: str, way: str = "") -> Need:
+    state = PRESENT if os.path.isdir(folder) else "missing"
+    return Need(what, folder, state, source=source, user=user, way=way)
+
+
+def counted(need: Need, there: list[bool], files: int | None = None) -> Need:
+    """A folder of which so many files are asked for."""
+    absent = there.count(False)
+    state = f"missing {absent:,} of {len(there):,}" if absent else need.state
+    return replace(need, state=state, size=f"{len(there) if files is None else files:,} files")
+
+
+def package(name: str, install: str, user: str) -> Need:
+    """A package of Python's, and how it is installed."""
+    state = PRESENT if installed(name) else "missing"
+    return Need("package", name, state, source=install, user=user, way=f"run {install}")
+
+
+def installed(name: str) -> bool:
+    """Whether a package can be imported, whoever has built it."""
+    return importlib.util.find_spec(MODULES.get(name, name)) is not None
+
+
+@cache
+def version(name: str) -> str | None:
+    """Of an installed package."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def size(number: float) -> str:
+    """Bytes as people write them."""
+    units = ["B", "kB", "MB", "GB", "TB"]
+    while number >= 1000 and len(units) > 1:
+        number, units = number / 1000, units[1:]
+    return f"{number:.0f} {units[0]}" if number >= 10 or units[0] == "B" else f"{number:.1f} {units[0]}"

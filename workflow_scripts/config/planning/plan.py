@@ -1,0 +1,117 @@
+"""The DAG of a configuration: rules, `verify` and the table all ask here, so that there is one answer."""
+
+import hashlib
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+
+from workflow_scripts.config.fingerprint import canonical, code_digest
+from workflow_scripts.config.planning import systems
+from workflow_scripts.config.planning.data_jobs import Job
+from workflow_scripts.config.planning.outputs import OUTPUTS, maker, output_path
+from workflow_scripts.config.planning.paper_tables import TableJobs
+from workflow_scripts.config.planning.sources import has_truth
+from workflow_scripts.config.resolve import Config
+
+# Stages with a rule for each kind of artifact, by the first word of the rules.
+SHARED = {"score": "scores", "montage": "montage", "precision": "precision", "cost": "cost"}
+
+
+class Plan:
+    def __init__(self, config: Config):
+        self.config = config
+        self._stages = TableJobs(config)
+        self._jobs: dict[tuple, Job] = {}
+
+    def job(self, stage: str, wildcards: Mapping[str, str]) -> Job:
+        method = getattr(self._stages, stage)
+        names = {name: str(wildcards[name]) for name in inspect.signature(method).parameters}
+        key = (stage, *names.values())
+        if key not in self._jobs:
+            self._jobs[key] = method(**names)
+        return self._jobs[key]
+
+    def settings(self, stage: str, wildcards: Mapping[str, str]) -> str:
+        """Of a job, as JSON; with a digest of the paths that it reads, which names the blocks it is made from."""
+        job = self.job(stage, wildcards)
+        made_from = hashlib.sha256(canonical(job.inputs).encode()).hexdigest()[:16]
+        return canonical(job.settings | {"made_from": made_from})
+
+    def modules(self, stage: str, wildcards: Mapping[str, str]) -> list[str]:
+        module = SHARED.get(stage.partition("_")[0], stage)
+        return [f"stages.{module}", *self.job(stage, wildcards).modules]
+
+    def code(self, stage: str, wildcards: Mapping[str, str]) -> str:
+        return code_digest(self.modules(stage, wildcards))
+
+    def outputs(self, stage: str, wildcards: Mapping[str, str]) -> dict[str, str]:
+        return {name: pattern.format(**wildcards) for name, pattern in OUTPUTS[stage].items()}
+
+    def jobs(self, dataset: str, *more: str) -> Iterator[tuple[str, dict[str, str]]]:
+        """Every job behind a data set's table and pictures, and more files, each once, inputs before users."""
+        return self.behind([*self.targets(dataset), *more])
+
+    def behind(self, paths: Iterable[str]) -> Iterator[tuple[str, dict[str, str]]]:
+        """Every job that files are made by, each once, inputs before users."""
+        seen: dict[tuple, None] = {}
+
+        def visit(path: str) -> None:
+            made = maker(path)
+            if made is None:
+                return
+            stage, wildcards = made
+            key = (stage, tuple(sorted(wildcards.items())))
+            if key in seen:
+                return
+            for value in self.job(stage, wildcards).inputs.values():
+                for item in [value] if isinstance(value, str) else value:
+                    visit(item)
+            seen[key] = None
+
+        for path in paths:
+            visit(path)
+        for stage, items in seen:
+            yield stage, dict(items)
+
+    def targets(self, dataset: str) -> list[str]:
+        """The table, where there is truth to score on, and the pictures."""
+        table = [output_path("miou", dataset=dataset)] if has_truth(self.config.dataset(dataset)) else []
+        return [*table, *self.pictures(dataset), *self.submissions(dataset)]
+
+    def submissions(self, dataset: str) -> list[str]:
+        """What goes to an evaluation server: the predictions of every system, where a split is scored there."""
+        if not self.config.dataset(dataset).unlabelled_evaluation():
+            return []
+        return [
+            output_path("submission", **names)
+            for system in self.config.dataset(dataset).systems
+            for stage, names in systems.chain(self.config, dataset, system)
+            if stage == "predictions"
+        ]
+
+    def pictures(self, dataset: str) -> list[str]:
+        names = self.config.dataset(dataset).systems
+        boxes = systems.boxed(self.config, dataset) and has_truth(self.config.dataset(dataset))
+        rates = [output_path("filling_rates", dataset=dataset)] if boxes else []
+        montages = [output_path("montage", dataset=dataset, system=name) for name in names]
+        stages = ["curves", *(["charts"] if has_truth(self.config.dataset(dataset)) else [])]
+        common = [path.format(dataset=dataset) for stage in stages for path in OUTPUTS[stage].values()]
+        return [*common, *rates, *montages]
+
+    def on_request(self, dataset: str) -> list[str]:
+        """What can be asked for beside the targets: costs, the gallery, tunings, tables, EPS's estimate of the saliency, instances."""
+        tunings = [output_path("tune", dataset=dataset, tuning=name) for name in self.config.names(dataset, "tunings")]
+        estimates = self._stages.estimates(dataset)
+        pictures = [output_path("montage_saliency", dataset=dataset, cam=cam) for cam in estimates]
+        tables = [output_path("table", dataset=dataset, table=name) for name in self.config.names(dataset, "tables")]
+        some = {
+            "gallery": self.config.dataset(dataset).gallery is not None,
+            "saliency_table": bool(estimates),
+            "tables": bool(self._stages.tables_of(dataset)),
+            "boundary_table": bool(self._stages.tolerances(dataset)),
+            "confusion_table": self._stages.knows_backgrounds(dataset),
+        }
+        whole = [
+            output_path(stage, dataset=dataset) for stage in ("checks", "cost", *(name for name in some if some[name]))
+        ]
+        sure = [output_path("confidence", dataset=dataset, system=name) for name in self._stages.noise_aware(dataset)]
+        return [*whole, *tunings, *tables, *pictures, *sure, *self._stages.of_instances(dataset)]

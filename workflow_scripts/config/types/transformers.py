@@ -1,0 +1,113 @@
+"""Types of what transformers have that convolutional networks do not: tokens, attention, their schedule and augmentation."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.types.parts import Block, Recipe, Share
+
+
+class VisionTransformer(Block):
+    name: Literal["vision_transformer"]
+    patch: Literal[8, 16, 32] = Field(description="side of a patch, pixels")
+    width: PositiveInt = Field(description="channels of a token; a multiple of heads")
+    depth: PositiveInt = Field(description="layers")
+    heads: PositiveInt = Field(description="of the attention")
+    grid: PositiveInt = Field(description="patches along a side of the training crop, each with a position of its own")
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="share of the images for which a branch of the last layer is dropped in training, 0 in the first"
+    )
+    stem: Literal["linear", "tiny"] = Field(
+        description="a linear layer over each patch, or a convolutional network whose cells are the patches"
+    )
+
+    @property
+    def stride(self) -> int:
+        """Pixels per cell, as of a convolutional network."""
+        return self.patch
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> "VisionTransformer":
+        if self.width % self.heads:
+            raise ValueError(f"a width of {self.width} is no multiple of {self.heads} heads")
+        if self.stem == "tiny" and self.patch == 32:
+            raise ValueError("stem 'tiny' has cells of 8 or 16 pixels, not 32")
+        return self
+
+
+class MctformerOptions(Block):
+    version: Literal["v1", "v2"] = Field(description="class tokens alone, or with class maps on the patch tokens")
+
+
+class RandAugment(Block):
+    operations: PositiveInt = Field(description="drawn for an image, of fifteen")
+    probability: Share = Field(description="that one is applied")
+    magnitude: Annotated[float, Field(ge=0, le=10)] = Field(description="mean of the strength, of 10")
+    deviation: NonNegativeFloat = Field(description="of the strength's normal distribution")
+
+
+class AreaRecipe(Recipe):
+    """Crops of a random area and shape, stretched to the square crop."""
+
+    area: tuple[Share, Share] = Field(description="range of the crop's share of the image's area")
+    aspect: tuple[PositiveFloat, PositiveFloat] = Field(description="range of its width over its height")
+    rand_augment: RandAugment | None = Field(None, description="random operations on the crop (Cubuk et al., 2020)")
+    augment: Literal["worker"] = Field(description="these crops are made as images are loaded")
+    erasing: Share = Field(description="of the crops that lose a random rectangle to noise")
+
+    @model_validator(mode="after")
+    def _ranges(self) -> "AreaRecipe":
+        if not 0 < self.area[0] <= self.area[1] or self.aspect[0] > self.aspect[1]:
+            raise ValueError("ranges of area and aspect rise, and area begins above 0")
+        return self
+
+
+class Modulation(Block):
+    fraction: Annotated[float, Field(gt=0, le=1)] = Field(description="of the patches, that are related to one")
+    alpha: NonNegativeFloat = Field(description="weight of their mean; 0 changes nothing")
+
+
+class AttentionMaps(Block):
+    """How attention refines the maps of a classifier with method mctformer."""
+
+    class_to_patch: bool = Field(description="maps times the attention of their class to the patches")
+    patch_to_patch: bool = Field(description="then carried along the attention between patches")
+    class_layers: PositiveInt = Field(description="the last so many layers are summed")
+    patch_layers: PositiveInt = Field(description="the last so many layers are summed")
+    orientation: Literal["query", "key"] = Field(
+        description="a patch takes the maps of those that it attends to, or of those that attend to it"
+    )
+    modulation: Modulation | None = Field(None, description="of the attention of classes by that between patches")
+
+
+def check_cam(where: str, cam, classifier) -> None:
+    """Refuse what a block of cams asks for and its classifier's block cannot give."""
+    for key, asked, other in (("merge", cam.merge == "max", "mean"), ("normalise", cam.normalise, "null")):
+        if asked and classifier.learns_background:
+            raise UserError(
+                f"{where}.{key}: {getattr(cam, key)} scales each map by itself, which breaks the background that "
+                f"{classifier.method!r} learns; use {other}"
+            )
+    attention = cam.attention
+    if (classifier.method == "mctformer") != (attention is not None):
+        what = "has none, only 'mctformer'; take it away" if attention else "needs it; inherit from cams.mctformer"
+        raise UserError(f"{where}.attention: method {classifier.method!r} {what}")
+    if cam.square_root and classifier.method != "cam":
+        raise UserError(
+            f"{where}.square_root: true is for maps of method 'cam', not of {classifier.method!r}; set false"
+        )
+    if attention is None:
+        return
+    if cam.align_corners:
+        raise UserError(f"{where}.align_corners: patches lie side by side, none has its centre on a border; set false")
+    for key in ("class_layers", "patch_layers"):
+        if getattr(attention, key) > classifier.backbone.depth:
+            raise UserError(
+                f"{where}.attention.{key}: the network has {classifier.backbone.depth} layers, "
+                f"found {getattr(attention, key)}"
+            )
+    if not attention.class_to_patch and classifier.options.version == "v1":
+        raise UserError(f"{where}.attention.class_to_patch: version v1 has no other maps; set true")
+    if not attention.class_to_patch and attention.modulation:
+        raise UserError(f"{where}.attention.modulation: changes only what class_to_patch: true uses; take it away")

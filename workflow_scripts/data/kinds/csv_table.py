@@ -1,0 +1,240 @@
+"""The user's own images, listed in a CSV table: id,image,labels[,mask][,boxes][,split]."""
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.listings import COLUMNS, REQUIRED_COLUMNS, table_rows
+from workflow_scripts.data.index_entries import (
+    Entry,
+    Faults,
+    Progress,
+    check_entry,
+    check_id,
+    class_index,
+    gather,
+    parse_box,
+    refuse_normalised,
+)
+
+NO_OBJECT = {
+    *"-\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}"
+}  # as labels: the image shows none of the classes; spreadsheets lengthen it
+NO_CLASS = {
+    "background",
+    "empty",
+    "n/a",
+    "na",
+    "negative",
+    "no",
+    "none",
+    "nothing",
+    "null",
+}  # people may write these instead
+PARTS = {"mask": "mask", "box": "boxes", "split": "split"}  # words that a misspelt column has in it
+MOST_SHOWN = 200  # characters of a header
+ALIKE = 0.7  # ratio of difflib, from which a name is taken for a misspelt one
+
+Row = dict[str, str]
+
+
+def read_csv(
+    table: Path,
+    classes: Sequence[str],
+    splits: dict[str, str],
+    limit: int | None = None,
+    progress: Progress | None = None,
+    faults: Faults | None = None,
+    oriented: bool = True,
+    threads: int = 1,
+) -> tuple[dict[str, list[str]], list[Entry]]:
+    """Read and check a table of images.
+
+    Columns: `labels` are class names separated by ";", or "-" where the image shows none of them; `boxes` are
+    "x0 y0 x1 y1 class" in pixels separated by ";";
+    `image` and `mask` are paths relative to the folder of the table.
+
+    Args:
+        table: a UTF-8 file of values separated by commas, semicolons or tabs, with a header. Columns without name and content are
+            left out; further ones are, too, and noted, unless they look like a misspelt one.
+        classes: names of the object classes.
+        splits: from the name of a split to its value in the column `split`; "" stands for every row.
+        limit: keep the first rows of each split only.
+        progress: called with (done, total) after each image.
+        faults: collects what is suspicious, too.
+        oriented: whether EXIF orientations are applied.
+        threads: that read images at once.
+
+    Returns:
+        the ids of each split in the order of the table, and an entry for each id in a split in the order of first
+        appearance.
+
+    Raises:
+        UserError: with all faults of the table and of the images. A row whose split is not asked for is a fault, as a
+            mistyped split would otherwise lose images without a word.
+    """
+    table = Path(table)
+    faults = Faults() if faults is None else faults
+    rows = _read_rows(table, splits, faults)
+    members = {
+        name: [identifier for identifier, row in rows.items() if value in ("", row["split"])][:limit]
+        for name, value in splits.items()
+    }
+    for name, ids in members.items():
+        if rows and not ids:
+            faults.add(f"{table}: split {name!r} is empty, as no row has {splits[name]!r} in the column 'split'")
+    union = list(dict.fromkeys(identifier for ids in members.values() for identifier in ids))
+
+    def check(identifier: str, own: Faults) -> Entry | None:
+        row, where = rows[identifier], f"{table}, id {identifier!r}"
+        labels = _parse_labels(row["labels"], classes, where, own)
+        boxes = _parse_boxes(row["boxes"], classes, where, own)
+        if not row["labels"].strip("; "):
+            own.add(
+                f"{where}: the image has no label; write class names separated by ';', or '-' if it shows none of them"
+            )
+        for number in sorted({box[4] for box in boxes} - set(labels)):
+            own.add(f"{where}: a box of {classes[number]!r}, which is not among the labels; add it or drop the box")
+        if row["mask"] and not (table.parent / row["mask"]).is_file():
+            own.add(f"{where}: the mask {table.parent / row['mask']} is missing; restore it or leave the cell empty")
+        if not row["image"]:
+            own.add(f"{where}: the column 'image' is empty; write a path relative to the folder of the table")
+            return None
+        return check_entry(identifier, table.parent / row["image"], labels, boxes, where, own, oriented=oriented)
+
+    entries = gather(check, union, faults, progress, threads)
+    faults.raise_if_any(str(table))
+    return members, entries
+
+
+def read_mask_paths(table: Path) -> dict[str, Path]:
+    """Paths of the truth masks by id, for the rows that have one."""
+    faults = Faults()
+    rows = _read_rows(Path(table), {"": ""}, faults)
+    faults.raise_if_any(str(table))
+    return {identifier: Path(table).parent / row["mask"] for identifier, row in rows.items() if row["mask"]}
+
+
+def _read_rows(table: Path, splits: dict[str, str], faults: Faults) -> dict[str, Row]:
+    """The valid rows by id, every column present and stripped; a table whose header cannot be used is refused."""
+    listed = table_rows(table)
+    _, header = next(listed)
+    _check_header(table, header, splits, faults)
+    rows: dict[str, Row] = {}
+    first_line: dict[str, int] = {}
+    try:
+        for number, cells in listed:
+            where = f"{table}, line {number}"
+            if not any(cells[len(header) :]):
+                cells = cells[: len(header)]
+            if len(cells) != len(header):
+                more = "put a cell that has the separator in it in quotes"
+                way_out = more if len(cells) > len(header) else "add those that lack, empty ones too"
+                faults.add(f"{where}: {len(cells)} cells, expected {len(header)}; {way_out}")
+                continue
+            nameless = [cell for name, cell in list(zip(header, cells, strict=True))[1:] if not name and cell]
+            if nameless:
+                faults.add(f"{where}: {nameless[0]!r} is in a column without a name; name the column or clear the cell")
+                continue
+            row = dict.fromkeys(COLUMNS, "") | dict(zip(header, cells, strict=True))
+            identifier = row["id"]
+            try:
+                check_id(identifier)
+            except UserError as error:
+                faults.add(f"{where}: {error}")
+                continue
+            if identifier in rows:
+                faults.add(f"{where}: id {identifier!r} is in line {first_line[identifier]} too; rename or remove one")
+                continue
+            rows[identifier], first_line[identifier] = row, number
+            if not {"", row["split"]} & set(splits.values()):
+                faults.add(
+                    f"{where}: split {row['split']!r} is none of {', '.join(map(repr, splits.values()))}; correct it or"
+                    " name the split in the config"
+                )
+    except UserError as error:  # the table breaks off; the faults of the rows before are told with it
+        faults.add(str(error))
+    if not rows and not faults.messages:
+        faults.add(f"{table}: the table has no rows below its header; list one image in a line")
+    return rows
+
+
+def _check_header(table: Path, header: list[str], splits: dict[str, str], noted: Faults) -> None:
+    """Raise a UserError with everything that is wrong with the header: without it, the rows mean nothing.
+
+    Other columns are noted as suspicious.
+    """
+    faults, misspelt = Faults(), set[str]()
+    if header and not header[0]:  # the numbers of rows, which pandas writes
+        noted.suspect("ignored_column", "the first, which has no name")
+    for name in filter(None, header):
+        if name in COLUMNS:
+            continue
+        if meant := _meant(name, header):
+            misspelt.add(meant)
+            faults.add(
+                f"{table}: unknown column {name!r}, the nearest known is {meant!r}; rename it to that, or to something less like it "
+                "if it holds remarks"
+            )
+        else:
+            noted.suspect("ignored_column", name)
+    for name in dict.fromkeys(name for name in header if name and header.count(name) > 1):
+        faults.add(f"{table}: the column {name!r} occurs {header.count(name)} times; keep one")
+    needs_split = any(splits.values())
+    needed = (*REQUIRED_COLUMNS, *(("split",) if needs_split else ()))
+    if missing := [repr(name) for name in needed if name not in header and name not in misspelt]:
+        told = f"the columns {', '.join(missing)} are" if len(missing) > 1 else f"the column {missing[0]} is"
+        faults.add(
+            f"{table}: {told} missing; the first line must be like {','.join(COLUMNS)}, and is "
+            f"{','.join(header)[:MOST_SHOWN]!r}"
+        )
+    faults.raise_if_any(str(table))
+
+
+def _meant(name: str, header: Sequence[str]) -> str | None:
+    """The column that a name is a misspelling of, among those that the table has not."""
+    absent = [column for column in COLUMNS if column not in header]
+    contained = [column for part, column in PARTS.items() if part in name.lower() and column in absent]
+    return next(iter(contained or difflib.get_close_matches(name.lower(), absent, n=1, cutoff=ALIKE)), None)
+
+
+def _parse_labels(text: str, classes: Sequence[str], where: str, faults: Faults) -> list[int]:
+    labels = []
+    names = [part.strip() for part in text.split(";") if part.strip()]
+    if NO_OBJECT.intersection(names):
+        if len(names) > 1:
+            faults.add(f"{where}: '-' says that no class is shown, and stands beside others; remove it or them")
+        return []
+    for name in names:
+        try:
+            labels.append(class_index(name, classes, where))
+        except UserError as error:
+            parts = [part.strip() for part in re.split(r"[,|/]", name)]
+            if len(parts) > 1 and set(parts) <= set(classes):
+                faults.add(f"{where}: labels {name!r} are separated otherwise; put ';' between them")
+            elif name.lower() in NO_CLASS:
+                faults.add(f"{where}: label {name!r} is unknown; write '-' if the image shows none of the classes")
+            else:
+                faults.add(str(error))
+    return labels
+
+
+def _parse_boxes(
+    text: str, classes: Sequence[str], where: str, faults: Faults
+) -> list[tuple[float, float, float, float, int]]:
+    boxes = []
+    for box in filter(None, (part.strip() for part in text.split(";"))):
+        cells = box.split(maxsplit=4)
+        try:
+            if cells[-1] not in classes:  # YOLO has the class first, as a number
+                for numbers in (cells[:4], cells[1:]):
+                    refuse_normalised(numbers, where)
+            if len(cells) != 5:
+                raise UserError(f"{where}: box {box!r} is not 'x0 y0 x1 y1 class'; correct it")
+            number = class_index(cells[4], classes, where)
+            boxes.append((*parse_box(cells[:4], where), number))
+        except UserError as error:
+            faults.add(str(error))
+    return boxes
