@@ -20,7 +20,7 @@ def main(job: Job) -> None:
     network = affinity_networks.build(block)
     load_initial(network.backbone, block.initial, job.inputs.initial)
     images = Images(index, job.inputs.images)
-    samples = plugin("data", f"{block.network}_samples").Samples(
+    samples = plugin("data.samples", f"{block.network}_samples").Samples(
         index, images, settings.split, block.recipe, settings.seed, job.inputs.labels, network.backbone.stride
     )
     train_for(job, network, samples)

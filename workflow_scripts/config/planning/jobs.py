@@ -96,7 +96,7 @@ class StageJobs(BoxJobs):
         labels = output_path("affinity_labels", dataset=dataset, seed=seed, affinity=affinity)
         inputs = {"index": self._index_path(dataset), "images": self._images(dataset), "labels": labels}
         inputs["initial"] = self._initial_path(dataset, seed, block.initial)
-        modules = (f"refine.{block.network}", f"data.{block.network}_samples", f"networks.{block.backbone.name}")
+        modules = (f"refine.{block.network}", f"data.samples.{block.network}_samples", f"networks.{block.backbone.name}")
         if block.trained:
             return self._imported(dataset, block, inputs, modules)
         settings = {
