@@ -4,8 +4,9 @@
     python tests/tools/same_bytes.py compare before.json after.json
 
 `record` keeps, for each data set, every job behind its table, its pictures and all that can be asked for, with its
-settings, and the SHA-256 of every file that is there in results/{dataset}, but for sidecars, which hold durations.
-`compare` tells what differs and exits with 1 if anything does.
+settings, inputs, modules and the digest of its code, and the SHA-256 of every file that is there in results/{dataset},
+but for sidecars, which hold durations. `compare` tells what differs and exits with 1 if anything does; of records of an
+older commit it compares what these keep.
 """
 
 import argparse
@@ -30,8 +31,9 @@ def record(config: Config, datasets: Sequence[str]) -> dict:
     for dataset in datasets:
         for stage, wildcards in plan.jobs(dataset, *plan.on_request(dataset)):
             outputs = plan.outputs(stage, wildcards)
-            settings = json.loads(plan.settings(stage, wildcards))
-            jobs[min(outputs.values())] = {"stage": stage, "outputs": outputs, "settings": settings}
+            found = {"stage": stage, "outputs": outputs, "settings": json.loads(plan.settings(stage, wildcards))}
+            found |= {"inputs": plan.job(stage, wildcards).inputs, "modules": plan.modules(stage, wildcards)}
+            jobs[min(outputs.values())] = found | {"code": plan.code(stage, wildcards)}
     return {"jobs": jobs, "files": {path: digest for dataset in datasets for path, digest in artifacts(dataset)}}
 
 
@@ -50,8 +52,12 @@ def differences(before: dict, after: dict) -> list[str]:
         one, other = before[what], after[what]
         lines += [f"{what}: only before: {path}" for path in one if path not in other]
         lines += [f"{what}: only after: {path}" for path in other if path not in one]
-        lines += [f"{what}: not the same: {path}" for path in one if path in other and one[path] != other[path]]
-    return lines
+    jobs, now = before["jobs"], after["jobs"]
+    for path in sorted(jobs.keys() & now.keys()):
+        other = [key for key in sorted(jobs[path].keys() & now[path].keys()) if jobs[path][key] != now[path][key]]
+        lines += [f"jobs: other {', '.join(other)}: {path}"] if other else []
+    files, now = before["files"], after["files"]
+    return lines + [f"files: not the same: {path}" for path in files if path in now and files[path] != now[path]]
 
 
 def main() -> int:
