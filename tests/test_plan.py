@@ -1,11 +1,17 @@
 """What decides a job, from the plan alone: every seed is another training, every parent another artifact."""
 
+import inspect
 import json
+import re
+import subprocess
 
 import pytest
-from conftest import put
+from conftest import SOURCES, put
 
+from workflow_scripts.config.planning.outputs import OUTPUTS
 from workflow_scripts.config.planning.plan import Plan
+from workflow_scripts.config.planning.registry import JOBS, Job, job
+from workflow_scripts.config.planning.rules import BY_IMAGE
 from workflow_scripts.config.resolve import Config
 
 TRAININGS = {
@@ -32,3 +38,24 @@ def test_what_an_artifact_is_made_from_is_among_its_settings(raw):
     put(raw, "masks.eps.cam", "cam")
     after = settings(raw, "masks", mask="eps")
     assert before.pop("made_from") != after.pop("made_from") and before == after
+
+
+def test_every_rule_has_one_function_and_the_reverse():
+    """Beside these are rules that only gather files, and those of shards, whose jobs are of the stage they are shards of."""
+    listed = subprocess.run(
+        ["snakemake", "--list-rules"], cwd=SOURCES, capture_output=True, text=True, check=True
+    ).stdout
+    shards = {f"{stage}_shard" for stage in BY_IMAGE}
+    assert {*listed.split()} - shards - {"all", "pictures"} == {*OUTPUTS} == {*JOBS}
+
+
+def test_a_function_takes_the_wildcards_of_its_stage():
+    for stage, function in JOBS.items():
+        first, *names = inspect.signature(function).parameters
+        written = {name for pattern in OUTPUTS[stage].values() for name in re.findall(r"\{(\w+)\}", pattern)}
+        assert (first, {*names}) == ("plan", written), stage
+
+
+def test_a_stage_is_registered_once():
+    with pytest.raises(ValueError, match="'masks' is registered twice"):
+        job("masks")(lambda plan, dataset: Job())

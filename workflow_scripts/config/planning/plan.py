@@ -3,12 +3,14 @@
 import hashlib
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 
 from workflow_scripts.config.fingerprint import canonical, code_digest
 from workflow_scripts.config.planning import systems
-from workflow_scripts.config.planning.data_jobs import Job
+from workflow_scripts.config.planning.context import Context
+from workflow_scripts.config.planning.jobs import instances, paper_tables, pictures, saliency
 from workflow_scripts.config.planning.outputs import OUTPUTS, maker, output_path
-from workflow_scripts.config.planning.paper_tables import TableJobs
+from workflow_scripts.config.planning.registry import JOBS, Job
 from workflow_scripts.config.planning.sources import has_truth
 from workflow_scripts.config.resolve import Config
 
@@ -16,18 +18,18 @@ from workflow_scripts.config.resolve import Config
 SHARED = {"score": "scores", "montage": "montage", "precision": "precision", "cost": "cost"}
 
 
-class Plan:
+class Plan(Context):
+    """The jobs of one configuration, each worked out once."""
+
     def __init__(self, config: Config):
-        self.config = config
-        self._stages = TableJobs(config)
+        super().__init__(config)
         self._jobs: dict[tuple, Job] = {}
 
     def job(self, stage: str, wildcards: Mapping[str, str]) -> Job:
-        method = getattr(self._stages, stage)
-        names = {name: str(wildcards[name]) for name in inspect.signature(method).parameters}
+        names = {name: str(wildcards[name]) for name in _wildcards(stage)}
         key = (stage, *names.values())
         if key not in self._jobs:
-            self._jobs[key] = method(**names)
+            self._jobs[key] = JOBS[stage](self, **names)
         return self._jobs[key]
 
     def settings(self, stage: str, wildcards: Mapping[str, str]) -> str:
@@ -100,18 +102,24 @@ class Plan:
     def on_request(self, dataset: str) -> list[str]:
         """What can be asked for beside the targets: costs, the gallery, tunings, tables, EPS's estimate of the saliency, instances."""
         tunings = [output_path("tune", dataset=dataset, tuning=name) for name in self.config.names(dataset, "tunings")]
-        estimates = self._stages.estimates(dataset)
-        pictures = [output_path("montage_saliency", dataset=dataset, cam=cam) for cam in estimates]
+        estimates = saliency.estimates(self, dataset)
+        montages = [output_path("montage_saliency", dataset=dataset, cam=cam) for cam in estimates]
         tables = [output_path("table", dataset=dataset, table=name) for name in self.config.names(dataset, "tables")]
         some = {
             "gallery": self.config.dataset(dataset).gallery is not None,
             "saliency_table": bool(estimates),
-            "tables": bool(self._stages.tables_of(dataset)),
-            "boundary_table": bool(self._stages.tolerances(dataset)),
-            "confusion_table": self._stages.knows_backgrounds(dataset),
+            "tables": bool(paper_tables.tables_of(self, dataset)),
+            "boundary_table": bool(paper_tables.tolerances(self, dataset)),
+            "confusion_table": paper_tables.knows_backgrounds(self, dataset),
         }
         whole = [
             output_path(stage, dataset=dataset) for stage in ("checks", "cost", *(name for name in some if some[name]))
         ]
-        sure = [output_path("confidence", dataset=dataset, system=name) for name in self._stages.noise_aware(dataset)]
-        return [*whole, *tunings, *tables, *pictures, *sure, *self._stages.of_instances(dataset)]
+        sure = [output_path("confidence", dataset=dataset, system=name) for name in pictures.noise_aware(self, dataset)]
+        return [*whole, *tunings, *tables, *montages, *sure, *instances.on_request(self, dataset)]
+
+
+@cache
+def _wildcards(stage: str) -> tuple[str, ...]:
+    """Of the rule of a stage: the parameters of its function after the plan."""
+    return tuple(inspect.signature(JOBS[stage]).parameters)[1:]

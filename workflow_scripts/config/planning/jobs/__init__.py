@@ -1,0 +1,11 @@
+"""What the jobs of each stage read, the settings they run under and the modules that their blocks name.
+
+One function a stage, called with the wildcards of the rule of the same name; nothing is computed and no file of results
+is opened. Each module has the stages of the file in `rules/` of the same name; all are imported here.
+"""
+
+import importlib
+import pkgutil
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")

@@ -1,0 +1,86 @@
+"""The job of the gallery: the artifacts of the stages of chosen systems, each a column of it."""
+
+import hashlib
+
+from workflow_scripts.base.digests import file_sha256
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.fingerprint import ROOT
+from workflow_scripts.config.planning import sources, systems
+from workflow_scripts.config.planning.context import Context
+from workflow_scripts.config.planning.outputs import output_path
+from workflow_scripts.config.planning.registry import Job, job
+from workflow_scripts.config.types import datasets
+from workflow_scripts.config.types.parts import nearest
+
+SCHEMAS = {"saliency": "saliency", "cams": "cam", "masks": "mask", "predictions": "prediction"}
+KINDS = {
+    "saliency": ["saliency"],
+    "cams": ["cam"],
+    "masks": ["mask"],
+    "predictions": ["mask", "segmenter", "prediction"],
+}
+PAGE = ROOT / "look" / "gallery" / "page"  # the files of the page, which are code but no Python
+
+
+@job("gallery")
+def gallery(plan: Context, dataset: str) -> Job:
+    data = plan.dataset(dataset)
+    block = data.gallery
+    if block is None:
+        raise UserError(
+            f"config: datasets.{dataset}.gallery: missing; say what it shows, as 'gallery: {{images: 200, side: 500}}'"
+        )
+    columns, splits = _columns(plan, dataset, block), _splits(plan, dataset, block)
+    maps = [column for column in columns if column["stage"] == "cams"]
+    scored = sources.has_truth(data)
+    thresholds = [column["names"] for column in maps] if scored and data.use.thresholds else []
+    inputs = {
+        "index": plan.index(dataset),
+        "images": plan.images(dataset),
+        "truth": output_path("truth", dataset=dataset) if scored else [],
+        "artifacts": [output_path(column["stage"], **column["names"]) for column in columns],
+        "thresholds": [output_path("thresholds", **names) for names in thresholds],
+    }
+    for column in columns:
+        del column["names"]
+    settings = {"dataset": dataset, "columns": columns, "splits": splits, "images": block.images}
+    settings |= {"side": block.side, "threshold": data.threshold, "page": page_digest()}
+    return Job(inputs, settings)
+
+
+def page_digest() -> str:
+    """Digest of the names and contents of the page's own files."""
+    files = sorted(path for path in PAGE.iterdir() if path.is_file())
+    return hashlib.sha256("".join(f"{path.name}:{file_sha256(path)}\n" for path in files).encode()).hexdigest()[:32]
+
+
+def _columns(plan: Context, dataset: str, block: datasets.Gallery) -> list[dict]:
+    """Artifacts of the systems, those of one stage side by side, each once; `systems` names whose it is."""
+    found: dict[tuple, dict] = {}
+    for system in block.systems or plan.dataset(dataset).systems:
+        for stage, names in systems.chain(plan.config, dataset, system):
+            if stage not in SCHEMAS:
+                continue
+            name = "/".join(names[kind] for kind in KINDS[stage])
+            column = {"stage": stage, "schema": SCHEMAS[stage], "name": name, "names": names, "systems": []}
+            column["refined"] = _is_refined(plan, dataset, stage, names)
+            found.setdefault((stage, name), column)["systems"].append(system)
+    return sorted(found.values(), key=lambda column: list(SCHEMAS).index(column["stage"]))
+
+
+def _is_refined(plan: Context, dataset: str, stage: str, names: dict[str, str]) -> bool:
+    """Whether a CRF or a walk has refined a mask or a prediction."""
+    if stage not in {"masks", "predictions"}:
+        return False
+    block = plan.block(dataset, stage, names[KINDS[stage][-1]])
+    return bool(getattr(block, "crf", None) or getattr(block, "affinity", None))
+
+
+def _splits(plan: Context, dataset: str, block: datasets.Gallery) -> list[str]:
+    data = plan.dataset(dataset)
+    for split in block.splits or ():
+        if split not in data.splits:
+            raise UserError(
+                f"config: datasets.{dataset}.gallery.splits: no split {split!r}, {nearest(split, data.splits)}"
+            )
+    return list(dict.fromkeys(block.splits or (data.use.masks, *data.use.evaluation)))

@@ -1,0 +1,151 @@
+"""Jobs of instance segmentation, all of it made on request: masks of boxes, networks that learn from them, mask AP."""
+
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.planning import instance_systems
+from workflow_scripts.config.planning.context import Context
+from workflow_scripts.config.planning.jobs.classifiers import imported, network_modules
+from workflow_scripts.config.planning.outputs import output_path
+from workflow_scripts.config.planning.registry import Job, job
+from workflow_scripts.config.types import datasets
+from workflow_scripts.config.types.instance_blocks import TrueInstances
+
+
+@job("instance_truth")
+def instance_truth(plan: Context, dataset: str) -> Job:
+    data = plan.dataset(dataset)
+    settings = {"dataset": dataset, "kind": data.kind, "classes": list(data.classes)}
+    settings["splits"] = _true_instance_splits(plan, dataset)
+    inputs: dict = {"index": plan.index(dataset), "rendered": [], "archives": plan.manifests(dataset)}
+    modules: tuple[str, ...] = ()
+    if isinstance(data, datasets.SyntheticDataset):
+        inputs["rendered"] = output_path("render", output="truth", dataset=dataset)
+    elif isinstance(data, datasets.CocoDataset):
+        settings |= {"root": data.root, "files": data.instances_files()}
+        modules = ("data.kinds.coco_instances",)
+    elif isinstance(data, datasets.VocDataset) and data.objects and data.masks:
+        settings |= {"root": data.root, "masks": data.masks, "objects": data.objects, "sbd": data.sbd}
+        settings["mask_ids"] = data.mask_ids
+        modules = ("data.kinds.voc_instances",)
+    else:
+        reason = "objects is null" if data.kind == "voc" else f"kind {data.kind!r} has none"
+        raise UserError(
+            f"config: datasets.{dataset}: there are no true instances to read ({reason}); drop what is scored by them"
+        )
+    settings["sources"] = plan.digest(dataset, "instances")
+    return Job(inputs, settings, modules)
+
+
+@job("instances")
+def instance_masks(plan: Context, dataset: str, seed: str, instances: str) -> Job:
+    block = plan.block(dataset, "instances", instances)
+    settings: dict = {"dataset": dataset, "block": block.model_dump(exclude={"mask"})}
+    settings["splits"] = instance_systems.splits(plan.config, dataset, seed, instances)
+    inputs: dict = {"index": plan.index(dataset), "masks": [], "truth": []}
+    if isinstance(block, TrueInstances):
+        inputs["truth"] = output_path("instance_truth", dataset=dataset)
+        known = _true_instance_splits(plan, dataset)
+        settings["splits"] = [split for split in settings["splits"] if split in known]
+        return Job(inputs, settings)
+    inputs["masks"] = output_path("masks", dataset=dataset, seed=seed, mask=block.mask)
+    made = plan.mask_splits(dataset, seed, block.mask)
+    settings["splits"] = [split for split in settings["splits"] if split in made]
+    return Job(inputs, settings, ("refine.instances", "data.boxes"))
+
+
+@job("coco_json")
+def coco_json(plan: Context, dataset: str, seed: str, instances: str) -> Job:
+    inputs = {
+        "index": plan.index(dataset),
+        "instances": output_path("instances", dataset=dataset, seed=seed, instances=instances),
+    }
+    return Job(inputs, {"dataset": dataset, "kind": plan.dataset(dataset).kind})
+
+
+@job("precision_instances")
+def precision_instances(plan: Context, dataset: str, seed: str, instances: str) -> Job:
+    path = output_path("instances", dataset=dataset, seed=seed, instances=instances)
+    return _precision(plan, dataset, path, [instance_systems.scored_split(plan.config, dataset)])
+
+
+@job("train_instances")
+def train_instances(plan: Context, dataset: str, seed: str, instances: str, network: str) -> Job:
+    data, block = plan.dataset(dataset), plan.block(dataset, "instance_networks", network)
+    modules = (f"instance_segmentation.{block.network}", *network_modules(block))
+    if block.trained:
+        job = imported(plan, dataset, block, {"instances": []}, modules)
+        job.settings["block"].pop("finding")
+        return job
+    made = instance_masks(plan, dataset, seed, instances)
+    if data.use.train not in made.settings["splits"]:
+        raise UserError(
+            f"config: datasets.{dataset}: no instance system trains a network on instances {instances!r} with seed {seed}; "
+            "list one that does"
+        )
+    inputs = {
+        "index": plan.index(dataset),
+        "images": plan.images(dataset),
+        "instances": output_path("instances", dataset=dataset, seed=seed, instances=instances),
+        "initial": plan.initial(dataset, seed, block.initial),
+    }
+    settings = {"block": block.model_dump(exclude={"trained", "finding"}), "seed": int(seed)}
+    settings |= plan.training(dataset) | {"split": data.use.train}
+    settings["initial_digest"] = plan.initial_digest(dataset, block.initial)
+    return Job(inputs, settings, modules)
+
+
+@job("detections")
+def detections(plan: Context, dataset: str, seed: str, instances: str, network: str) -> Job:
+    data, block = plan.dataset(dataset), plan.block(dataset, "instance_networks", network)
+    names = {"dataset": dataset, "seed": seed, "instances": instances, "network": network}
+    inputs = {"index": plan.index(dataset), "images": plan.images(dataset)}
+    inputs["weights"] = output_path("train_instances", **names)
+    settings = {"dataset": dataset, "splits": list(data.use.evaluation)}
+    settings["block"] = block.model_dump(exclude={"initial", "trained", "recipe", "frame"})
+    return Job(inputs, settings, (f"instance_segmentation.{block.network}", *network_modules(block)))
+
+
+@job("precision_detections")
+def precision_detections(plan: Context, dataset: str, seed: str, instances: str, network: str) -> Job:
+    names = {"dataset": dataset, "seed": seed, "instances": instances, "network": network}
+    return _precision(
+        plan, dataset, output_path("detections", **names), list(plan.dataset(dataset).scored_evaluation())
+    )
+
+
+@job("mask_ap")
+def mask_ap(plan: Context, dataset: str) -> Job:
+    data = plan.dataset(dataset)
+    if not data.instance_systems:
+        raise UserError(f"config: datasets.{dataset}.instance_systems: none to tabulate; list at least one")
+    rows = [row for system in data.instance_systems for row in instance_systems.rows(plan.config, dataset, system)]
+    scores = list(dict.fromkeys(path for row in rows for path in row["scores"]))
+    return Job({"scores": scores}, {"classes": list(data.classes), "rows": rows})
+
+
+def _true_instance_splits(plan: Context, dataset: str) -> list[str]:
+    """Splits that instances or detections are scored on, and that a network learns from their truth."""
+    data = plan.dataset(dataset)
+    found = {instance_systems.scored_split(plan.config, dataset), *data.scored_evaluation()}
+    for system in instance_systems.named(plan.config, dataset):
+        block = plan.block(dataset, "instances", system.instances)
+        if isinstance(block, TrueInstances) and instance_systems.trains(plan.config, dataset, system.network):
+            found.add(data.use.train)
+    return sorted(found)
+
+
+def _precision(plan: Context, dataset: str, artifact: str, splits: list[str]) -> Job:
+    inputs = {"index": plan.index(dataset), "artifact": artifact}
+    inputs["truth"] = output_path("instance_truth", dataset=dataset)
+    return Job(inputs, {"dataset": dataset, "splits": splits})
+
+
+def on_request(plan: Context, dataset: str) -> list[str]:
+    """The table of mask AP, and the masks of boxes as COCO's JSON."""
+    data = plan.dataset(dataset)
+    named = dict.fromkeys(system.instances for system in instance_systems.named(plan.config, dataset))
+    files = [
+        output_path("coco_json", dataset=dataset, seed=str(seed), instances=name)
+        for name in named
+        for seed in data.seeds
+    ]
+    return [output_path("mask_ap", dataset=dataset), *files] if named else []

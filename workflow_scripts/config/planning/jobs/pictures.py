@@ -1,0 +1,124 @@
+"""Jobs of pictures: montages, curves, charts, and what single methods show."""
+
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.planning import systems
+from workflow_scripts.config.planning.context import Context
+from workflow_scripts.config.planning.jobs.classifiers import train_classifier
+from workflow_scripts.config.planning.jobs.saliency import estimating_classifier
+from workflow_scripts.config.planning.jobs.segmentation import train_segmenter
+from workflow_scripts.config.planning.outputs import output_path
+from workflow_scripts.config.planning.registry import Job, job
+
+
+@job("montage")
+def montage(plan: Context, dataset: str, system: str) -> Job:
+    data = plan.dataset(dataset)
+    chain = systems.chain(plan.config, dataset, system)
+    schemas = {"saliency": "saliency", "cams": "cam", "masks": "mask", "predictions": "prediction"}
+    shown = [(stage, names) for stage, names in chain if stage in schemas]
+    columns = [[stage, schemas[stage]] for stage, _ in shown]
+    paths = [output_path(stage, **names) for stage, names in shown]
+    inputs = {
+        "index": plan.index(dataset),
+        "images": plan.images(dataset),
+        "truth": plan.truth(dataset),
+        "artifacts": paths,
+    }
+    settings = {"dataset": dataset, "system": system, "columns": columns, "images": data.montage}
+    predicts = any(stage == "predictions" for stage, _ in chain)
+    settings["splits"] = [data.use.masks, *(data.scored_evaluation()[:1] if predicts else ())]
+    return Job(inputs, settings)
+
+
+@job("montage_saliency")
+def montage_saliency(plan: Context, dataset: str, cam: str) -> Job:
+    data, detector = plan.dataset(dataset), estimating_classifier(plan, dataset, cam).saliency
+    estimate = output_path("estimated_saliency", dataset=dataset, seed=str(data.seeds[0]), cam=cam)
+    inputs = {
+        "index": plan.index(dataset),
+        "images": plan.images(dataset),
+        "truth": plan.truth(dataset),
+        "artifacts": [output_path("saliency", dataset=dataset, saliency=detector), estimate],
+    }
+    columns = [["saliency", "saliency"], ["estimated_saliency", "saliency"]]
+    settings = {"dataset": dataset, "system": cam, "columns": columns, "images": data.montage}
+    return Job(inputs, settings | {"splits": [data.use.masks]})
+
+
+@job("curves")
+def curves(plan: Context, dataset: str) -> Job:
+    data = plan.dataset(dataset)
+    curves: dict[str, str] = {}
+    sweeps: dict[str, str] = {}
+    for system in data.systems:
+        for stage, names in systems.chain(plan.config, dataset, system):
+            if stage.startswith("train_") and not systems.is_imported(plan.config, stage, names):
+                parts = (f"{key} {value}" for key, value in names.items() if key != "dataset")
+                curves[output_path(stage, "curve", **names)] = ", ".join(parts)
+            if stage == "cams" and data.use.thresholds is not None:
+                for seed in data.seeds:
+                    path = output_path("thresholds", dataset=dataset, seed=seed, cam=names["cam"])
+                    sweeps[path] = names["cam"]
+    return Job(
+        {"curves": list(curves), "sweeps": list(sweeps)},
+        {"curves": [*curves.values()], "sweeps": [*sweeps.values()]},
+    )
+
+
+@job("charts")
+def charts(plan: Context, dataset: str) -> Job:
+    return Job({"miou": output_path("miou", dataset=dataset)}, {"classes": list(plan.dataset(dataset).classes)})
+
+
+@job("filling_rates")
+def filling_rates(plan: Context, dataset: str) -> Job:
+    data = plan.dataset(dataset)
+    seed = str(data.seeds[0])
+    masks = [
+        output_path("masks", dataset=dataset, seed=seed, mask=mask) for mask in systems.boxed(plan.config, dataset)
+    ]
+    inputs = {
+        "index": plan.index(dataset),
+        "truth": output_path("truth", dataset=dataset),
+        "masks": masks,
+    }
+    return Job(inputs, {"dataset": dataset, "split": data.use.masks}, ("evaluation.filling_rate",))
+
+
+@job("erasing")
+def erasing(plan: Context, dataset: str, classifier: str) -> Job:
+    data, block = plan.dataset(dataset), plan.block(dataset, "classifiers", classifier)
+    if block.method != "seenet" or block.trained:
+        raise UserError(f"config: classifiers.{classifier}: only a training of method 'seenet' erases; name such a one")
+    seed = str(data.seeds[0])
+    training = train_classifier(plan, dataset, seed, classifier)
+    inputs = {name: training.inputs[name] for name in ("index", "images", "initial")}
+    settings = training.settings | {"classifier": classifier, "shown": data.use.masks}
+    return Job(inputs, settings, training.modules)
+
+
+@job("confidence")
+def confidence(plan: Context, dataset: str, system: str) -> Job:
+    data, block = plan.dataset(dataset), plan.block(dataset, "systems", system)
+    if not _is_noise_aware(plan, dataset, block.segmenter):
+        raise UserError(
+            f"config: systems.{system}: trains no segmenter with loss.rule 'noise_aware', which confidence is of; "
+            "name a system that does"
+        )
+    seed = str((data.segmentation_seeds or data.seeds)[0])
+    training = train_segmenter(plan, dataset, seed, block.mask, block.segmenter)
+    inputs = training.inputs | {"truth": plan.truth(dataset)}
+    settings = training.settings | {"system": system, "shown": data.use.masks}
+    return Job(inputs, settings, training.modules)
+
+
+def noise_aware(plan: Context, dataset: str) -> list[str]:
+    """Systems of the data set that train a segmenter with the noise-aware loss."""
+    named = {name: plan.block(dataset, "systems", name) for name in plan.dataset(dataset).systems}
+    return [name for name, block in named.items() if _is_noise_aware(plan, dataset, block.segmenter)]
+
+
+def _is_noise_aware(plan: Context, dataset: str, segmenter: str | None) -> bool:
+    block = plan.block(dataset, "segmenters", segmenter) if segmenter else None
+    rule = getattr(getattr(block, "loss", None), "rule", None)
+    return rule == "noise_aware" and not block.trained

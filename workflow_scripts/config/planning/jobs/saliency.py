@@ -1,0 +1,129 @@
+"""Jobs of saliency: the training of a detector, the maps of any, and the maps that a classifier estimates."""
+
+from pathlib import Path
+
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.planning import sources, systems
+from workflow_scripts.config.planning.context import Context
+from workflow_scripts.config.planning.outputs import OUTPUTS, output_path
+from workflow_scripts.config.planning.registry import Job, job
+from workflow_scripts.config.types import saliency_blocks
+
+LEARNING = {"initial", "seed", "recipe", "data", "maps", "binary"}  # what a trained network's maps do not depend on
+
+
+@job("train_saliency")
+def train_saliency(plan: Context, dataset: str, saliency: str) -> Job:
+    data, block = plan.dataset(dataset), plan.block(dataset, "saliency", saliency)
+    if not isinstance(block, saliency_blocks.LearntSaliency):
+        raise UserError(f"config: saliency.{saliency}: detector {block.detector!r} is not trained")
+    inputs: dict = {
+        "index": [],
+        "images": [],
+        "maps": [],
+        "initial": plan.initial(dataset, "", block.initial),
+    }
+    settings = {"block": block.model_dump(exclude={"crf", "maps"}), "threads": data.torch_threads}
+    settings["initial_digest"] = plan.initial_digest(dataset, block.initial)
+    modules = [*_modules(block), "data.checkpoints.saliency_weights"]
+    if isinstance(block, saliency_blocks.DistilledSaliency):
+        inputs |= {"index": plan.index(dataset), "images": plan.images(dataset)}
+        inputs["maps"] = [output_path("saliency", dataset=dataset, saliency=name) for name in block.maps]
+        settings |= {"dataset": dataset, "split": data.use.train}
+        modules.append("data.samples.salient_maps")
+    elif isinstance(block.data, saliency_blocks.FolderData):
+        settings["sources"] = _folders_digest(dataset, block.data.images, block.data.masks)
+        modules.append("data.samples.salient_folder")
+    else:
+        modules.append("data.samples.salient_rendered")
+    return Job(inputs, settings, tuple(modules))
+
+
+@job("saliency")
+def saliency(plan: Context, dataset: str, saliency: str) -> Job:
+    block = plan.block(dataset, "saliency", saliency)
+    inputs: dict = {"index": plan.index(dataset), "images": plan.images(dataset), "weights": []}
+    settings: dict = {"dataset": dataset, "block": block.model_dump(exclude=LEARNING)}
+    if isinstance(block, saliency_blocks.FolderSaliency):
+        settings["sources"] = plan.digest(dataset, "saliency", block.path)
+        return Job(inputs, settings)
+    modules = ["refine.dense_crf"] if block.crf else []
+    if isinstance(block, saliency_blocks.LearntSaliency):
+        inputs["weights"] = output_path("train_saliency", dataset=dataset, saliency=saliency)
+        modules += _modules(block)
+    elif isinstance(block, saliency_blocks.PublishedSaliency):
+        inputs["weights"] = plan.initial(dataset, "", block.weights)
+        settings["weights_digest"] = plan.initial_digest(dataset, block.weights)
+        modules += _modules(block)
+    else:
+        modules.append(f"detectors.{block.detector}")
+    if isinstance(block, saliency_blocks.RembgSaliency) and block.models:
+        settings["weights_digest"] = plan.initial_digest(dataset, f"{block.models}/{block.model}.onnx")
+    return Job(inputs, settings, tuple(modules))
+
+
+@job("estimated_saliency")
+def estimated_saliency(plan: Context, dataset: str, seed: str, cam: str) -> Job:
+    classifier = estimating_classifier(plan, dataset, cam)
+    inputs = {
+        "index": plan.index(dataset),
+        "cams": output_path("cams", dataset=dataset, seed=seed, cam=cam),
+        "saliency": output_path("saliency", dataset=dataset, saliency=classifier.saliency),
+    }
+    settings = {"dataset": dataset, "splits": [plan.dataset(dataset).use.masks]}
+    settings["options"] = classifier.options.model_dump(exclude={"saliency_weight"})
+    return Job(inputs, settings, (f"methods.{classifier.method}", "refine.background"))
+
+
+@job("saliency_table")
+def saliency_table(plan: Context, dataset: str) -> Job:
+    data = plan.dataset(dataset)
+    rows = []
+    for cam in estimates(plan, dataset):
+        detector = estimating_classifier(plan, dataset, cam).saliency
+        names = {"dataset": dataset, "saliency": detector, "cam": cam}
+        given = OUTPUTS["score_saliency"]["scores"].format(**names)
+        estimated = [OUTPUTS["score_estimated_saliency"]["scores"].format(**names, seed=seed) for seed in data.seeds]
+        rows += [{"map": "detector", "name": detector, "detector": detector, "scores": [given]}]
+        rows += [{"map": "estimate", "name": cam, "detector": detector, "scores": estimated}]
+    if not rows:
+        raise UserError(
+            f"config: datasets.{dataset}.systems: none has a classifier that estimates saliency; list one of method eps"
+        )
+    rows = [row for number, row in enumerate(rows) if row not in rows[:number]]
+    return Job({"scores": [path for row in rows for path in row["scores"]]}, {"rows": rows})
+
+
+def _modules(block: saliency_blocks.LearntSaliency | saliency_blocks.PublishedSaliency) -> list[str]:
+    """The module of a saliency network, and that of its backbone if it names one."""
+    modules = ["detectors.network", f"networks.saliency_{block.network.name}"]
+    if isinstance(block.network, saliency_blocks.PyramidNetwork):
+        modules.append(f"networks.{block.network.backbone.name}")
+    return modules
+
+
+def _folders_digest(dataset: str, *folders: str) -> str:
+    """Digest of all files in folders."""
+    files = [str(path) for folder in folders for path in sorted(Path(folder).glob("*")) if path.is_file()]
+    return sources.digest_of(dataset, files)
+
+
+def estimates(plan: Context, dataset: str) -> list[str]:
+    """Cams of the data set's systems whose classifier estimates saliency."""
+    chains = (systems.chain(plan.config, dataset, system) for system in plan.dataset(dataset).systems)
+    cams = dict.fromkeys(names["cam"] for chain in chains for stage, names in chain if stage == "cams")
+    return [cam for cam in cams if _classifier_of(plan, dataset, cam).method == "eps"]
+
+
+def _classifier_of(plan: Context, dataset: str, cam: str):
+    return plan.block(dataset, "classifiers", plan.block(dataset, "cams", cam).classifier)
+
+
+def estimating_classifier(plan: Context, dataset: str, cam: str):
+    """The classifier of a cam, which estimates saliency."""
+    classifier = _classifier_of(plan, dataset, cam)
+    if classifier.method != "eps":
+        raise UserError(
+            f"config: cams.{cam}: method {classifier.method!r} estimates no saliency; name a cam of a classifier of method eps"
+        )
+    return classifier

@@ -1,0 +1,70 @@
+"""Jobs of segmentation networks: training, predictions, and what goes to an evaluation server."""
+
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.planning.context import Context
+from workflow_scripts.config.planning.jobs.classifiers import imported
+from workflow_scripts.config.planning.outputs import output_path
+from workflow_scripts.config.planning.registry import Job, job
+from workflow_scripts.config.types import blocks
+
+
+@job("train_segmenter")
+def train_segmenter(plan: Context, dataset: str, seed: str, mask: str, segmenter: str) -> Job:
+    data, block = plan.dataset(dataset), plan.block(dataset, "segmenters", segmenter)
+    modules = (f"segmentation.{block.network}", f"networks.{block.backbone.name}")
+    if block.trained:
+        return imported(plan, dataset, block, {"masks": []}, modules)
+    if data.use.train not in plan.mask_splits(dataset, seed, mask):
+        raise UserError(
+            f"config: datasets.{dataset}: no system trains a segmenter on masks {mask!r} with seed {seed}; "
+            "give one of its systems a segmenter and predictions"
+        )
+    inputs = {
+        "index": plan.index(dataset),
+        "images": plan.images(dataset),
+        "masks": output_path("masks", dataset=dataset, seed=seed, mask=mask),
+    }
+    settings = {"block": block.model_dump(exclude={"trained"}), "seed": int(seed), "split": data.use.train}
+    settings |= plan.training(dataset)
+    inputs["initial"] = plan.initial(dataset, seed, block.initial)
+    settings["initial_digest"] = plan.initial_digest(dataset, block.initial)
+    if isinstance(block, blocks.Cosine):
+        modules = (*modules, "data.samples.cosine_samples")
+        modules += ("methods.bana",) if block.loss.rule != "cross_entropy" else ()
+    return Job(inputs, settings, modules)
+
+
+@job("predictions")
+def predictions(plan: Context, dataset: str, seed: str, mask: str, segmenter: str, prediction: str) -> Job:
+    block = plan.block(dataset, "predictions", prediction)
+    chain = {"dataset": dataset, "seed": seed, "mask": mask, "segmenter": segmenter}
+    inputs: dict = {"index": plan.index(dataset), "images": plan.images(dataset), "weights": [], "soft": []}
+    settings: dict = {"dataset": dataset, "splits": plan.prediction_splits(dataset, prediction)}
+    if isinstance(block, blocks.CrfPrediction):
+        inputs["soft"] = output_path("predictions", **chain, prediction=block.prediction)
+        settings["block"] = block.model_dump(exclude={"prediction"})
+        return Job(inputs, settings, ("refine.background", "refine.dense_crf"))
+    network = plan.block(dataset, "segmenters", segmenter)
+    inputs["weights"] = output_path("train_segmenter", **chain)
+    settings |= {
+        "block": block.model_dump(),
+        "segmenter": network.model_dump(exclude={"recipe", "initial", "trained"}),
+    }
+    modules = ("segmentation.inference", f"segmentation.{network.network}", f"networks.{network.backbone.name}")
+    return Job(inputs, settings, modules)
+
+
+@job("submission")
+def submission(plan: Context, dataset: str, seed: str, mask: str, segmenter: str, prediction: str) -> Job:
+    data = plan.dataset(dataset)
+    splits = list(data.unlabelled_evaluation())
+    if not splits:
+        raise UserError(
+            f"config: datasets.{dataset}.use.evaluation: no split with labelled: false, so nothing is to be submitted; "
+            "add one, as configs/voc_test.yaml does"
+        )
+    names = {"dataset": dataset, "seed": seed, "mask": mask, "segmenter": segmenter, "prediction": prediction}
+    inputs = {"index": plan.index(dataset), "predictions": output_path("predictions", **names)}
+    soft = isinstance(plan.block(dataset, "predictions", prediction), blocks.NetworkPrediction)
+    modules = ("data.kinds.voc", *(("refine.background",) if soft else ()))
+    return Job(inputs, {"dataset": dataset, "splits": splits, "classes": list(data.classes)}, modules)
