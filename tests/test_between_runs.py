@@ -7,7 +7,7 @@ import yaml
 from conftest import SMALL, copy_sources, put, python, run
 
 from workflow_scripts.base.digests import file_sha256
-from workflow_scripts.commands.command_line import verify
+from workflow_scripts.commands import verify
 from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
 

@@ -17,7 +17,7 @@ from own_photographs import COMMON, CSV, VOC, label_of, plan_of, write_photograp
 from PIL import Image
 from stage_runs import refused, run
 
-from workflow_scripts.commands.command_line import check
+from workflow_scripts.commands import check
 from workflow_scripts.commands.contents import faults as wrong_with
 from workflow_scripts.config.resolve import merge
 from workflow_scripts.data.checks import CHECKS, read_findings, summary, write_findings

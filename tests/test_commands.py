@@ -11,8 +11,8 @@ import yaml
 from conftest import SOURCES
 from PIL import Image
 
-from workflow_scripts.commands.command_line import command_line as commands
-from workflow_scripts.commands.command_line import predict
+from workflow_scripts.commands import command_line as commands
+from workflow_scripts.commands import predict
 from workflow_scripts.commands.contents import faults
 from workflow_scripts.config.resolve import Config
 

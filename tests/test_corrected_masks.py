@@ -16,7 +16,7 @@ from small_images import noise, one_fault, png
 from stage_runs import refused as stage_refused
 from stage_runs import run
 
-from workflow_scripts.commands.command_line import doctor
+from workflow_scripts.commands import doctor
 from workflow_scripts.config.planning import systems
 from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config, merge

@@ -10,7 +10,7 @@ import yaml
 from conftest import SMALL, SOURCES, put, python
 from own_photographs import CSV, PARTS, plan_of, write_photographs
 
-from workflow_scripts.commands.command_line import doctor
+from workflow_scripts.commands import doctor
 from workflow_scripts.commands.estimates import CORE, Cost, Estimates, members
 from workflow_scripts.config.planning import instance_systems, systems
 from workflow_scripts.config.planning.needs import of_block

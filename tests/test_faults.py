@@ -28,7 +28,7 @@ from torch.utils.data import Dataset
 from training_set import recipe
 
 from workflow_scripts.base.errors import UserError, disk_fault
-from workflow_scripts.commands.command_line import export, inspect
+from workflow_scripts.commands import export, inspect
 from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.data.checkpoints.weights import save_weights

@@ -303,7 +303,7 @@ def test_the_gallery_of_the_small_demo(clone):
         "foreign": f"{rows}/99.js:",
     }
 
-    style = clone / "workflow_scripts/gallery/page/gallery.css"
+    style = clone / "workflow_scripts/look/gallery/page/gallery.css"
     style.write_text(style.read_text() + "\n/* other */\n")
     assert dry_run(clone, TARGET, "results/demo/miou.csv") == [("gallery", "")]
     shutil.rmtree(folder / "files")

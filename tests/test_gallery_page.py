@@ -409,7 +409,7 @@ def luminance(colour: str) -> float:
 
 def test_text_stands_out_from_its_ground():
     """Contrast of WCAG 2.1, level AA, in both colour schemes."""
-    style = (SOURCES / "workflow_scripts/gallery/page/gallery.css").read_text()
+    style = (SOURCES / "workflow_scripts/look/gallery/page/gallery.css").read_text()
     schemes = [
         dict(re.findall(r"--([\w-]+): (#\w{6})", part)) for part in re.findall(r":root \{(.*?)\}", style, re.DOTALL)
     ]

@@ -10,7 +10,7 @@ import stage_runs
 from conftest import SOURCES
 from PIL import Image
 
-from workflow_scripts.commands.command_line import contents
+from workflow_scripts.commands import contents
 from workflow_scripts.config.planning.outputs import maker
 from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config, merge

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from small_images import FLAG, UPRIGHT, encoded, noise, opened, png
 
-from workflow_scripts.commands.command_line import convert
+from workflow_scripts.commands import convert
 from workflow_scripts.data.readers.images import check_image, read_image, read_label_png, read_saliency
 from workflow_scripts.data.readers.mask_folder import MaskFolder
 

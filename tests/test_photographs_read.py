@@ -10,7 +10,7 @@ from PIL import Image
 from small_images import UPRIGHT, encoded, noise, one_fault, opened
 
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.commands.command_line import predict
+from workflow_scripts.commands import predict
 from workflow_scripts.commands.export import image_file
 from workflow_scripts.data.beside import DataSet
 from workflow_scripts.data.index import Images, read_index, write_index

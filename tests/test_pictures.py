@@ -11,7 +11,7 @@ from PIL import Image
 
 from workflow_scripts import segmentation
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.commands.command_line import inspect, predict
+from workflow_scripts.commands import inspect, predict
 from workflow_scripts.data.checkpoints.weights import save_weights
 from workflow_scripts.data.index import read_index, write_index
 from workflow_scripts.data.index_entries import Entry

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation
 
+from workflow_scripts.data.synthetic import synthetic_objects, synthetic_salient
 from workflow_scripts.data.synthetic.synthetic import (
     CLASSES,
     CONTEXTS,
     LABEL_SHARES,
     MINIMUM_VISIBLE,
     render_scene,
-    synthetic_objects,
-    synthetic_salient,
 )
 from workflow_scripts.data.synthetic.synthetic_salient import render_salient
 
