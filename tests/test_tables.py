@@ -73,7 +73,7 @@ def test_tables_of_a_data_set_can_be_planned(plan, raw, tmp_path, monkeypatch, d
 def test_the_demo_needs_nothing_that_is_not_there(plan, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     missing = set()
-    for name in paper_tables.tables_of(plan, "demo"):
+    for name in paper_tables._named(plan, "demo"):
         rows = plan.job("table", {"dataset": "demo", "table": name}).settings["rows"]
         missing |= {what for row in rows for what in row["missing"]}
     assert missing == {"split test", "background platform"}

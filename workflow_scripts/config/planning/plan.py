@@ -8,9 +8,9 @@ from functools import cache
 from workflow_scripts.config.fingerprint import canonical, code_digest
 from workflow_scripts.config.planning import systems
 from workflow_scripts.config.planning.context import Context
-from workflow_scripts.config.planning.jobs import instances, paper_tables, pictures, saliency
+from workflow_scripts.config.planning.jobs import JOBS, ON_REQUEST
 from workflow_scripts.config.planning.outputs import OUTPUTS, maker, output_path
-from workflow_scripts.config.planning.registry import JOBS, Job
+from workflow_scripts.config.planning.registry import Job
 from workflow_scripts.config.planning.sources import has_truth
 from workflow_scripts.config.resolve import Config
 
@@ -100,23 +100,8 @@ class Plan(Context):
         return [*common, *rates, *montages]
 
     def on_request(self, dataset: str) -> list[str]:
-        """What can be asked for beside the targets: costs, the gallery, tunings, tables, EPS's estimate of the saliency, instances."""
-        tunings = [output_path("tune", dataset=dataset, tuning=name) for name in self.config.names(dataset, "tunings")]
-        estimates = saliency.estimates(self, dataset)
-        montages = [output_path("montage_saliency", dataset=dataset, cam=cam) for cam in estimates]
-        tables = [output_path("table", dataset=dataset, table=name) for name in self.config.names(dataset, "tables")]
-        some = {
-            "gallery": self.config.dataset(dataset).gallery is not None,
-            "saliency_table": bool(estimates),
-            "tables": bool(paper_tables.tables_of(self, dataset)),
-            "boundary_table": bool(paper_tables.tolerances(self, dataset)),
-            "confusion_table": paper_tables.knows_backgrounds(self, dataset),
-        }
-        whole = [
-            output_path(stage, dataset=dataset) for stage in ("checks", "cost", *(name for name in some if some[name]))
-        ]
-        sure = [output_path("confidence", dataset=dataset, system=name) for name in pictures.noise_aware(self, dataset)]
-        return [*whole, *tunings, *tables, *montages, *sure, *instances.on_request(self, dataset)]
+        """What can be asked for beside the targets."""
+        return [path for files in ON_REQUEST for path in files(self, dataset)]
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Jobs as functions that are registered by the name of their stage, which is the name of its rule."""
+"""Jobs as functions that are registered by the name of their stage, which is the name of its rule; and what is made on request."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +15,7 @@ class Job:
 
 JobFunction = Callable[..., Job]  # of the context and, by their names, the wildcards of the rule
 JOBS: dict[str, JobFunction] = {}
+ON_REQUEST: list[Callable] = []  # of the context and a data set: files that can be asked for beside the targets
 
 
 def job(stage: str) -> Callable[[JobFunction], JobFunction]:
@@ -31,3 +32,9 @@ def job(stage: str) -> Callable[[JobFunction], JobFunction]:
         return function
 
     return register
+
+
+def on_request(function: Callable) -> Callable:
+    """Register a function that lists files of a data set which are made on request alone."""
+    ON_REQUEST.append(function)
+    return function

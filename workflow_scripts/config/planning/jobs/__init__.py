@@ -7,5 +7,9 @@ is opened. Each module has the stages of the file in `rules/` of the same name; 
 import importlib
 import pkgutil
 
+from workflow_scripts.config.planning.registry import JOBS, ON_REQUEST
+
+__all__ = ["JOBS", "ON_REQUEST"]
+
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")

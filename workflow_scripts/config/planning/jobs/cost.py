@@ -6,7 +6,7 @@ from workflow_scripts.config.planning import systems
 from workflow_scripts.config.planning.context import Context
 from workflow_scripts.config.planning.jobs.classifiers import network_modules
 from workflow_scripts.config.planning.outputs import output_path
-from workflow_scripts.config.planning.registry import Job, job
+from workflow_scripts.config.planning.registry import Job, job, on_request
 
 # Stages that train a network: its kind and section, the modules that its block names and by which key, the stage that uses it.
 NETWORKS = {
@@ -47,3 +47,8 @@ def _cost(plan: Context, dataset: str, names: Iterable[str]) -> Job:
     artifacts = dict.fromkeys(path for system in found for path in system["artifacts"])
     settings = {"dataset": dataset, "classes": list(data.classes), "systems": found}
     return Job({"artifacts": list(artifacts)}, settings, tuple(modules))
+
+
+@on_request
+def _requested(plan: Context, dataset: str) -> list[str]:
+    return [output_path("cost", dataset=dataset)]

@@ -4,7 +4,7 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.planning import sources
 from workflow_scripts.config.planning.context import Context
 from workflow_scripts.config.planning.outputs import output_path
-from workflow_scripts.config.planning.registry import Job, job
+from workflow_scripts.config.planning.registry import Job, job, on_request
 from workflow_scripts.config.resolve import order_splits
 from workflow_scripts.config.types import datasets
 
@@ -107,3 +107,8 @@ def checks(plan: Context, dataset: str) -> Job:
         inputs["findings"].append(output_path("truth", output="findings", dataset=dataset))
     settings = {"dataset": dataset, "train": data.use.train, "evaluation": list(data.use.evaluation)}
     return Job(inputs, settings)
+
+
+@on_request
+def _requested(plan: Context, dataset: str) -> list[str]:
+    return [output_path("checks", dataset=dataset)]

@@ -8,7 +8,7 @@ from workflow_scripts.config.fingerprint import ROOT
 from workflow_scripts.config.planning import sources, systems
 from workflow_scripts.config.planning.context import Context
 from workflow_scripts.config.planning.outputs import output_path
-from workflow_scripts.config.planning.registry import Job, job
+from workflow_scripts.config.planning.registry import Job, job, on_request
 from workflow_scripts.config.types import datasets
 from workflow_scripts.config.types.parts import nearest
 
@@ -84,3 +84,8 @@ def _splits(plan: Context, dataset: str, block: datasets.Gallery) -> list[str]:
                 f"config: datasets.{dataset}.gallery.splits: no split {split!r}, {nearest(split, data.splits)}"
             )
     return list(dict.fromkeys(block.splits or (data.use.masks, *data.use.evaluation)))
+
+
+@on_request
+def _requested(plan: Context, dataset: str) -> list[str]:
+    return [output_path("gallery", dataset=dataset)] if plan.dataset(dataset).gallery else []

@@ -5,7 +5,7 @@ from workflow_scripts.config.planning import instance_systems
 from workflow_scripts.config.planning.context import Context
 from workflow_scripts.config.planning.jobs.classifiers import imported, network_modules
 from workflow_scripts.config.planning.outputs import output_path
-from workflow_scripts.config.planning.registry import Job, job
+from workflow_scripts.config.planning.registry import Job, job, on_request
 from workflow_scripts.config.types import datasets
 from workflow_scripts.config.types.instance_blocks import TrueInstances
 
@@ -139,7 +139,8 @@ def _precision(plan: Context, dataset: str, artifact: str, splits: list[str]) ->
     return Job(inputs, {"dataset": dataset, "splits": splits})
 
 
-def on_request(plan: Context, dataset: str) -> list[str]:
+@on_request
+def _requested(plan: Context, dataset: str) -> list[str]:
     """The table of mask AP, and the masks of boxes as COCO's JSON."""
     data = plan.dataset(dataset)
     named = dict.fromkeys(system.instances for system in instance_systems.named(plan.config, dataset))

@@ -12,7 +12,7 @@ from workflow_scripts.config.planning import instance_systems
 from workflow_scripts.config.planning.context import Context
 from workflow_scripts.config.planning.needs import of_block
 from workflow_scripts.config.planning.outputs import OUTPUTS, output_path
-from workflow_scripts.config.planning.registry import Job, job
+from workflow_scripts.config.planning.registry import Job, job, on_request
 from workflow_scripts.config.planning.sources import has_truth
 from workflow_scripts.config.planning.tunings import behind
 from workflow_scripts.config.types import blocks, datasets
@@ -59,7 +59,7 @@ def table(plan: Context, dataset: str, table: str) -> Job:
 
 @job("tables")
 def tables(plan: Context, dataset: str) -> Job:
-    names = tables_of(plan, dataset)
+    names = _named(plan, dataset)
     if not names:
         raise UserError(f"config: tables: none names systems of data set {dataset!r}; name them under systems")
     return Job({"tables": [output_path("table", "text", dataset=dataset, table=name) for name in names]}, {})
@@ -69,7 +69,7 @@ def tables(plan: Context, dataset: str) -> Job:
 def boundaries(plan: Context, dataset: str, seed: str, mask: str) -> Job:
     sbd = getattr(plan.dataset(dataset), "sbd", None)
     job = _measure(plan, dataset, seed, mask, needs_truth=sbd is None)
-    settings = job.settings | {"sbd": sbd, "tolerances": tolerances(plan, dataset)}
+    settings = job.settings | {"sbd": sbd, "tolerances": _tolerances(plan, dataset)}
     if sbd is None:
         return Job(job.inputs, settings)
     return Job(job.inputs, settings | {"sources": plan.digest(dataset, "contours")}, ("data.kinds.sbd_contours",))
@@ -83,7 +83,7 @@ def boundary_table(plan: Context, dataset: str) -> Job:
 @job("confusion_ratios")
 def confusion_ratios(plan: Context, dataset: str, seed: str, mask: str) -> Job:
     data, pairs = plan.dataset(dataset), _pairs(plan, dataset)
-    if not knows_backgrounds(plan, dataset):
+    if not _knows_backgrounds(plan, dataset):
         raise UserError(
             f"config: datasets.{dataset}: no true backgrounds are known that come with one of its classes; name a folder in "
             "context, and under tables a column of measure confusion_ratio"
@@ -101,21 +101,21 @@ def confusion_table(plan: Context, dataset: str) -> Job:
     return _measures(plan, dataset, "confusion_ratios")
 
 
-def tables_of(plan: Context, dataset: str) -> list[str]:
+def _named(plan: Context, dataset: str) -> list[str]:
     """Tables that name systems of a data set, or of one that it is based on."""
     names = plan.config.lineage(dataset)
     every = {name: plan.block(dataset, "tables", name) for name in plan.config.names(dataset, "tables")}
     return sorted(name for name, block in every.items() if block.systems.keys() & set(names))
 
 
-def knows_backgrounds(plan: Context, dataset: str) -> bool:
+def _knows_backgrounds(plan: Context, dataset: str) -> bool:
     """Whether there are true backgrounds that tables ask for."""
     data = plan.dataset(dataset)
     known = isinstance(data, datasets.SyntheticDataset) or getattr(data, "context", None) is not None
     return known and bool(_pairs(plan, dataset))
 
 
-def tolerances(plan: Context, dataset: str) -> list[float]:
+def _tolerances(plan: Context, dataset: str) -> list[float]:
     """At which tables ask for boundaries."""
     return sorted({column.tolerance for column in _columns(plan, dataset, table_blocks.BoundaryColumn)})
 
@@ -294,3 +294,15 @@ def _refuse_missing(plan: Context, dataset: str, kind: str, name: str) -> None:
     absent = [f"package {need.path}" if need.what == "package" else need.path for need in needs if need.blocks]
     if absent:
         raise Missing("; ".join(dict.fromkeys(absent)))
+
+
+@on_request
+def _requested(plan: Context, dataset: str) -> list[str]:
+    """Every table, all of them in one text where any names the data set, and the tables of the measures that they have."""
+    some = {
+        "tables": _named(plan, dataset),
+        "boundary_table": _tolerances(plan, dataset),
+        "confusion_table": _knows_backgrounds(plan, dataset),
+    }
+    tables = [output_path("table", dataset=dataset, table=name) for name in plan.config.names(dataset, "tables")]
+    return [*tables, *(output_path(stage, dataset=dataset) for stage in some if some[stage])]

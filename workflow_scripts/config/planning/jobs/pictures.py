@@ -7,7 +7,7 @@ from workflow_scripts.config.planning.jobs.classifiers import train_classifier
 from workflow_scripts.config.planning.jobs.saliency import estimating_classifier
 from workflow_scripts.config.planning.jobs.segmentation import train_segmenter
 from workflow_scripts.config.planning.outputs import output_path
-from workflow_scripts.config.planning.registry import Job, job
+from workflow_scripts.config.planning.registry import Job, job, on_request
 
 
 @job("montage")
@@ -112,13 +112,15 @@ def confidence(plan: Context, dataset: str, system: str) -> Job:
     return Job(inputs, settings, training.modules)
 
 
-def noise_aware(plan: Context, dataset: str) -> list[str]:
-    """Systems of the data set that train a segmenter with the noise-aware loss."""
-    named = {name: plan.block(dataset, "systems", name) for name in plan.dataset(dataset).systems}
-    return [name for name, block in named.items() if _is_noise_aware(plan, dataset, block.segmenter)]
-
-
 def _is_noise_aware(plan: Context, dataset: str, segmenter: str | None) -> bool:
     block = plan.block(dataset, "segmenters", segmenter) if segmenter else None
     rule = getattr(getattr(block, "loss", None), "rule", None)
     return rule == "noise_aware" and not block.trained
+
+
+@on_request
+def _requested(plan: Context, dataset: str) -> list[str]:
+    """How sure the segmenters of the data set's systems are that train with the noise-aware loss."""
+    trained = {name: plan.block(dataset, "systems", name).segmenter for name in plan.dataset(dataset).systems}
+    aware = [name for name, segmenter in trained.items() if _is_noise_aware(plan, dataset, segmenter)]
+    return [output_path("confidence", dataset=dataset, system=name) for name in aware]

@@ -6,7 +6,7 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.planning import sources, systems
 from workflow_scripts.config.planning.context import Context
 from workflow_scripts.config.planning.outputs import OUTPUTS, output_path
-from workflow_scripts.config.planning.registry import Job, job
+from workflow_scripts.config.planning.registry import Job, job, on_request
 from workflow_scripts.config.types import saliency_blocks
 
 LEARNING = {"initial", "seed", "recipe", "data", "maps", "binary"}  # what a trained network's maps do not depend on
@@ -79,7 +79,7 @@ def estimated_saliency(plan: Context, dataset: str, seed: str, cam: str) -> Job:
 def saliency_table(plan: Context, dataset: str) -> Job:
     data = plan.dataset(dataset)
     rows = []
-    for cam in estimates(plan, dataset):
+    for cam in _estimates(plan, dataset):
         detector = estimating_classifier(plan, dataset, cam).saliency
         names = {"dataset": dataset, "saliency": detector, "cam": cam}
         given = OUTPUTS["score_saliency"]["scores"].format(**names)
@@ -108,7 +108,7 @@ def _folders_digest(dataset: str, *folders: str) -> str:
     return sources.digest_of(dataset, files)
 
 
-def estimates(plan: Context, dataset: str) -> list[str]:
+def _estimates(plan: Context, dataset: str) -> list[str]:
     """Cams of the data set's systems whose classifier estimates saliency."""
     chains = (systems.chain(plan.config, dataset, system) for system in plan.dataset(dataset).systems)
     cams = dict.fromkeys(names["cam"] for chain in chains for stage, names in chain if stage == "cams")
@@ -127,3 +127,11 @@ def estimating_classifier(plan: Context, dataset: str, cam: str):
             f"config: cams.{cam}: method {classifier.method!r} estimates no saliency; name a cam of a classifier of method eps"
         )
     return classifier
+
+
+@on_request
+def _requested(plan: Context, dataset: str) -> list[str]:
+    """The table of what classifiers estimate of the saliency, and a picture of each."""
+    cams = _estimates(plan, dataset)
+    table = [output_path("saliency_table", dataset=dataset)] if cams else []
+    return [*table, *(output_path("montage_saliency", dataset=dataset, cam=cam) for cam in cams)]

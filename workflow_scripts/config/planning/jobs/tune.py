@@ -2,8 +2,8 @@
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.planning.context import Context
-from workflow_scripts.config.planning.outputs import OUTPUTS
-from workflow_scripts.config.planning.registry import Job, job
+from workflow_scripts.config.planning.outputs import OUTPUTS, output_path
+from workflow_scripts.config.planning.registry import Job, job, on_request
 from workflow_scripts.config.planning.tunings import written
 
 MOST = 500  # scores of a tuning: their paths are on one command line, which takes 128 KiB
@@ -40,3 +40,8 @@ def _plain(value) -> int | float | str:
     if isinstance(value, float):
         return int(value) if value.is_integer() else value
     return value if isinstance(value, int) else written(value)
+
+
+@on_request
+def _requested(plan: Context, dataset: str) -> list[str]:
+    return [output_path("tune", dataset=dataset, tuning=name) for name in plan.config.names(dataset, "tunings")]
