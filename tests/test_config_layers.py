@@ -270,8 +270,8 @@ def whole():
 @pytest.mark.parametrize("kind", ["saliency", "classifiers", "affinities", "segmenters", "instance_networks"])
 def test_a_word_for_a_number_of_a_recipe(whole, kind):
     """Of all blocks of a kind, one of each make: unions have tags that have names of keys."""
+    from workflow_scripts.config.families import sections
     from workflow_scripts.config.typed import typed
-    from workflow_scripts.config.types.blocks import KINDS
 
     found: dict[type, int] = {}
     for name in whole.names("voc", kind):
@@ -285,11 +285,11 @@ def test_a_word_for_a_number_of_a_recipe(whole, kind):
             wrong = yaml.safe_load(yaml.safe_dump(plain))
             inside = reduce(lambda part, key: part[key], path[:-1], wrong)
             inside[path[-1]] = "many"
-            message = refused(lambda wrong=wrong, name=name: typed(KINDS[kind], wrong, f"{kind}.{name}"))
+            message = refused(lambda wrong=wrong, name=name: typed(sections()[kind], wrong, f"{kind}.{name}"))
             assert message.startswith(f"config: {kind}.{name}.{'.'.join(path)}: ") and "'many'" in message
             del inside[path[-1]]
             inside["bath"] = 3
-            message = refused(lambda wrong=wrong, name=name: typed(KINDS[kind], wrong, f"{kind}.{name}"))
+            message = refused(lambda wrong=wrong, name=name: typed(sections()[kind], wrong, f"{kind}.{name}"))
             assert message.startswith(f"config: {kind}.{name}.{'.'.join(path[:-1])}: unknown key 'bath'")
     assert found
 

@@ -107,6 +107,51 @@ def test_what_may_change_a_byte(package, one, other):
     assert package({"a.py": one}) != package({"a.py": other})
 
 
+WITH_CLASS = """from typing import Literal
+
+import torch
+from pydantic import Field
+from workflow_scripts.config.types.parts import Block, Share
+
+LIMIT = 3
+
+
+def scaled(x):
+    return torch.relu(x) * LIMIT
+
+
+class Options(Block):
+    share: Share = Field({default}, description="{words}")
+
+
+class Example(Block):
+    rule: Literal["example"]
+    options: Options
+
+
+def loss(x):
+    return scaled(x) + {number}
+"""
+
+
+def with_class(default: float = 0.5, words: str = "of pixels", number: int = 1) -> dict[str, str]:
+    text = WITH_CLASS.format(default=default, words=words, number=number)
+    return {"a.py": text, "config/types/parts.py": "class Block: pass\nShare = float\n"}
+
+
+def test_classes_of_blocks_and_what_they_alone_import_do_not_count(package):
+    code = "import torch\n\nLIMIT = 3\n\n\ndef scaled(x):\n    return torch.relu(x) * LIMIT\n\n\ndef loss(x):\n    return scaled(x) + 1\n"
+    assert package(with_class()) == package(with_class(0.7, "of an image")) == package({"a.py": code})
+    assert package(with_class()) != package(with_class(number=2))
+    assert closure(["a"]) == ["a"]
+
+
+def test_a_class_of_blocks_that_the_code_uses_counts(package):
+    used = {"a.py": with_class()["a.py"] + "\n\nx = Options()\n"} | {"config/types/parts.py": "Block = Share = float\n"}
+    changed = {**used, "a.py": used["a.py"].replace("0.5", "0.7")}
+    assert package(used) != package(changed)
+
+
 USER = "from workflow_scripts.{room} import f\n\n\ndef g():\n    from workflow_scripts.{room} import h\n\n    return f() + h()\n"
 USED = "def f():\n    return {number}\n\n\ndef h():\n    return 2\n"
 

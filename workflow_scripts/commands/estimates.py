@@ -22,6 +22,7 @@ from workflow_scripts.config.planning import instance_systems, systems
 from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config, order_splits
 from workflow_scripts.config.types import blocks, datasets
+from workflow_scripts.config.types.initial import Network
 from workflow_scripts.instance_segmentation.mask_rcnn import BOX_CELLS, MASK_CELLS
 from workflow_scripts.refine import affinity_networks
 
@@ -283,7 +284,7 @@ class Estimates:
             self._counted[key] = _bytes(network), _operations(lambda: forward(images)) / 224**2, _kind(network)
         return self._counted[key]
 
-    def _instance_network(self, name: str) -> tuple[blocks.Network, SimpleNamespace]:
+    def _instance_network(self, name: str) -> tuple[Network, SimpleNamespace]:
         """Its block; bytes of the weights, operations a pixel, those a box and a mask beside, kind of the convolutions."""
         block = self.config.block(self.dataset, "instance_networks", name)
         if name not in self._parts:

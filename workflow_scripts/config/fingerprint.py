@@ -3,8 +3,9 @@
 Rules hand both to Snakemake as params, sidecars record them, `verify` compares them, and the trainer resumes only
 under the same fingerprint. The digest of the code is that of the syntax trees of the stage's module, of everything it
 imports from this package, transitively, and of the modules that the block names. What changes no byte of an artifact
-does not count: docstrings, comments, layout, the words of messages, the modules `UNCOUNTED`, in which folder a module
-lies and in which order it imports others. It holds within one minor version of Python, whose syntax trees it walks.
+does not count: docstrings, comments, layout, the words of messages, the modules `UNCOUNTED`, the classes of blocks, whose
+values count as settings, in which folder a module lies and in which order it imports others. It holds within one minor
+version of Python, whose syntax trees it walks.
 """
 
 import ast
@@ -13,6 +14,8 @@ import json
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+
+from workflow_scripts.config.declared import without_declarations
 
 PACKAGE = "workflow_scripts"
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,9 +64,13 @@ def _source(name: str) -> str:
     return _path(name).read_text(encoding="utf-8")
 
 
+def _code(name: str) -> ast.Module:
+    return without_declarations(ast.parse(_source(name)))
+
+
 @cache
 def _imports(name: str) -> tuple[str, ...]:
-    nodes = (node for node in ast.walk(ast.parse(_source(name))) if isinstance(node, ast.Import | ast.ImportFrom))
+    nodes = (node for node in ast.walk(_code(name)) if isinstance(node, ast.Import | ast.ImportFrom))
     named = (module for node in nodes for module, *_ in _bindings(node))
     return tuple(sorted({module.removeprefix(f"{PACKAGE}.") for module in named if _is_ours(module)}))
 
@@ -91,7 +98,7 @@ def _module_digest(name: str) -> str:
     There are no circles of imports, as a test says.
     """
     digest = hashlib.sha256()
-    tree = _WithoutWords().visit(ast.parse(_source(name)))
+    tree = _WithoutWords().visit(_code(name))
     if package := name.rpartition(".")[0]:  # importing a module runs the package that holds it
         parsed = ast.parse(_source(package))
         digest.update(_module_digest(package).encode() if _without_docstring(parsed, parsed.body) else b"")

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 
 from pydantic import TypeAdapter
 
-from workflow_scripts.config.types import archives, blocks, datasets
+from workflow_scripts.config.families import references, sections
+from workflow_scripts.config.types import archives, datasets
 
 SECTIONS = {
     "saliency": "Maps of what stands out in an image, whatever it is. A block is a detector.",
@@ -23,7 +24,8 @@ SECTIONS = {
     "datasets": "Where images are, what each split is for, which systems are run.",
     "archives": "What is downloaded and unpacked before a data set is read.",
 }
-TYPES = {**blocks.KINDS, "datasets": datasets.AnyDataset, "archives": archives.Archive}
+
+TYPES = {**sections(), "datasets": datasets.AnyDataset, "archives": archives.Archive}
 
 HEAD = """# Reference of `config.yaml`
 
@@ -85,11 +87,11 @@ def _table(section: str, part: dict, *told: str) -> Iterator[str]:
     rows = {key: value for key, value in part.get("properties", {}).items() if key not in told}
     if rows:
         yield from ("", "| key | value | default | |", "|---|---|---|---|")
-    references = blocks.REFERENCES.get(section, {})
+    named = references(TYPES[section]) if section else {}
     for key, value in rows.items():
         kind = _kind(value)
-        if key in references:
-            kind = kind.replace("string", f"name in [{references[key]}](#{references[key]})")
+        if key in named:
+            kind = kind.replace("string", f"name in [{named[key]}](#{named[key]})")
         default = "" if key in part.get("required", ()) else f"`{_default(value.get('default'))}`"
         yield f"| `{key}` | {kind} | {default} | {_cell(value.get('description', ''))} |"
 

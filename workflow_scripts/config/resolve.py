@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.families import references, sections
 from workflow_scripts.config.layers import (
     check_values,
     inherit,
@@ -18,9 +19,9 @@ from workflow_scripts.config.layers import (
 )
 from workflow_scripts.config.planning.tunings import Grid, Variant, expand, of_splits
 from workflow_scripts.config.typed import typed
-from workflow_scripts.config.types import affinity_blocks, blocks, datasets, mask_blocks
+from workflow_scripts.config.types import affinity_blocks, blocks, datasets
+from workflow_scripts.config.types import classifiers as classifier_blocks
 from workflow_scripts.config.types.archives import Archive
-from workflow_scripts.config.types.blocks import KINDS, REFERENCES
 from workflow_scripts.config.types.initial import Download, FromClassifier
 from workflow_scripts.config.types.parts import nearest
 
@@ -35,12 +36,12 @@ class Config:
         check_values(raw)
         raw = copy.deepcopy(dict(raw))
         self.shards = _shards(raw.pop("shards", 1))
-        sections = {*KINDS, "datasets", "archives"}
+        known = {*sections(), "datasets", "archives"}
         for key in raw:
-            if key not in sections:
-                raise UserError(f"config: unknown key {key!r}, {nearest(key, {*sections, 'shards'})}")
-        self._raw = {key: section(raw, key) for key in sections}
-        self._gone = {key: {*(raw.get(key) or ())} - self._raw[key].keys() for key in sections}
+            if key not in known:
+                raise UserError(f"config: unknown key {key!r}, {nearest(key, {*known, 'shards'})}")
+        self._raw = {key: section(raw, key) for key in known}
+        self._gone = {key: {*(raw.get(key) or ())} - self._raw[key].keys() for key in known}
         self.datasets: dict[str, datasets.Dataset] = {
             name: typed(datasets.AnyDataset, _without_nulls(data), f"datasets.{name}")
             for name, data in inherit(self._raw["datasets"], "datasets", self._gone["datasets"]).items()
@@ -49,9 +50,9 @@ class Config:
             name: typed(Archive, without_nulls(data), f"archives.{name}")
             for name, data in inherit(self._raw["archives"], "archives", self._gone["archives"]).items()
         }
-        self._plain = {(name, kind): self._resolve(name, kind) for name in self.datasets for kind in KINDS}
+        self._plain = {(name, kind): self._resolve(name, kind) for name in self.datasets for kind in sections()}
         self._blocks = {
-            (dataset, kind): {name: typed(KINDS[kind], data, f"{kind}.{name}") for name, data in named.items()}
+            (dataset, kind): {name: typed(sections()[kind], data, f"{kind}.{name}") for name, data in named.items()}
             for (dataset, kind), named in self._plain.items()
         }
         self._grids: dict[tuple[str, str], Grid | UserError] = {}
@@ -138,8 +139,10 @@ class Config:
     def _resolve(self, dataset: str, kind: str) -> dict[str, dict]:
         overrides = self.datasets[dataset].overrides
         for key in overrides:
-            if key not in KINDS:
-                raise UserError(f"config: datasets.{dataset}.overrides: unknown key {key!r}, {nearest(key, KINDS)}")
+            if key not in sections():
+                raise UserError(
+                    f"config: datasets.{dataset}.overrides: unknown key {key!r}, {nearest(key, sections())}"
+                )
         raw = dict(self._raw[kind])
         for name, change in overrides.get(kind, {}).items():
             if name not in raw:
@@ -153,11 +156,11 @@ class Config:
         return known_block(kind, name, known, self._gone[kind])
 
     def _check_references(self, dataset: str) -> None:
-        kinds = {kind: self._blocks[dataset, kind] for kind in KINDS}
-        for kind, fields in REFERENCES.items():
-            for name, block in kinds[kind].items():
-                for field, target in fields.items():
-                    named = getattr(block, field, None)
+        kinds = {kind: self._blocks[dataset, kind] for kind in sections()}
+        for kind, named_blocks in kinds.items():
+            for name, block in named_blocks.items():
+                for field, target in references(type(block)).items():
+                    named = getattr(block, field)
                     for reference in named if isinstance(named, tuple) else [named] if named else []:
                         if reference not in kinds[target]:
                             raise UserError(
@@ -176,7 +179,7 @@ class Config:
                     f"config: predictions.{name}.prediction: {block.prediction!r} holds no soft scores, name one without crf"
                 )
         for name, block in kinds["masks"].items():
-            if isinstance(block, mask_blocks.LearntMask):
+            if block.rule == "learnt":
                 classifier = kinds["classifiers"][kinds["cams"][block.cam].classifier]
                 if not classifier.learns_background:
                     raise UserError(
@@ -262,7 +265,7 @@ class Config:
                 )
 
     @staticmethod
-    def _check_boxes(masks: Mapping[str, BaseModel], classifiers: Mapping[str, blocks.Classifier]) -> None:
+    def _check_boxes(masks: Mapping[str, BaseModel], classifiers: Mapping[str, classifier_blocks.Classifier]) -> None:
         for name, block in masks.items():
             if block.rule in {"box_unary", "box_attention"} and not classifiers[block.classifier].learns_from_boxes:
                 raise UserError(
@@ -279,7 +282,7 @@ class Config:
                 )
 
     @staticmethod
-    def _check_initial(where: str, block, classifiers: Mapping[str, blocks.Classifier]) -> None:
+    def _check_initial(where: str, block, classifiers: Mapping[str, classifier_blocks.Classifier]) -> None:
         name = block.initial.classifier
         if name not in classifiers:
             raise UserError(f"{where}: classifiers has no block {name!r}, {nearest(name, classifiers)}")

@@ -4,7 +4,8 @@ import json
 
 from pydantic import TypeAdapter
 
-from workflow_scripts.config.types import archives, blocks, datasets
+from workflow_scripts.config.families import sections
+from workflow_scripts.config.types import archives, datasets
 
 HEADER = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "config.yaml"}
 
@@ -14,7 +15,7 @@ def schema() -> dict:
     definitions: dict = {}
     properties = {}
     for section, type_ in (
-        *blocks.KINDS.items(),
+        *sections().items(),
         ("datasets", datasets.AnyDataset),
         ("archives", archives.Archive),
     ):

@@ -6,15 +6,31 @@ out. What is in no way different from the rest is not salient: the map of an ima
 
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field, PositiveInt
 from scipy.sparse import coo_array, csr_array, diags_array
 from scipy.sparse.csgraph import dijkstra
 from scipy.sparse.linalg import spsolve
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.types.saliency_blocks import Detected
 from workflow_scripts.data.otsu import otsu
 from workflow_scripts.data.transforms import fitted_size, resized
+
+
+class HandMadeSaliency(Detected):
+    detector: Literal["hand_made"]
+    methods: Annotated[
+        tuple[
+            Literal["border_contrast", "minimum_barrier", "robust_background", "spectral_residual", "fine_grained"], ...
+        ],
+        Field(min_length=1),
+    ] = Field(description="one, or several whose mean is taken")
+    side: PositiveInt = Field(description="long side of the image that they see, pixels")
+    centred: bool = Field(description="shift Otsu's threshold of each map to half")
+
 
 SRGB_TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 FLAT = 1e-6  # a map of less contrast is zero

@@ -2,18 +2,54 @@
 
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from pydantic import Field, model_validator
 from torch import nn
 from torch.nn.functional import interpolate
 
 from workflow_scripts.base.plugins import plugin
+from workflow_scripts.config.types.initial import Named
+from workflow_scripts.config.types.parts import Name, Of
+from workflow_scripts.config.types.saliency_blocks import AnyNetwork, Data, Detected, FolderData, Form, LearntSaliency
 from workflow_scripts.data.checkpoints.saliency_weights import load_published
 from workflow_scripts.data.checkpoints.weights import load_weights
 from workflow_scripts.data.samples.salient_input import squared
 from workflow_scripts.data.transforms import normalise
 from workflow_scripts.training.device import device
+
+
+class PublishedSaliency(Detected):
+    detector: Literal["published"]
+    network: AnyNetwork
+    input: Form
+    weights: Named = Field(description="of the whole network: a path, or {url, sha256}")
+
+    @model_validator(mode="after")
+    def _fits(self) -> "PublishedSaliency":
+        self.network.check_side(self.input.side)
+        return self
+
+
+class NetworkSaliency(LearntSaliency):
+    detector: Literal["network"]
+    data: Data
+
+    @model_validator(mode="after")
+    def _squares(self) -> "NetworkSaliency":
+        if self.input.side is None and isinstance(self.data, FolderData):
+            raise ValueError("photographs of a folder differ in size, give input.side")
+        return self
+
+
+class DistilledSaliency(LearntSaliency):
+    detector: Literal["distilled"]
+    maps: Annotated[tuple[Annotated[Name, Of("saliency")], ...], Field(min_length=1)] = Field(
+        description="saliency blocks whose mean is learned, on the training split"
+    )
+    binary: bool = Field(description="learn them cut at Otsu's threshold")
 
 
 def build(options: SimpleNamespace) -> nn.Module:

@@ -5,11 +5,21 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Literal
 
 import numpy as np
 from PIL import Image
+from pydantic import Field
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.types.saliency_blocks import Detected
+
+
+class RembgSaliency(Detected):
+    detector: Literal["rembg"]
+    model: Literal["u2net", "u2netp", "silueta", "isnet-general-use", "birefnet-general", "birefnet-general-lite"]
+    models: str | None = Field(None, description="folder of {model}.onnx; null: rembg's own, to which it downloads")
+
 
 INSTALL = "pip install -r requirements.txt"
 

@@ -6,8 +6,10 @@ classes are learnt of every instance, masks where they are reliable.
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -19,6 +21,77 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign, roi_align
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from torchvision.ops.poolers import LevelMapper
+
+from workflow_scripts.config.types import instance_blocks
+from workflow_scripts.config.types.parts import Block, Jitter, Recipe, Share
+
+
+class InstanceRecipe(Recipe):
+    crop: PositiveInt = Field(description="side of the square canvas that images are resized into, pixels")
+    short_side: tuple[PositiveInt, PositiveInt] = Field(description="range of the resized image's short side, pixels")
+    most: PositiveInt = Field(description="instances of an image; of more, so many are drawn")
+    jitter: Jitter
+
+    @model_validator(mode="after")
+    def _inside(self) -> "InstanceRecipe":
+        if max(self.short_side) > self.crop:
+            raise ValueError(f"short_side {list(self.short_side)} is larger than the canvas, crop {self.crop}")
+        return self
+
+
+class Sampling(Block):
+    """What of an image a stage of the network learns from."""
+
+    count: PositiveInt = Field(description="boxes of an image")
+    positive: Share = Field(description="at most this share of them on objects")
+
+
+class Proposals(Block):
+    before: PositiveInt = Field(description="surest ones of each level, before doublets are dropped")
+    after: PositiveInt = Field(description="of an image, after that")
+
+
+class Finding(Block):
+    """How a trained network is used; another value trains nothing again."""
+
+    short_side: PositiveInt = Field(description="of the resized image, pixels")
+    long_side: PositiveInt = Field(description="at most, of the resized image, pixels; the short side is then shorter")
+    proposals: Proposals
+    score: Share = Field(description="least score of what is kept")
+    overlap: Share = Field(description="of two boxes of a class that overlap by more IoU, the surer one is kept")
+    count: PositiveInt = Field(description="instances of an image at most")
+    precision: Literal["float32", "bfloat16"]
+
+
+class MaskRcnn(instance_blocks.InstanceNetwork):
+    network: Literal["mask_rcnn"]
+    levels: tuple[Annotated[int, Field(ge=0, le=4)], ...] = Field(
+        min_length=1,
+        description="feature maps of the backbone that the pyramid is made of, of five, the finest being 0",
+    )
+    channels: PositiveInt = Field(description="of the pyramid's maps")
+    anchors: tuple[PositiveInt, ...] = Field(
+        description="side of the anchors of each level and of the pooled one above them, pixels"
+    )
+    ratios: tuple[PositiveFloat, ...] = Field(description="height to width of the anchors")
+    pooled_side: PositiveInt = Field(description="boxes of this side, pixels, are pooled from the level of stride 16")
+    hidden: PositiveInt = Field(description="channels of the two layers that classify a box")
+    mask_channels: tuple[PositiveInt, ...] = Field(description="of the 3x3 layers before the masks")
+    frame: PositiveInt = Field(
+        description="side of the map that training keeps of each mask, cells; finer ones than 28 are learnt"
+    )
+    anchor_sampling: Sampling
+    box_sampling: Sampling
+    proposals: Proposals
+    recipe: InstanceRecipe
+    finding: Finding
+
+    @model_validator(mode="after")
+    def _anchor_of_each_level(self) -> "MaskRcnn":
+        if len(self.anchors) != len(self.levels) + 1:
+            raise ValueError(f"anchors: {len(self.anchors)} sides for {len(self.levels)} levels and the pooled one")
+        return self
+
 
 BOX_CELLS, MASK_CELLS = 7, 14  # that a box is pooled to; masks are predicted at twice the latter; Mask R-CNN
 UNRELIABLE = 255

@@ -5,10 +5,38 @@ queries; what resembles them inside a box counts less when the features of the b
 """
 
 from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import torch
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
+
+from workflow_scripts.config.types import classifiers
+from workflow_scripts.config.types.parts import Block, ScaledRecipe, Share
+
+
+class BanaOptions(Block):
+    pooling: Literal["attention", "mean"] = Field(description="of a box's features: background-aware, or all alike")
+    grid_size: PositiveInt = Field(description="cells of the background's queries in either direction")
+    roi_size: PositiveInt = Field(description="vectors of a box in either direction")
+    align_corners: bool = Field(description="of the sampling of the boxes")
+    minimum_background: Share = Field(description="of a crop, above which the attention is used")
+    initial_deviation: PositiveFloat = Field(description="of the classifier's normal initial weights")
+
+
+class BanaClassifier(classifiers.Classifier):
+    method: Literal["bana"]
+    options: BanaOptions
+    recipe: ScaledRecipe
+    learns_from_boxes: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _whole_batches(self) -> "BanaClassifier":
+        if self.recipe.accumulate > 1:
+            raise ValueError("recipe.accumulate: the loss is a mean over the boxes of the whole batch; set 1")
+        return self
+
 
 EPS = 1e-12  # of the denominators; published code
 MINIMUM_BACKGROUND = 0.125  # share of a crop that must be sure background; published code

@@ -1,10 +1,24 @@
 """Class activation maps (Zhou et al., CVPR 2016): the localisation that an image classifier gives for free."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
+
+from workflow_scripts.config.types import classifiers
+from workflow_scripts.config.types.parts import Block, Share
+
+
+class CamOptions(Block):
+    dropout: Share = Field(description="share of feature channels dropped before pooling")
+
+
+class CamClassifier(classifiers.Classifier):
+    method: Literal["cam"]
+    options: CamOptions
 
 
 def class_activation_maps(features: Tensor, weight: Tensor, square_root: bool = False) -> Tensor:

@@ -5,10 +5,38 @@ saliency map, and the estimate is regressed on the saliency of an off-the-shelf 
 """
 
 from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field, NonNegativeFloat
 from torch import Tensor, nn
 from torch.nn import functional
+
+from workflow_scripts.config.types import classifiers
+from workflow_scripts.config.types.parts import Block, Name, Of, Share
+
+
+class EpsOptions(Block):
+    selection: Literal["adaptive", "naive", "predefined", "none"] = Field(description="which maps count as background")
+    overlap_threshold: float = Field(description="tau: a map that overlaps saliency by more is foreground")
+    foreground_weight: Share = Field(
+        description="lambda: weight of the foreground map, the background map has the rest"
+    )
+    saliency_weight: NonNegativeFloat = Field(description="weight of the saliency loss beside the classification loss")
+    predefined_background: tuple[str, ...] = Field(description="classes on the background side under 'predefined'")
+
+
+class EpsClassifier(classifiers.Classifier):
+    method: Literal["eps"]
+    options: EpsOptions
+    saliency: Annotated[Name, Of("saliency")]
+    learns_background: ClassVar[bool] = True
+
+    def class_names(self) -> dict[str, tuple[str, ...]]:
+        options = self.options
+        named = options.predefined_background if options.selection == "predefined" else ()
+        return {"options.predefined_background": named}
+
 
 SELECTIONS = ("adaptive", "naive", "predefined", "none")
 

@@ -5,12 +5,34 @@ class attention sharpens; attention between patches then carries the product to 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Discriminator, Field, Tag
 from torch import Tensor, nn
 from torch.nn.functional import multilabel_soft_margin_loss
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.types import classifiers
+from workflow_scripts.config.types.parts import Block, ClassifierRecipe
+from workflow_scripts.config.types.transformers import AnyTransformer, AreaRecipe
+
+
+class MctformerOptions(Block):
+    version: Literal["v1", "v2"] = Field(description="class tokens alone, or with class maps on the patch tokens")
+
+
+def _recipe_tag(data: Any) -> str:
+    return "area" if isinstance(data, AreaRecipe) or isinstance(data, dict) and "area" in data else "side"
+
+
+class MctformerClassifier(classifiers.Classifier):
+    method: Literal["mctformer"]
+    backbone: AnyTransformer
+    options: MctformerOptions
+    recipe: Annotated[
+        Annotated[AreaRecipe, Tag("area")] | Annotated[ClassifierRecipe, Tag("side")], Discriminator(_recipe_tag)
+    ]
 
 
 def class_to_patch(attention: Tensor, num_classes: int, layers: int = 3) -> Tensor:

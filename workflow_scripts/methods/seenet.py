@@ -6,10 +6,38 @@ learns that no class is there. Without reversal and third branch it is ACoL (Zha
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
+
+from workflow_scripts.config.types import classifiers
+from workflow_scripts.config.types.parts import Block, Share
+
+
+class SeeNetOptions(Block):
+    hidden: PositiveInt = Field(description="channels of the 3x3 layers of a branch")
+    layers: PositiveInt = Field(description="3x3 layers of a branch")
+    dropout: Share = Field(description="share of a branch's last hidden activations dropped")
+    initial_deviation: PositiveFloat | None = Field(
+        None, description="of a branch's normal initial weights; if null, that of He et al. for its width"
+    )
+    high: Share = Field(description="attention of the first branch above which the second sees nothing")
+    low: Share = Field(description="attention of the first branch below which is background")
+    background: Literal["reversed", "zeroed"] = Field(description="what the second branch sees of the background")
+    third_below: Share | None = Field(
+        None,
+        description="attention below which a third branch, which learns that there is nothing, sees; or no such branch",
+    )
+    shared: bool = Field(description="second and third branch have the same weights")
+    reduction: Literal["mean", "sum"] = Field(description="of the cross-entropies over classes")
+
+
+class SeeNetClassifier(classifiers.Classifier):
+    method: Literal["seenet"]
+    options: SeeNetOptions
 
 
 def object_attention(scores: Tensor, labels: Tensor) -> Tensor:

@@ -1,10 +1,17 @@
 """MobileNetV2 (Sandler et al., CVPR 2018) from torchvision, the last stages dilated to keep a finer feature map."""
 
+from typing import Literal
+
 from torch import Tensor, nn
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
+from workflow_scripts.config.types import parts
 from workflow_scripts.networks.backbone import FeaturePyramid
 from workflow_scripts.networks.depthwise import DepthwiseConv
+
+
+class MobileNetV2(parts.Backbone):
+    name: Literal["mobilenet_v2"]
 
 
 class Backbone(FeaturePyramid):

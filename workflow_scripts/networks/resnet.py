@@ -1,13 +1,29 @@
 """ResNet-50 and ResNet-101 (He et al., CVPR 2016) on torchvision's layers, in the forms of DeepLab-V2 and of IRN."""
 
 import re
+from typing import Literal
 
+from pydantic import Field
 from torch import Tensor, nn
 from torchvision import models
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.types import parts
 from workflow_scripts.networks.backbone import FeaturePyramid
 from workflow_scripts.networks.colours import Colours
+
+
+class Resnet(parts.Backbone):
+    name: Literal["resnet"]
+    depth: Literal[50, 101] = Field(description="layers")
+    stride_in: Literal["first", "middle"] = Field(
+        description="layer of a block that takes the stride: 1x1 as He et al. and DeepLab, 3x3 as torchvision's weights"
+    )
+    colours: Literal["torch", "caffe"] = Field(description="that the initial weights were made for")
+    form: Literal["deeplab", "irn"] = Field(
+        "deeplab", description="last stages dilated, pooling rounded up; or as IRN, layer4 of stride 1 without dilation"
+    )
+
 
 DILATIONS = {8: (1, 1, 2, 4), 16: (1, 1, 1, 2), 32: (1, 1, 1, 1)}  # of the four layers, by stride
 

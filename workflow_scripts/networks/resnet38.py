@@ -5,6 +5,7 @@ they are.
 """
 
 import re
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,7 +13,12 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.types import parts
 from workflow_scripts.networks.backbone import FeaturePyramid
+
+
+class Resnet38(parts.Backbone):
+    name: Literal["resnet38"]
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:

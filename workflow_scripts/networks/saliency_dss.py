@@ -8,12 +8,23 @@ to a multiple of 32 instead.
 import re
 from collections.abc import Mapping
 from types import SimpleNamespace
+from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, pad
 
+from workflow_scripts.config.types import saliency_blocks
 from workflow_scripts.networks.vgg16_features import CHANNELS, Vgg16Features
+
+
+class DssNetwork(saliency_blocks.SaliencyNetwork):
+    name: Literal["dss"]
+    form: Literal["caffe", "port"] = Field(description="as published, or its PyTorch port")
+    averaged: tuple[Literal[1, 2, 3, 4, 5, 6], ...] = Field(description="side outputs averaged with the fusion")
+    reduction: Literal["sum", "mean"] = Field(description="of the loss over the pixels of an image")
+
 
 # Channels and kernel of the two convolutions of each side output (Table 1), from the shallowest to the deepest
 SIDES = ((128, 3), (128, 3), (256, 5), (256, 5), (512, 5), (512, 7))

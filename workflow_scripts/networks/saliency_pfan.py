@@ -7,13 +7,38 @@ maps EPS used.
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import SimpleNamespace
+from typing import Literal
 
 import torch
+from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, binary_cross_entropy, interpolate
 
+from workflow_scripts.config.types import saliency_blocks
+from workflow_scripts.config.types.parts import Share
 from workflow_scripts.data.transforms import MEAN, STANDARD_DEVIATION
 from workflow_scripts.networks.vgg16_features import CHANNELS, STAGES, Vgg16Features
+
+
+class PfanNetwork(saliency_blocks.SaliencyNetwork):
+    name: Literal["pfan"]
+    high_level_kernel: Literal[1, 3] = Field(
+        description="side of the layer on high-level features: official code, port"
+    )
+    colours: Literal["torch", "keras"] = Field(
+        description="torch: mean 0, deviation 1; keras: RGB less the means of BGR, as the official code has it"
+    )
+    batch_norm: Literal["running", "batch"] = Field(
+        description="running: statistics of the training, as the port; batch: its own, at test time too, as official"
+    )
+    dropout: Share = Field(description="share of activations dropped after every stage of VGG16")
+    edge_weight: Share = Field(description="of the loss on edges; the loss on maps has the rest")
+    positive_weight: PositiveFloat = Field(description="of foreground in the loss on maps, beside background")
+
+    def check_side(self, side: int | None) -> None:
+        if side is None or side % 16:
+            raise ValueError(f"network pfan takes squares of a multiple of 16 pixels, not input.side {side}")
+
 
 Norm = Callable[[int], nn.BatchNorm2d]
 

@@ -1,12 +1,22 @@
 """A saliency network on any backbone: its feature maps joined from the deepest to the finest (Lin et al., CVPR 2017)."""
 
 from types import SimpleNamespace
+from typing import Literal
 
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from workflow_scripts import networks
+from workflow_scripts.config.types import saliency_blocks
+from workflow_scripts.config.types.parts import AnyBackbone
 from workflow_scripts.networks.saliency_losses import cross_entropy_and_iou
+
+
+class PyramidNetwork(saliency_blocks.SaliencyNetwork):
+    name: Literal["pyramid"]
+    backbone: AnyBackbone
+    width: PositiveInt = Field(description="channels of the joined feature maps")
 
 
 class SaliencyNetwork(nn.Module):

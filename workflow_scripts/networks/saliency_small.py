@@ -1,12 +1,19 @@
 """A small saliency network: encoder and decoder with skip connections, image in, foreground probability out."""
 
 from types import SimpleNamespace
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from workflow_scripts.config.types import saliency_blocks
 from workflow_scripts.networks.saliency_losses import cross_entropy_and_iou
+
+
+class SmallNetwork(saliency_blocks.SaliencyNetwork):
+    name: Literal["small"]
+    starts_random: ClassVar[bool] = True
 
 
 def _block(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:

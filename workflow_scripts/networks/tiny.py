@@ -1,10 +1,17 @@
 """A small residual network for small images: trains from scratch on a CPU in under a minute."""
 
+from typing import Literal
+
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.types import parts
 from workflow_scripts.networks.backbone import FeaturePyramid
+
+
+class Tiny(parts.Backbone):
+    name: Literal["tiny"]
 
 
 class Residual(nn.Module):

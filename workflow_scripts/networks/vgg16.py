@@ -3,13 +3,25 @@
 Layers bear caffe's names (conv1_1 to conv5_3, fc6, fc7), so that published checkpoints load as they are.
 """
 
+from typing import Literal
+
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, max_pool2d, relu
 from torchvision.models import VGG16_Weights
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.types import parts
 from workflow_scripts.networks.backbone import FeaturePyramid
 from workflow_scripts.networks.colours import Colours
+
+
+class Vgg16(parts.Backbone):
+    name: Literal["vgg16"]
+    form: Literal["psa", "large_fov", "aspp", "seenet"] = Field(description="what the paper made of it")
+    fc6_dilation: PositiveInt = Field(description="of the 3x3 layer fc6, feature cells; forms psa and large_fov")
+    colours: Literal["torch", "caffe"] = Field(description="that the initial weights were made for")
+
 
 STAGES = {1: (64, 2), 2: (128, 2), 3: (256, 3), 4: (512, 3), 5: (512, 3)}  # channels and convolutions
 STRIDES = {"psa": 8, "large_fov": 8, "aspp": 8, "seenet": 16}

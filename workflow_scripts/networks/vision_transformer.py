@@ -6,14 +6,38 @@ Layers bear the names of the published PyTorch checkpoints of both. The last lay
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.plugins import plugin
+from workflow_scripts.config.types import transformers
+
+
+class VisionTransformer(transformers.Transformer):
+    name: Literal["vision_transformer"]
+    width: PositiveInt = Field(description="channels of a token; a multiple of heads")
+    heads: PositiveInt = Field(description="of the attention")
+    grid: PositiveInt = Field(description="patches along a side of the training crop, each with a position of its own")
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="share of the images for which a branch of the last layer is dropped in training, 0 in the first"
+    )
+    stem: Literal["linear", "tiny"] = Field(
+        description="a linear layer over each patch, or a convolutional network whose cells are the patches"
+    )
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> "VisionTransformer":
+        if self.width % self.heads:
+            raise ValueError(f"a width of {self.width} is no multiple of {self.heads} heads")
+        if self.stem == "tiny" and self.patch == 32:
+            raise ValueError("stem 'tiny' has cells of 8 or 16 pixels, not 32")
+        return self
+
 
 EPSILON = 1e-6  # of the layer normalisations; DeiT
 

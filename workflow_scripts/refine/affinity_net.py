@@ -1,10 +1,37 @@
 """AffinityNet (Ahn and Kwak, CVPR 2018): features whose distance tells whether neighbouring positions share a class."""
 
+from typing import Literal
+
 import torch
+from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 from torch.nn.functional import elu
 
+from workflow_scripts.config.types.affinity_blocks import Affinity
+from workflow_scripts.config.types.parts import Block, DenseCrf, Jitter, Recipe
 from workflow_scripts.refine.affinity import affinity_loss, pair_affinity, pair_labels
+
+
+class AffinityLabels(Block):
+    """Alphas of the background (1 - max score)^alpha: a low one leaves sure objects, a high one sure background."""
+
+    low: PositiveFloat
+    high: PositiveFloat
+    crf: DenseCrf
+
+
+class AffinityRecipe(Recipe):
+    jitter: Jitter
+
+
+class AffinityNet(Affinity):
+    network: Literal["affinity_net"]
+    labels: AffinityLabels
+    head: Literal[448, 896] = Field(description="channels: of the published code, or of the papers")
+    group_norm: bool = Field(description="of the three reduced feature maps")
+    distance: Literal["mean", "sum"] = Field(description="of features, over channels: published code, or papers")
+    recipe: AffinityRecipe
+
 
 # Channels taken from the three feature maps: the published code, and the paper (as the EPS reproduction describes it).
 HEADS = {448: (64, 128, 256), 896: (128, 256, 512)}

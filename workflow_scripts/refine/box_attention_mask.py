@@ -5,14 +5,37 @@ gives the object inside it its class.
 """
 
 from types import SimpleNamespace
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
+from pydantic import Field, PositiveInt
 
+from workflow_scripts.config.types.mask_blocks import MaskRule
+from workflow_scripts.config.types.parts import DenseCrf, Name, Of, Share
 from workflow_scripts.data.boxes import background_mask, by_area, region
 from workflow_scripts.refine import box_unary, box_unary_mask
 from workflow_scripts.refine.background import Maps, Rule
 from workflow_scripts.training.device import device
+
+
+class BoxAttentionMask(MaskRule):
+    """As `box_unary` without class maps, for classes that the classifier does not know: 1 - u_0 is the object."""
+
+    rule: Literal["box_attention"]
+    starts_from: ClassVar = "boxes"
+    classifier: Annotated[Name, Of("classifiers")] = Field(description="whose features are used; of method bana")
+    dataset: Name | None = Field(None, description="that the classifier was trained on; this one if null")
+    grid_size: PositiveInt = Field(description="cells of the background's queries in either direction")
+    threshold: Share = Field(description="attention below it does not count")
+    threshold_of: Literal["maximum", "one"] = Field(
+        description="the threshold is a share of the image's maximum, or of 1"
+    )
+    softmax: bool = Field(description="over the two scores, inside the boxes, before the CRF")
+    retrieval_in_boxes: bool = Field(description="the second label map has background for sure outside all boxes")
+    align_corners: bool = Field(description="of the up-sampling of the features")
+    precision: Literal["float32", "bfloat16"]
+    crf: DenseCrf | None = None
 
 
 def load(block: SimpleNamespace, classifier: SimpleNamespace, weights: str) -> Rule:

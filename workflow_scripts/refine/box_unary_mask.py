@@ -1,18 +1,46 @@
 """Mask rule `box_unary`: BANA's two label maps, by a dense CRF and by retrieval, from boxes and a classifier's features."""
 
 from types import SimpleNamespace
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from workflow_scripts import networks
+from workflow_scripts.config.types.mask_blocks import MaskRule
+from workflow_scripts.config.types.parts import DenseCrf, Name, Of, Share
 from workflow_scripts.data.boxes import class_regions, region
 from workflow_scripts.data.checkpoints.weights import load_strictly, read_state
 from workflow_scripts.data.transforms import normalise
 from workflow_scripts.refine import box_unary
 from workflow_scripts.refine.background import Maps, Rule
 from workflow_scripts.training.device import autocast, device
+
+
+class BoxUnaryMask(MaskRule):
+    rule: Literal["box_unary"]
+    starts_from: ClassVar = "boxes"
+    classifier: Annotated[Name, Of("classifiers")] = Field(description="whose features and weights; of method bana")
+    background: Literal["attention", "cam"] = Field(
+        description="score of the background: its attention, or the classifier's map of it (without u_0)"
+    )
+    grid_size: PositiveInt = Field(description="cells of the background's queries in either direction")
+    threshold: Share = Field(description="attention below it does not count")
+    threshold_of: Literal["maximum", "one"] = Field(
+        description="the threshold is a share of the image's maximum, or of 1"
+    )
+    normalised: Literal["box", "image"] = Field(
+        description="class maps are divided by their maximum over the box or image"
+    )
+    softmax: bool = Field(description="over the scores, inside the boxes, before the CRF")
+    retrieval_in_boxes: bool = Field(
+        description="the second label map has classes only inside their boxes, background for sure outside all"
+    )
+    align_corners: bool = Field(description="of the up-sampling of the features")
+    precision: Literal["float32", "bfloat16"]
+    crf: DenseCrf | None = None
 
 
 def load(block: SimpleNamespace, classifier: SimpleNamespace, weights: str) -> Rule:

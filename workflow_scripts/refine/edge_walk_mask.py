@@ -1,12 +1,16 @@
 """Mask rule `edge_walk`: soft maps walk where no class boundary that IRN has learnt lies in between."""
 
 from types import SimpleNamespace
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from workflow_scripts.config.types.mask_blocks import MaskRule
+from workflow_scripts.config.types.parts import DenseCrf, Name, Of, Share
 from workflow_scripts.data.checkpoints.weights import load_weights
 from workflow_scripts.data.transforms import normalise
 from workflow_scripts.refine import affinity_networks
@@ -14,6 +18,20 @@ from workflow_scripts.refine.background import Maps, Rule, normalised
 from workflow_scripts.refine.irn import STRIDE, edge_map
 from workflow_scripts.refine.random_walk import at_image_size, propagate_along_edges
 from workflow_scripts.training.device import autocast, device
+
+
+class EdgeWalkMask(MaskRule):
+    rule: Literal["edge_walk"]
+    cam: Annotated[Name, Of("cams")]
+    affinity: Annotated[Name, Of("affinities")]
+    threshold: Share = Field(description="background score beside walked maps whose common maximum is 1")
+    frame: PositiveInt = Field(
+        description="side that images are filled up to, pixels, before edges are found; larger images stay as they are"
+    )
+    radius: PositiveInt = Field(description="of the walk's steps, cells of 4 pixels")
+    beta: PositiveFloat = Field(description="power of the affinities")
+    log_steps: PositiveInt = Field(description="the walk has 2^log_steps steps")
+    crf: DenseCrf | None = None
 
 
 def load(block: SimpleNamespace, affinity: SimpleNamespace, weights: str) -> Rule:

@@ -1,9 +1,19 @@
 """Mask rule `grabcut`: the object in every box by GrabCut, smaller boxes in front."""
 
-import numpy as np
+from typing import ClassVar, Literal
 
+import numpy as np
+from pydantic import Field, PositiveInt
+
+from workflow_scripts.config.types.mask_blocks import MaskRule
 from workflow_scripts.refine.background import Maps, Rule
 from workflow_scripts.refine.boxes import grabcut, painted
+
+
+class GrabCutMask(MaskRule):
+    rule: Literal["grabcut"]
+    starts_from: ClassVar = "boxes"
+    iterations: PositiveInt = Field(description="of GrabCut, between colour models and cut")
 
 
 def load(block, network, weights: str | None) -> Rule:

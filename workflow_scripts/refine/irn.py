@@ -3,11 +3,37 @@
 Its displacement field, which tells instances apart, is not part of the semantic refinement and is left out.
 """
 
+from typing import Literal
+
 import torch
+from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 from torch.nn import functional
 
+from workflow_scripts.config.types.affinity_blocks import Affinity
+from workflow_scripts.config.types.parts import Block, DenseCrf, SegmenterRecipe, Share
 from workflow_scripts.refine.affinity import affinity_loss, pair_edge_affinity, pair_labels
+
+
+class IrnLabels(Block):
+    """Constant background scores: a high one leaves sure objects, a low one sure background."""
+
+    foreground: Share
+    background: Share
+    belief: Share = Field(description="probability of the hard label that the CRF starts from")
+    crf: DenseCrf
+
+
+class IrnRecipe(SegmenterRecipe):
+    bias_multiplier: PositiveFloat = Field(description="rate of biases, times that of the weights")
+    bias_decay: bool = Field(description="whether biases decay as weights do")
+
+
+class Irn(Affinity):
+    network: Literal["irn"]
+    labels: IrnLabels
+    recipe: IrnRecipe
+
 
 STRIDE = 4  # pixels per cell of the edge map
 

@@ -1,9 +1,19 @@
 """Mask rule `learnt`: the background that EPS learns, which its published code discards."""
 
+from typing import Annotated, Literal
+
 import numpy as np
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.types.mask_blocks import MaskRule
+from workflow_scripts.config.types.parts import DenseCrf, Name, Of
 from workflow_scripts.refine.background import Maps, Rule, learnt_background
+
+
+class LearntMask(MaskRule):
+    rule: Literal["learnt"]
+    cam: Annotated[Name, Of("cams")]
+    crf: DenseCrf | None = None
 
 
 def load(block, affinity, weights: str | None) -> Rule:

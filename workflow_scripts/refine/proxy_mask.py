@@ -1,9 +1,24 @@
 """Mask rule `proxy`: attention and saliency joined by their harmonic mean (SeeNet, Algorithm 1)."""
 
-import numpy as np
+from typing import Annotated, Literal
 
+import numpy as np
+from pydantic import Field, PositiveFloat
+
+from workflow_scripts.config.types.mask_blocks import MaskRule
+from workflow_scripts.config.types.parts import DenseCrf, Name, Of, Share
 from workflow_scripts.refine import proxy
 from workflow_scripts.refine.background import Maps, Rule, normalised, plain_labels
+
+
+class ProxyMask(MaskRule):
+    rule: Literal["proxy"]
+    cam: Annotated[Name, Of("cams")]
+    saliency: Annotated[Name, Of("saliency")]
+    weight: PositiveFloat = Field(description="of the maps in their harmonic mean with saliency")
+    conflict: Share | None = Field(None, description="ignored: pixels where the maps of two classes exceed it")
+    unsalient: Share | None = Field(None, description="ignored: pixels whose saliency is below it")
+    crf: DenseCrf | None = None
 
 
 def load(block, affinity, weights: str | None) -> Rule:

@@ -1,16 +1,41 @@
 """Mask rule `random_walk`: soft maps, or their arg-max, walk along the affinities that AffinityNet has learnt."""
 
 from types import SimpleNamespace
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from workflow_scripts.config.types.mask_blocks import MaskRule, Threshold
+from workflow_scripts.config.types.parts import DenseCrf, Name, Of
 from workflow_scripts.data.checkpoints.weights import load_weights
 from workflow_scripts.data.transforms import normalise
 from workflow_scripts.refine import affinity_networks
 from workflow_scripts.refine.background import Maps, Rule, block_mean, constant_background
 from workflow_scripts.refine.random_walk import at_image_size, propagate
 from workflow_scripts.training.device import autocast, device
+
+
+class RandomWalkMask(MaskRule):
+    rule: Literal["random_walk"]
+    cam: Annotated[Name, Of("cams")]
+    affinity: Annotated[Name, Of("affinities")]
+    alpha: PositiveFloat | None = Field(None, description="background (1 - max score)^alpha; or, instead,")
+    threshold: Threshold | None = Field(None, description="constant background score")
+    hard: bool = Field(description="the arg-max walks, not the soft maps")
+    beta: PositiveFloat = Field(description="power of the affinities")
+    log_steps: PositiveInt = Field(description="the walk has 2^log_steps steps")
+    border: Literal["published", "padded"] = Field(
+        description="cells near the border lose neighbours, or keep those that exist"
+    )
+    crf: DenseCrf | None = None
+
+    @model_validator(mode="after")
+    def _one_background(self) -> "RandomWalkMask":
+        if (self.alpha is None) == (self.threshold is None):
+            raise ValueError("a random walk has a background by alpha or by threshold, one of them")
+        return self
 
 
 def load(block: SimpleNamespace, affinity: SimpleNamespace, weights: str) -> Rule:

@@ -1,10 +1,20 @@
 """DeepLab-V2 (Chen et al., TPAMI 2018): scores of parallel layers with several dilations, summed, at several image scales."""
 
+from typing import Literal
+
 import torch
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from workflow_scripts.config.types.segmenters import ScoringSegmenter
 from workflow_scripts.segmentation.losses import label_loss
+
+
+class Aspp(ScoringSegmenter):
+    network: Literal["aspp"]
+    dilations: tuple[PositiveInt, ...] = Field(description="of the parallel 3x3 layers, feature cells")
+    image_scales: tuple[PositiveFloat, ...] = Field(description="at which training scores the image too, beside 1")
 
 
 class Segmenter(nn.Module):

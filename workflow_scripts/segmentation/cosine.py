@@ -1,11 +1,62 @@
 """BANA's segmentation networks (Oh et al., CVPR 2021): DeepLab with a cosine classifier, trained on one or two label maps."""
 
+from typing import Annotated, Literal
+
 import torch
+from pydantic import Discriminator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize, relu
 
 from workflow_scripts.base.plugins import plugin
+from workflow_scripts.config.types import segmenters
+from workflow_scripts.config.types.parts import Block, ScaledRecipe, Share
 from workflow_scripts.segmentation.losses import label_loss
+
+
+class CrossEntropy(Block):
+    rule: Literal["cross_entropy"]
+
+
+class NoiseAware(Block):
+    rule: Literal["noise_aware"]
+    gamma: PositiveFloat = Field(description="power of the confidence of labels where the two maps differ")
+    balance: NonNegativeFloat = Field(description="lambda: weight of the loss where the two maps differ")
+
+
+class EntropyRegularised(Block):
+    rule: Literal["entropy"]
+    balance: NonNegativeFloat = Field(description="weight of the prediction's entropy where the two maps differ")
+
+
+class Bootstrapped(Block):
+    rule: Literal["bootstrap"]
+    balance: NonNegativeFloat = Field(description="weight of the loss where the two maps differ")
+    beta: Share = Field(description="share of the label in the target there; the prediction's arg-max has the rest")
+
+
+CosineLoss = Annotated[CrossEntropy | NoiseAware | EntropyRegularised | Bootstrapped, Discriminator("rule")]
+
+
+class Cosine(segmenters.Segmenter):
+    network: Literal["cosine"]
+    hidden: PositiveInt | None = Field(None, description="channels of the parallel 3x3 layers; no such layers if null")
+    dilations: tuple[PositiveInt, ...] = Field((), description="of the parallel 3x3 layers, feature cells")
+    initial_deviation: PositiveFloat | None = Field(
+        None, description="of these layers' normal initial weights; if null, that of He et al. for their width"
+    )
+    dropout: Share = Field(description="share of the hidden channels dropped")
+    scale: PositiveFloat = Field(description="of the cosines in the softmax")
+    align_corners: bool = Field(description="of the up-sampling of the cosines to the labels in the loss")
+    loss: CosineLoss
+    recipe: ScaledRecipe
+
+    @model_validator(mode="after")
+    def _context(self) -> "Cosine":
+        if (self.hidden is None) != (not self.dilations):
+            raise ValueError("hidden and dilations go together")
+        if self.recipe.accumulate > 1 and self.loss.rule != "cross_entropy":
+            raise ValueError("recipe.accumulate: losses on two label maps are means over the whole batch; set 1")
+        return self
 
 
 class Segmenter(nn.Module):

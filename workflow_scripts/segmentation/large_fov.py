@@ -1,9 +1,19 @@
 """DeepLab-LargeFOV (Chen et al., ICLR 2015 and TPAMI 2018): a 3x3 layer with a large dilation on top of the backbone."""
 
+from typing import Literal
+
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
+from workflow_scripts.config.types.segmenters import ScoringSegmenter
 from workflow_scripts.segmentation.losses import label_loss
+
+
+class LargeFov(ScoringSegmenter):
+    network: Literal["large_fov"]
+    dilation: PositiveInt = Field(description="of every 3x3 layer of the head, feature cells")
+    score_kernel: Literal[1, 3] = Field(description="side of the scoring layer")
 
 
 class Segmenter(nn.Module):

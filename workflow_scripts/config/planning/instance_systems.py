@@ -3,7 +3,7 @@
 from workflow_scripts.config.planning import systems
 from workflow_scripts.config.planning.outputs import OUTPUTS
 from workflow_scripts.config.resolve import Config
-from workflow_scripts.config.types import box_blocks
+from workflow_scripts.config.types import mask_blocks
 from workflow_scripts.config.types.instance_blocks import InstanceSystem, MaskInstances
 
 
@@ -67,7 +67,7 @@ def true_splits(config: Config, dataset: str) -> set[str]:
         for name in systems.made_from(config, dataset, block.mask)
     ]
     found = [config.block(dataset, "masks", name) for name in masks]
-    return {block.split for block in found if isinstance(block, box_blocks.PartlyTrueMask)}
+    return {block.split for block in found if isinstance(block, mask_blocks.PartlyTrueMask)}
 
 
 def rows(config: Config, dataset: str, system: str) -> list[dict]:

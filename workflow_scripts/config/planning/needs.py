@@ -139,7 +139,7 @@ def _weights(block: Block, user: str) -> Iterator[Need]:
             yield _of_torchvision(getattr(block.network, "backbone", None), user)
             return
     else:
-        named = getattr(block, "weights", None) if isinstance(block, saliency_blocks.PublishedSaliency) else None
+        named = getattr(block, "weights", None)
     if isinstance(named, Download):
         path = output_path("weights", file=named.file)
         yield file_need("weights", path, Known(named.url, "", f"sha256:{named.sha256}"), user, BY_ITSELF)
@@ -174,7 +174,7 @@ def _learnt_from(block: Block, user: str) -> Iterator[Need]:
 def _detector(config: Config, dataset: str, block: Block, user: str) -> Iterator[Need]:
     if isinstance(block, saliency_blocks.FolderSaliency):
         yield _maps(config.dataset(dataset), block.path, user)
-    elif isinstance(block, saliency_blocks.RembgSaliency):
+    elif getattr(block, "detector", None) == "rembg":
         yield package("rembg", INSTALL, user)
         yield _model(block, user)
 
@@ -190,7 +190,7 @@ def _maps(data: datasets.Dataset, folder: str, user: str) -> Need:
     return counted(found, [f"{name}.png" in there for name in ids], len(there))
 
 
-def _model(block: saliency_blocks.RembgSaliency, user: str) -> Need:
+def _model(block: saliency_blocks.Detector, user: str) -> Need:
     """The file of a model of rembg, which downloads it unless the block names a folder of its own."""
     known, name = REMBG[block.model], f"{block.model}.onnx"
     known = Known(f"{REMBG_URL}{known.source}", known.size, known.checksum)
@@ -316,7 +316,7 @@ def of_job(config: Config, stage: str, names: Mapping[str, str]) -> Iterator[Nee
             yield from _weights(block, user)
             yield from _learnt_from(block, user)
         elif stage == "saliency":
-            if isinstance(block, saliency_blocks.PublishedSaliency):
+            if block.detector == "published":
                 yield from _weights(block, user)
             yield from _detector(config, dataset, block, user)
             yield from _crf(block)

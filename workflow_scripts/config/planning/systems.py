@@ -2,7 +2,7 @@
 
 from workflow_scripts.config.planning.outputs import OUTPUTS
 from workflow_scripts.config.resolve import Config
-from workflow_scripts.config.types import blocks, box_blocks, mask_blocks
+from workflow_scripts.config.types import blocks, mask_blocks
 from workflow_scripts.config.types.saliency_blocks import LearntSaliency
 
 # Kinds of blocks whose networks are trained on a data set, by the wildcard that names one.
@@ -82,18 +82,14 @@ def origin(config: Config, dataset: str, mask: str):
 def boxed(config: Config, dataset: str) -> list[str]:
     """The masks of a data set's systems that were made from boxes."""
     named = [config.block(dataset, "systems", system).mask for system in config.dataset(dataset).systems]
-    return [
-        mask
-        for mask in dict.fromkeys(filter(None, named))
-        if isinstance(origin(config, dataset, mask), box_blocks.BOX_RULES)
-    ]
+    return [mask for mask in dict.fromkeys(filter(None, named)) if origin(config, dataset, mask).starts_from == "boxes"]
 
 
 def true_splits(config: Config, dataset: str) -> set[str]:
     """Splits whose true masks the masks of a data set's systems take."""
     named = [config.block(dataset, "systems", system).mask for system in config.dataset(dataset).systems]
     used = [config.block(dataset, "masks", mask) for name in named if name for mask in made_from(config, dataset, name)]
-    return {block.split for block in used if isinstance(block, box_blocks.PartlyTrueMask)}
+    return {block.split for block in used if isinstance(block, mask_blocks.PartlyTrueMask)}
 
 
 def is_imported(config: Config, stage: str, names: dict[str, str]) -> bool:

@@ -20,10 +20,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.families import references, sections
 from workflow_scripts.config.planning.sources import has_truth
 from workflow_scripts.config.typed import typed
 from workflow_scripts.config.types import datasets
-from workflow_scripts.config.types.blocks import KINDS, REFERENCES
 from workflow_scripts.config.types.initial import FromClassifier
 from workflow_scripts.config.types.mask_blocks import HeldOutThreshold
 from workflow_scripts.config.types.parts import NAME, nearest
@@ -144,7 +144,7 @@ def _within(data: datasets.Dataset, split: str | None) -> list[str]:
 
 def _references(kind: str, block: BaseModel) -> Iterator[tuple[tuple[str, ...], str, str]]:
     """Where a block names another one: the keys down to it, its kind and its name."""
-    for field, target in REFERENCES.get(kind, {}).items():
+    for field, target in references(type(block)).items():
         named = getattr(block, field, None)
         if isinstance(named, tuple):
             yield from (((field, str(number)), target, item) for number, item in enumerate(named))
@@ -239,7 +239,7 @@ class _Chain:
 
 
 def _checked(kind: str, name: str, plain: dict, where: str) -> BaseModel:
-    return typed(KINDS[kind], plain, f"{where.removeprefix('config: ')}.vary: {kind}.{name}")
+    return typed(sections()[kind], plain, f"{where.removeprefix('config: ')}.vary: {kind}.{name}")
 
 
 def _naming(block: BaseModel, path: tuple[str, ...], name: str) -> BaseModel:

@@ -1,11 +1,10 @@
-"""Types of the rules that make pseudo masks."""
+"""What the blocks of mask rules share, and the rules that only copy; the others have their class beside their code."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, model_validator
+from pydantic import Discriminator, Field, Tag
 
-from workflow_scripts.config.types.box_blocks import BOX_RULES, DERIVED_RULES
-from workflow_scripts.config.types.parts import Block, DenseCrf, Name, Share
+from workflow_scripts.config.types.parts import Block, Name, Of, Share
 
 
 class HeldOutThreshold(Block):
@@ -23,87 +22,41 @@ Threshold = Annotated[
 ]
 
 
-class ConstantMask(Block):
-    rule: Literal["constant"]
-    cam: Name
-    threshold: Threshold = Field(description="background score beside maps whose maximum is 1")
-    crf: DenseCrf | None = None
+class MaskRule(Block):
+    starts_from: ClassVar[Literal["cams", "boxes", "masks", "files"]] = "cams"
 
 
-class LearntMask(Block):
-    rule: Literal["learnt"]
-    cam: Name
-    crf: DenseCrf | None = None
-
-
-class ProxyMask(Block):
-    rule: Literal["proxy"]
-    cam: Name
-    saliency: Name
-    weight: PositiveFloat = Field(description="of the maps in their harmonic mean with saliency")
-    conflict: Share | None = Field(None, description="ignored: pixels where the maps of two classes exceed it")
-    unsalient: Share | None = Field(None, description="ignored: pixels whose saliency is below it")
-    crf: DenseCrf | None = None
-
-
-class RandomWalkMask(Block):
-    rule: Literal["random_walk"]
-    cam: Name
-    affinity: Name
-    alpha: PositiveFloat | None = Field(None, description="background (1 - max score)^alpha; or, instead,")
-    threshold: Threshold | None = Field(None, description="constant background score")
-    hard: bool = Field(description="the arg-max walks, not the soft maps")
-    beta: PositiveFloat = Field(description="power of the affinities")
-    log_steps: PositiveInt = Field(description="the walk has 2^log_steps steps")
-    border: Literal["published", "padded"] = Field(
-        description="cells near the border lose neighbours, or keep those that exist"
-    )
-    crf: DenseCrf | None = None
-
-    @model_validator(mode="after")
-    def _one_background(self) -> "RandomWalkMask":
-        if (self.alpha is None) == (self.threshold is None):
-            raise ValueError("a random walk has a background by alpha or by threshold, one of them")
-        return self
-
-
-class EdgeWalkMask(Block):
-    rule: Literal["edge_walk"]
-    cam: Name
-    affinity: Name
-    threshold: Share = Field(description="background score beside walked maps whose common maximum is 1")
-    frame: PositiveInt = Field(
-        description="side that images are filled up to, pixels, before edges are found; larger images stay as they are"
-    )
-    radius: PositiveInt = Field(description="of the walk's steps, cells of 4 pixels")
-    beta: PositiveFloat = Field(description="power of the affinities")
-    log_steps: PositiveInt = Field(description="the walk has 2^log_steps steps")
-    crf: DenseCrf | None = None
-
-
-class FolderMask(Block):
+class FolderMask(MaskRule):
     """Masks that people made or corrected."""
 
     rule: Literal["folder"]
+    starts_from: ClassVar = "files"
     path: str = Field(description="folder of {id}.png, or in the layout of PASCAL VOC, or a zip as CVAT exports it")
-    otherwise: Name | None = Field(
+    otherwise: Annotated[Name, Of("masks")] | None = Field(
         None, description="the mask of images that have none there; if null, every image must have one"
     )
 
 
-class TruthMask(Block):
+class TruthMask(MaskRule):
     rule: Literal["truth"]
+    starts_from: ClassVar = "files"
 
 
-Mask = Annotated[
-    ConstantMask
-    | LearntMask
-    | ProxyMask
-    | RandomWalkMask
-    | EdgeWalkMask
-    | BOX_RULES
-    | DERIVED_RULES
-    | FolderMask
-    | TruthMask,
-    Discriminator("rule"),
-]
+class ChosenMask(MaskRule):
+    """One label map made of the two of other masks."""
+
+    rule: Literal["chosen"]
+    starts_from: ClassVar = "masks"
+    mask: Annotated[Name, Of("masks")]
+    label: Literal["label_retrieved", "agreement"] = Field(
+        description="the second label map; or both where they agree, ignored elsewhere"
+    )
+
+
+class PartlyTrueMask(MaskRule):
+    """Semi-supervision: other masks, and the truth for the images of one split."""
+
+    rule: Literal["partly_true"]
+    starts_from: ClassVar = "masks"
+    mask: Annotated[Name, Of("masks")]
+    split: Name = Field(description="whose images have true masks")

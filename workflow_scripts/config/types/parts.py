@@ -2,13 +2,14 @@
 
 import difflib
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Discriminator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -50,7 +51,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Block(BaseModel):
     """A part of the configuration; unknown keys are refused with the nearest known one."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -62,8 +63,25 @@ class Block(BaseModel):
         return data
 
 
+@dataclass(frozen=True)
+class Of:
+    """Of a name: the section that holds the block which it names."""
+
+    section: str
+
+
+@dataclass(frozen=True)
+class AnyOf:
+    """Of a block: that it is of any class of a family. `config.families` knows which there are."""
+
+    family: str
+    union: ClassVar[Callable[[str], Any]]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        return handler.generate_schema(type(self).union(self.family))
+
+
 class Backbone(Block):
-    name: Literal["tiny", "mobilenet_v2", "resnet38"]
     stride: Literal[8, 16, 32] = Field(description="pixels per feature cell; last stages are dilated to reach it")
     batch_norm: Literal["frozen", "trained"] = Field(
         description="frozen: initial statistics and affine values are kept"
@@ -71,26 +89,7 @@ class Backbone(Block):
     frozen_stages: NonNegativeInt = Field(description="first layers of the network that are not trained")
 
 
-class Resnet(Backbone):
-    name: Literal["resnet"]
-    depth: Literal[50, 101] = Field(description="layers")
-    stride_in: Literal["first", "middle"] = Field(
-        description="layer of a block that takes the stride: 1x1 as He et al. and DeepLab, 3x3 as torchvision's weights"
-    )
-    colours: Literal["torch", "caffe"] = Field(description="that the initial weights were made for")
-    form: Literal["deeplab", "irn"] = Field(
-        "deeplab", description="last stages dilated, pooling rounded up; or as IRN, layer4 of stride 1 without dilation"
-    )
-
-
-class Vgg16(Backbone):
-    name: Literal["vgg16"]
-    form: Literal["psa", "large_fov", "aspp", "seenet"] = Field(description="what the paper made of it")
-    fc6_dilation: PositiveInt = Field(description="of the 3x3 layer fc6, feature cells; forms psa and large_fov")
-    colours: Literal["torch", "caffe"] = Field(description="that the initial weights were made for")
-
-
-AnyBackbone = Annotated[Backbone | Resnet | Vgg16, Discriminator("name")]
+AnyBackbone = Annotated[Backbone, AnyOf("backbones")]
 
 
 class Jitter(Block):

@@ -1,6 +1,6 @@
 """Types of the blocks of kind `saliency`: detectors, their networks, what they learn from and how."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     Discriminator,
@@ -16,10 +16,9 @@ from pydantic import (
 from workflow_scripts.config.types.initial import Named
 from workflow_scripts.config.types.parts import (
     ORIENTATION,
-    AnyBackbone,
+    AnyOf,
     Block,
     DenseCrf,
-    Name,
     Orientation,
     Schedule,
     Share,
@@ -28,47 +27,25 @@ from workflow_scripts.config.types.parts import (
 # Networks
 
 
-class SmallNetwork(Block):
-    name: Literal["small"]
-
-
-class PyramidNetwork(Block):
-    name: Literal["pyramid"]
-    backbone: AnyBackbone
-    width: PositiveInt = Field(description="channels of the joined feature maps")
-
-
-class PfanNetwork(Block):
-    name: Literal["pfan"]
-    high_level_kernel: Literal[1, 3] = Field(
-        description="side of the layer on high-level features: official code, port"
-    )
-    colours: Literal["torch", "keras"] = Field(
-        description="torch: mean 0, deviation 1; keras: RGB less the means of BGR, as the official code has it"
-    )
-    batch_norm: Literal["running", "batch"] = Field(
-        description="running: statistics of the training, as the port; batch: its own, at test time too, as official"
-    )
-    dropout: Share = Field(description="share of activations dropped after every stage of VGG16")
-    edge_weight: Share = Field(description="of the loss on edges; the loss on maps has the rest")
-    positive_weight: PositiveFloat = Field(description="of foreground in the loss on maps, beside background")
-
-
-class DssNetwork(Block):
-    name: Literal["dss"]
-    form: Literal["caffe", "port"] = Field(description="as published, or its PyTorch port")
-    averaged: tuple[Literal[1, 2, 3, 4, 5, 6], ...] = Field(description="side outputs averaged with the fusion")
-    reduction: Literal["sum", "mean"] = Field(description="of the loss over the pixels of an image")
-
-
-AnyNetwork = Annotated[SmallNetwork | PyramidNetwork | PfanNetwork | DssNetwork, Discriminator("name")]
-
-
 class Form(Block):
     side: PositiveInt | None = Field(
         None, description="of the square that an image is padded to, pixels; null: as it is"
     )
     padding: Literal["black", "mean"] = Field(description="colour about the image; mean is 0 after normalisation")
+
+
+class SaliencyNetwork(Block):
+    starts_random: ClassVar[bool] = False
+
+    def check_side(self, side: int | None) -> None:
+        """Refuse squares that the network cannot take.
+
+        Raises:
+            ValueError: what the block says instead.
+        """
+
+
+AnyNetwork = Annotated[SaliencyNetwork, AnyOf("saliency_networks")]
 
 
 # What networks learn from
@@ -106,43 +83,17 @@ class SaliencyRecipe(Schedule):
 # Detectors
 
 
-class FolderSaliency(Block):
+class Detector(Block):
+    """How maps come about; `crf`, where it has one, sharpens them."""
+
+
+class FolderSaliency(Detector):
     detector: Literal["folder"]
     path: str = Field(description="folder of {id}.png, 8-bit, as large as the image")
 
 
-class Detected(Block):
+class Detected(Detector):
     crf: DenseCrf | None = Field(None, description="sharpens the maps")
-
-
-class HandMadeSaliency(Detected):
-    detector: Literal["hand_made"]
-    methods: Annotated[
-        tuple[
-            Literal["border_contrast", "minimum_barrier", "robust_background", "spectral_residual", "fine_grained"], ...
-        ],
-        Field(min_length=1),
-    ] = Field(description="one, or several whose mean is taken")
-    side: PositiveInt = Field(description="long side of the image that they see, pixels")
-    centred: bool = Field(description="shift Otsu's threshold of each map to half")
-
-
-class RembgSaliency(Detected):
-    detector: Literal["rembg"]
-    model: Literal["u2net", "u2netp", "silueta", "isnet-general-use", "birefnet-general", "birefnet-general-lite"]
-    models: str | None = Field(None, description="folder of {model}.onnx; null: rembg's own, to which it downloads")
-
-
-class PublishedSaliency(Detected):
-    detector: Literal["published"]
-    network: AnyNetwork
-    input: Form
-    weights: Named = Field(description="of the whole network: a path, or {url, sha256}")
-
-    @model_validator(mode="after")
-    def _fits(self) -> "PublishedSaliency":
-        _check_side(self.network, self.input)
-        return self
 
 
 class LearntSaliency(Detected):
@@ -154,40 +105,10 @@ class LearntSaliency(Detected):
 
     @model_validator(mode="after")
     def _fits(self) -> "LearntSaliency":
-        _check_side(self.network, self.input)
-        small = self.network.name == "small"
-        if small and self.initial != "random":
-            raise ValueError("network small has no initial weights, set initial: random")
-        if small != (self.recipe.head_multiplier is None):
+        self.network.check_side(self.input.side)
+        random, name = self.network.starts_random, self.network.name
+        if random and self.initial != "random":
+            raise ValueError(f"network {name} has no initial weights, set initial: random")
+        if random != (self.recipe.head_multiplier is None):
             raise ValueError("recipe.head_multiplier is for networks with initial weights, and all of them")
         return self
-
-
-class NetworkSaliency(LearntSaliency):
-    detector: Literal["network"]
-    data: Data
-
-    @model_validator(mode="after")
-    def _squares(self) -> "NetworkSaliency":
-        if self.input.side is None and isinstance(self.data, FolderData):
-            raise ValueError("photographs of a folder differ in size, give input.side")
-        return self
-
-
-class DistilledSaliency(LearntSaliency):
-    detector: Literal["distilled"]
-    maps: Annotated[tuple[Name, ...], Field(min_length=1)] = Field(
-        description="saliency blocks whose mean is learned, on the training split"
-    )
-    binary: bool = Field(description="learn them cut at Otsu's threshold")
-
-
-def _check_side(network: AnyNetwork, form: Form) -> None:
-    if network.name == "pfan" and (form.side is None or form.side % 16):
-        raise ValueError(f"network pfan takes squares of a multiple of 16 pixels, not input.side {form.side}")
-
-
-Saliency = Annotated[
-    FolderSaliency | HandMadeSaliency | RembgSaliency | PublishedSaliency | NetworkSaliency | DistilledSaliency,
-    Discriminator("detector"),
-]

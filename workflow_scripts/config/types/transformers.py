@@ -5,39 +5,22 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.config.types.parts import Block, Recipe, Share
+from workflow_scripts.config.types.parts import AnyOf, Block, Recipe, Share
 
 
-class VisionTransformer(Block):
-    name: Literal["vision_transformer"]
+class Transformer(Block):
+    """A network with tokens."""
+
     patch: Literal[8, 16, 32] = Field(description="side of a patch, pixels")
-    width: PositiveInt = Field(description="channels of a token; a multiple of heads")
     depth: PositiveInt = Field(description="layers")
-    heads: PositiveInt = Field(description="of the attention")
-    grid: PositiveInt = Field(description="patches along a side of the training crop, each with a position of its own")
-    drop_path: Annotated[float, Field(ge=0, lt=1)] = Field(
-        description="share of the images for which a branch of the last layer is dropped in training, 0 in the first"
-    )
-    stem: Literal["linear", "tiny"] = Field(
-        description="a linear layer over each patch, or a convolutional network whose cells are the patches"
-    )
 
     @property
     def stride(self) -> int:
         """Pixels per cell, as of a convolutional network."""
         return self.patch
 
-    @model_validator(mode="after")
-    def _whole_heads(self) -> "VisionTransformer":
-        if self.width % self.heads:
-            raise ValueError(f"a width of {self.width} is no multiple of {self.heads} heads")
-        if self.stem == "tiny" and self.patch == 32:
-            raise ValueError("stem 'tiny' has cells of 8 or 16 pixels, not 32")
-        return self
 
-
-class MctformerOptions(Block):
-    version: Literal["v1", "v2"] = Field(description="class tokens alone, or with class maps on the patch tokens")
+AnyTransformer = Annotated[Transformer, AnyOf("transformers")]
 
 
 class RandAugment(Block):

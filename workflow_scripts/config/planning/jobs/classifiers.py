@@ -4,7 +4,8 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.planning.context import Context
 from workflow_scripts.config.planning.outputs import output_path
 from workflow_scripts.config.planning.registry import Job, job
-from workflow_scripts.config.types import blocks
+from workflow_scripts.config.types.classifiers import Classifier
+from workflow_scripts.config.types.initial import Network
 from workflow_scripts.config.types.parts import nearest
 from workflow_scripts.config.types.transformers import check_cam
 
@@ -66,7 +67,7 @@ def cams(plan: Context, dataset: str, seed: str, cam: str) -> Job:
     return Job(inputs, settings, tuple(dict.fromkeys(modules)))
 
 
-def imported(plan: Context, dataset: str, block: blocks.Network, inputs: dict, modules: tuple[str, ...]) -> Job:
+def imported(plan: Context, dataset: str, block: Network, inputs: dict, modules: tuple[str, ...]) -> Job:
     """The job of a training stage that takes over trained weights: it needs no images, no labels and no GPU."""
     inputs = dict.fromkeys(("index", "images", *inputs), []) | {"initial": plan.initial(dataset, "", block.trained)}
     data = plan.dataset(dataset)
@@ -84,7 +85,7 @@ def network_modules(block) -> tuple[str, ...]:
     return tuple(f"networks.{name}" for name in (block.backbone.name, stem) if name != "linear")
 
 
-def _network(block: blocks.Classifier) -> dict:
+def _network(block: Classifier) -> dict:
     """What of a classifier's block is needed to build its network again."""
     return block.model_dump(include={"method", "backbone", "options"})
 

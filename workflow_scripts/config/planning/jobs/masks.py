@@ -5,7 +5,7 @@ from workflow_scripts.config.planning.context import Context
 from workflow_scripts.config.planning.jobs.classifiers import imported
 from workflow_scripts.config.planning.outputs import output_path
 from workflow_scripts.config.planning.registry import Job, job
-from workflow_scripts.config.types import affinity_blocks, box_blocks, mask_blocks
+from workflow_scripts.config.types import mask_blocks
 from workflow_scripts.config.types.parts import nearest
 
 
@@ -31,7 +31,7 @@ def affinity_labels(plan: Context, dataset: str, seed: str, affinity: str) -> Jo
         "network": block.network,
         "labels": block.labels.model_dump(),
     }
-    if isinstance(block, affinity_blocks.AffinityNet):
+    if block.network == "affinity_net":
         settings["labels"]["cell"] = block.backbone.stride
     return Job(inputs, settings, (f"refine.{block.network}_label",))
 
@@ -79,9 +79,9 @@ def masks(plan: Context, dataset: str, seed: str, mask: str) -> Job:
         if block.otherwise:
             inputs["masks"] = output_path("masks", dataset=dataset, seed=seed, mask=block.otherwise)
         return Job(inputs, settings, ("data.readers.mask_folder",))
-    if isinstance(block, box_blocks.DERIVED_RULES):
+    if block.starts_from == "masks":
         return _derived_masks(plan, dataset, seed, mask, Job(inputs, settings))
-    if isinstance(block, box_blocks.BOX_RULES):
+    if block.starts_from == "boxes":
         return _box_masks(plan, dataset, seed, block, Job(inputs, settings))
     inputs["cams"] = output_path("cams", dataset=dataset, seed=seed, cam=block.cam)
     if isinstance(getattr(block, "threshold", None), mask_blocks.HeldOutThreshold):
@@ -91,7 +91,7 @@ def masks(plan: Context, dataset: str, seed: str, mask: str) -> Job:
             )
         inputs["thresholds"] = output_path("thresholds", dataset=dataset, seed=seed, cam=block.cam)
     modules = [f"refine.{block.rule}_mask", *(["refine.dense_crf"] if block.crf else [])]
-    if isinstance(block, mask_blocks.RandomWalkMask | mask_blocks.EdgeWalkMask):
+    if hasattr(block, "affinity"):
         affinity = plan.block(dataset, "affinities", block.affinity)
         weights = output_path("train_affinity", dataset=dataset, seed=seed, affinity=block.affinity)
         inputs |= {"affinity": weights, "images": plan.images(dataset)}
@@ -107,7 +107,7 @@ def _box_masks(plan: Context, dataset: str, seed: str, block, job: Job) -> Job:
     """Masks from boxes, which are in the index: by a classifier's features, or by the image alone."""
     modules = [f"refine.{block.rule}_mask", "refine.background", "data.boxes"]
     job.inputs["images"] = plan.images(dataset)
-    if isinstance(block, box_blocks.BoxUnaryMask | box_blocks.BoxAttentionMask):
+    if hasattr(block, "classifier"):
         source = getattr(block, "dataset", None) or dataset
         job.inputs["classifier"] = output_path(
             "train_classifier", dataset=source, seed=seed, classifier=block.classifier
@@ -124,7 +124,7 @@ def _derived_masks(plan: Context, dataset: str, seed: str, mask: str, job: Job) 
     data, block = plan.dataset(dataset), plan.block(dataset, "masks", mask)
     job.inputs["masks"] = output_path("masks", dataset=dataset, seed=seed, mask=block.mask)
     job.settings["block"] = block.model_dump(exclude={"mask"})
-    if isinstance(block, box_blocks.PartlyTrueMask):
+    if isinstance(block, mask_blocks.PartlyTrueMask):
         if block.split not in data.splits:
             raise UserError(
                 f"config: masks.{mask}.split: data set {dataset!r} has no split {block.split!r}, "

@@ -26,7 +26,7 @@ def train_saliency(plan: Context, dataset: str, saliency: str) -> Job:
     settings = {"block": block.model_dump(exclude={"crf", "maps"}), "threads": data.torch_threads}
     settings["initial_digest"] = plan.initial_digest(dataset, block.initial)
     modules = [*_modules(block), "data.checkpoints.saliency_weights"]
-    if isinstance(block, saliency_blocks.DistilledSaliency):
+    if block.detector == "distilled":
         inputs |= {"index": plan.index(dataset), "images": plan.images(dataset)}
         inputs["maps"] = [output_path("saliency", dataset=dataset, saliency=name) for name in block.maps]
         settings |= {"dataset": dataset, "split": data.use.train}
@@ -51,13 +51,13 @@ def saliency(plan: Context, dataset: str, saliency: str) -> Job:
     if isinstance(block, saliency_blocks.LearntSaliency):
         inputs["weights"] = output_path("train_saliency", dataset=dataset, saliency=saliency)
         modules += _modules(block)
-    elif isinstance(block, saliency_blocks.PublishedSaliency):
+    elif block.detector == "published":
         inputs["weights"] = plan.initial(dataset, "", block.weights)
         settings["weights_digest"] = plan.initial_digest(dataset, block.weights)
         modules += _modules(block)
     else:
         modules.append(f"detectors.{block.detector}")
-    if isinstance(block, saliency_blocks.RembgSaliency) and block.models:
+    if block.detector == "rembg" and block.models:
         settings["weights_digest"] = plan.initial_digest(dataset, f"{block.models}/{block.model}.onnx")
     return Job(inputs, settings, tuple(modules))
 
@@ -94,10 +94,10 @@ def saliency_table(plan: Context, dataset: str) -> Job:
     return Job({"scores": [path for row in rows for path in row["scores"]]}, {"rows": rows})
 
 
-def _modules(block: saliency_blocks.LearntSaliency | saliency_blocks.PublishedSaliency) -> list[str]:
+def _modules(block: saliency_blocks.Detected) -> list[str]:
     """The module of a saliency network, and that of its backbone if it names one."""
     modules = ["detectors.network", f"networks.saliency_{block.network.name}"]
-    if isinstance(block.network, saliency_blocks.PyramidNetwork):
+    if hasattr(block.network, "backbone"):
         modules.append(f"networks.{block.network.backbone.name}")
     return modules
 

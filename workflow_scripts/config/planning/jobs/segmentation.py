@@ -28,7 +28,7 @@ def train_segmenter(plan: Context, dataset: str, seed: str, mask: str, segmenter
     settings |= plan.training(dataset)
     inputs["initial"] = plan.initial(dataset, seed, block.initial)
     settings["initial_digest"] = plan.initial_digest(dataset, block.initial)
-    if isinstance(block, blocks.Cosine):
+    if block.network == "cosine":
         modules = (*modules, "data.samples.cosine_samples")
         modules += ("methods.bana",) if block.loss.rule != "cross_entropy" else ()
     return Job(inputs, settings, modules)
