@@ -3,11 +3,14 @@ PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: demo test lint schema clean
+.PHONY: environment demo test lint schema clean
 
-demo: .venv/.workflow
+# What the workflow and the command `wsss` run in; `. .venv/bin/activate` puts both into a shell's path.
+environment: .venv/bin/wsss
+
+demo: environment
 	snakemake --cores all --quiet host reason -- results/demo/miou.csv results/demo/pictures/done.txt results/demo/gallery/index.html
-	@python -m workflow_scripts.commands.show results/demo/miou.csv
+	@wsss show results/demo/miou.csv
 	@echo "Table: results/demo/miou.csv   Pictures: results/demo/pictures/*.png   Logs: logs/demo/"
 	@echo "Every stage in a browser: results/demo/gallery/index.html"
 
@@ -22,7 +25,7 @@ lint: .venv/.dev
 	snakemake --lint
 
 # The editor's schema of config.yaml and its reference, from the types.
-schema: .venv/.workflow
+schema: environment
 	python -m workflow_scripts.config.schema > docs/config.schema.json
 	python -m workflow_scripts.config.reference > docs/config.md
 
@@ -32,7 +35,11 @@ schema: .venv/.workflow
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-.venv/.dev: requirements-dev.txt requirements-cluster.txt .venv/.workflow
+# The path of this tree is not in it, so that a .venv may be linked into several.
+.venv/bin/wsss: envs/wsss .venv/.workflow
+	install -m 755 envs/wsss $@
+
+.venv/.dev: requirements-dev.txt requirements-cluster.txt .venv/bin/wsss
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 

@@ -368,9 +368,9 @@ def test_trained_networks_are_taken_over(clone, overlay):
     assert {name: (clone / name).read_bytes() for name in targets} == before
     curve = clone / "results/demo/seed-0/classifiers/eps.curve.csv"
     assert curve.read_text() == "iteration,learning_rate\n"
-    told = python(clone, "-m", "workflow_scripts.commands.inspect", curve)
+    told = python(clone, "-m", "workflow_scripts", "inspect", curve)
     assert "not trained here" in told.stdout
-    drawn = python(clone, "-m", "workflow_scripts.commands.inspect", targets[0], "--out", "x.png")
+    drawn = python(clone, "-m", "workflow_scripts", "inspect", targets[0], "--out", "x.png")
     assert drawn.returncode == 0 and (clone / "x.png").exists(), drawn.stderr
 
 

@@ -1,39 +1,168 @@
 """The commands for people: their help, `--configfile`, and `predict` on folders with folders in them."""
 
-import importlib
+import argparse
 import os
 import re
+import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from conftest import SOURCES
+from conftest import SOURCES, copy_sources, environment, python
 from PIL import Image
 
-from workflow_scripts.commands import command_line as commands
-from workflow_scripts.commands import predict
+from workflow_scripts.__main__ import COMMANDS, main
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.version import VERSION
+from workflow_scripts.commands import command_line, predict
 from workflow_scripts.commands.contents import faults
+from workflow_scripts.config import fingerprint
 from workflow_scripts.config.resolve import Config
+from workflow_scripts.store import provenance
 
-COMMANDS = [
-    path.stem
-    for path in sorted((SOURCES / "workflow_scripts").glob("*.py"))
-    if re.search(r"^if __name__ == ", path.read_text(), re.MULTILINE)
-]
+TABLE = "a,b\n" + 20_000 * "1,2\n"
 
 
-def test_there_are_commands():
-    assert {"doctor", "export", "inspect", "predict", "show", "verify"} <= set(COMMANDS)
+def examples(text: str) -> list[list[str]]:
+    """The words after `wsss` of lines that show how it is used; what is in brackets may be left out."""
+    lines = re.findall(r"^    wsss (.+)$", text, re.MULTILINE)
+    return [
+        shlex.split(part) for line in lines for part in {line.replace("[", "").replace("]", ""), line.split("[")[0]}
+    ]
+
+
+def test_help_names_every_command(capsys):
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert set(COMMANDS) == set(re.findall(r"^    (\w+) +[A-Z].+\.$", out, re.MULTILINE))
+    listed = {
+        path.stem for path in (SOURCES / "workflow_scripts/commands").glob("*.py") if "\ndef main(" in path.read_text()
+    }
+    assert listed == set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_shows_an_example(name, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", [name, "--help"])
+def test_help_shows_examples_that_are_understood(name, monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
-        importlib.import_module(f"workflow_scripts.{name}").main()
-    assert ended.value.code == 0
-    assert re.search(rf"^    python -m workflow_scripts\.{name} \S", capsys.readouterr().out, re.MULTILINE)
+        main([name, "--help"])
+    out = capsys.readouterr().out
+    assert ended.value.code == 0 and out.startswith(f"usage: wsss {name} ")
+    parse, understood = argparse.ArgumentParser.parse_args, []
+
+    def stop(parser, arguments):
+        understood.append(parse(parser, arguments))
+        raise UserError("as far as this")
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
+    shown = examples(out)
+    assert shown and all(words[0] == name and main(words) == 1 for words in shown)
+    assert len(understood) == len(shown)
+
+
+def test_commands_of_the_pages_are_understood(monkeypatch):
+    """As they stand in README.md and docs, so that no page names an option that is gone."""
+    parse = argparse.ArgumentParser.parse_args
+
+    def stop(parser, arguments):
+        parse(parser, arguments)
+        raise UserError("as far as this")
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
+    pages = [SOURCES / "README.md", *(SOURCES / "docs").rglob("*.md")]
+    shown = [words for page in pages for words in examples(re.sub(" #.*", "", page.read_text(encoding="utf-8")))]
+    assert {words[0] for words in shown} > {"inspect", "verify", "predict"}
+    assert [words for words in shown if main(words) != 1] == []
+
+
+def test_an_unknown_command_gets_the_nearest(capsys):
+    assert main(["verfy"]) == 2
+    assert "no command 'verfy'; did you mean 'verify'?" in capsys.readouterr().err
+
+
+def test_exit_statuses(tmp_path, capsys):
+    path = tmp_path / "table.csv"
+    path.write_text("a\n1\n")
+    assert main(["show", str(path)]) == 0
+    assert main(["show", str(tmp_path / "none.csv")]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path}/none.csv: no such file")
+    with pytest.raises(SystemExit) as ended:
+        main(["show", "--none"])
+    assert ended.value.code == 2
+
+
+def test_the_help_and_tables_are_shown_without_torch(tmp_path):
+    """Which takes seconds to import."""
+    (tmp_path / "table.csv").write_text("a\n1\n")
+    for arguments in (["--help"], ["show", str(tmp_path / "table.csv")]):
+        code = (
+            f"import sys; from workflow_scripts.__main__ import main; main({arguments}); print('torch' in sys.modules)"
+        )
+        assert python(SOURCES, "-c", code).stdout.endswith("False\n")
+
+
+def test_head_ends_a_command_quietly(tmp_path):
+    (tmp_path / "table.csv").write_text(TABLE)
+    command = f"{sys.executable} -m workflow_scripts show {tmp_path}/table.csv | head -n 2"
+    done = subprocess.run(command, shell=True, cwd=SOURCES, env=environment(), capture_output=True, text=True)
+    assert done.stdout.split() == ["a", "b", "1", "2"] and done.stderr == ""
+
+
+def test_the_command_that_make_installs_runs_this_tree_alone(tmp_path):
+    """From any folder and through a link, with a path that is hard on a shell, and no module of the working folder."""
+    tree, folder = tmp_path / "a 'b' $c", tmp_path / "elsewhere"
+    copy_sources(tree)
+    (tree / "workflow_scripts/base/version.py").write_text('VERSION = "of the copy"\n')
+    bin_folder = tree / ".venv/bin"
+    bin_folder.mkdir(parents=True)
+    shutil.copy(tree / "envs/wsss", bin_folder)
+    (bin_folder / "python").symlink_to(sys.executable)
+    (folder / "workflow_scripts").mkdir(parents=True)
+    for path in (folder / "workflow_scripts/__init__.py", folder / "random.py", folder / "difflib.py"):
+        path.write_text(f"raise SystemExit({str(path)!r})")
+    (tmp_path / "wsss").symlink_to(bin_folder / "wsss")
+    for command in (bin_folder / "wsss", tmp_path / "wsss"):
+        done = subprocess.run([command, "--version"], cwd=folder, env=environment(), capture_output=True, text=True)
+        assert (done.stdout, done.stderr) == ("wsss of the copy\n", "")
+
+
+# --- the version ------------------------------------------------------------------------------------------------------
+
+
+def test_the_version_is_the_same_everywhere(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"wsss {VERSION}\n"
+    assert str(yaml.safe_load((SOURCES / "CITATION.cff").read_text())["version"]) == VERSION
+    changes = re.findall(r"^## \[(\S+)\]", (SOURCES / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert [name for name in changes if name != "Unreleased"][0] == VERSION
+
+
+def test_results_record_the_version(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "VERSION", "2.7")
+    (tmp_path / "a.h5").write_bytes(b"a")
+    provenance.write_sidecar(str(tmp_path / "a.h5"), "index", "{}", "0", {}, 1.0, [])
+    assert provenance.read_sidecar(tmp_path / "a.h5")["versions"]["wsss"] == "2.7"
+
+
+def test_another_version_makes_nothing_stale(monkeypatch):
+    caches = [item for item in vars(fingerprint).values() if hasattr(item, "cache_clear")]
+
+    def digest(version: str) -> str:
+        for item in caches:
+            item.cache_clear()
+        source = fingerprint._source.__wrapped__
+        changed = {"base.version": f"VERSION = {version!r}"}
+        with monkeypatch.context() as patch:
+            patch.setattr(fingerprint, "_source", lambda name: changed.get(name) or source(name))
+            return fingerprint.code_digest(["stages.index", "run.command"])
+
+    assert "base.version" in fingerprint.closure(["run.command"])
+    assert digest("1.0.0") == digest("2.7")
+    for item in caches:
+        item.cache_clear()
 
 
 # --- --configfile -----------------------------------------------------------------------------------------------------
@@ -53,12 +182,12 @@ def test_config_yaml_comes_first_whatever_is_given(overlay, monkeypatch, tmp_pat
     monkeypatch.chdir(tmp_path)  # where there is no config.yaml
 
     def threshold(*paths) -> float:
-        return commands.load_config(paths).block("demo", "masks", "eps").threshold
+        return command_line.load_config(paths).block("demo", "masks", "eps").threshold
 
     shipped, one, two = threshold(), overlay("one", 0.11), overlay("two", 0.12)
     assert threshold(one) == 0.11
-    assert threshold(commands.SHIPPED, one) == 0.11
-    assert threshold(one, commands.SHIPPED) == shipped  # later files win, as in Snakemake
+    assert threshold(command_line.SHIPPED, one) == 0.11
+    assert threshold(one, command_line.SHIPPED) == shipped  # later files win, as in Snakemake
     assert (threshold(one, two), threshold(two, one)) == (0.12, 0.11)
     assert shipped == Config.load(SOURCES / "config.yaml").block("demo", "masks", "eps").threshold
 

@@ -14,7 +14,7 @@ from pycocotools import mask as runs
 from pycocotools.coco import COCO
 
 from workflow_scripts.base.digests import file_sha256
-from workflow_scripts.commands.command_line import export
+from workflow_scripts.commands import export
 from workflow_scripts.data import coco_regions
 from workflow_scripts.data.index import write_index
 from workflow_scripts.data.index_entries import Entry

@@ -200,7 +200,7 @@ def test_one_changed_bit_is_told_before_people_look(tmp_path, capsys):
     content[len(content) // 2] ^= 4
     path.write_bytes(content)
     for command in (inspect.main, export.main):
-        with pytest.raises(SystemExit, match=f"^error: {path}: its bytes are not those that its stage wrote"):
+        with pytest.raises(UserError, match=f"^{path}: its bytes are not those that its stage wrote"):
             command(
                 [str(path), *(["--format", "voc", "--out", str(tmp_path / "out")] if command is export.main else [])]
             )

@@ -275,7 +275,7 @@ def test_without_truth_nothing_is_scored(raw):
 
 
 def verified(folder) -> tuple[int, str]:
-    done = python(folder, "-m", "workflow_scripts.commands.verify", "results/demo", "--configfile", *SMALL)
+    done = python(folder, "-m", "workflow_scripts", "verify", "results/demo", "--configfile", *SMALL)
     return done.returncode, done.stdout
 
 

@@ -233,13 +233,12 @@ def follow(message):
     """Runs the command that a message has between back quotes, as a shell would; returns the file that it writes."""
     (command,) = re.findall("`(.*?)`", message)
     words = shlex.split(command)
-    assert words[0] == "python"
-    if words[1] == "-c":
+    if words[:2] == ["python", "-c"]:
         subprocess.run([sys.executable, *words[1:]], check=True)
         return Path(words[-1])
-    assert words[1:3] == ["-m", "workflow_scripts.commands.convert"]
-    convert.main(words[3:])
-    return Path(words[4])
+    assert words[:2] == ["wsss", "convert"]
+    convert.main(words[2:])
+    return Path(words[3])
 
 
 @pytest.mark.parametrize("flag", [None, 6])

@@ -58,7 +58,7 @@ def test_how_python_is_started_makes_nothing_stale(raw):
 
 
 def test_a_random_py_beside_the_commands_is_not_taken_for_pythons_own(tmp_path):
-    """`python -m workflow_scripts.commands.doctor` in a clone, and the processes that it starts."""
+    """`python -m workflow_scripts doctor` in a clone, and the processes that it starts."""
     for part in ("workflow_scripts", "envs"):
         shutil.copytree(SOURCES / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "random.py").write_text("raise SystemExit('my own random.py')")

@@ -380,7 +380,7 @@ def test_a_point_can_be_asked_for_by_its_name(tuned):
 
 
 def test_verify_knows_what_was_asked_for(tuned):
-    done = python(tuned, "-m", "workflow_scripts.commands.verify", "results/demo", "--configfile", *SMALL, "mine.yaml")
+    done = python(tuned, "-m", "workflow_scripts", "verify", "results/demo", "--configfile", *SMALL, "mine.yaml")
     assert (done.returncode, done.stdout) == (0, "results/demo: up to date\n")
 
 

@@ -150,7 +150,7 @@ def test_a_changed_saliency_map(photographs):
 
 def test_verify_notices_a_replaced_photograph(photographs):
     shutil.rmtree(photographs / ".snakemake")
-    arguments = ["-m", "workflow_scripts.commands.verify", "results/photographs", "--configfile", *CONFIGFILES]
+    arguments = ["-m", "workflow_scripts", "verify", "results/photographs", "--configfile", *CONFIGFILES]
     assert python(photographs, *arguments).stdout == "results/photographs: up to date\n"
     redraw(photographs / "data" / "devkit" / "JPEGImages" / "a1.jpg")
     done = python(photographs, *arguments)

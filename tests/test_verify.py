@@ -51,7 +51,7 @@ def outputs(folder: Path, jobs: Iterable[str]) -> set[str]:
 def verify(folder: Path, *overlays: Path, deep: bool = False) -> tuple[int, dict[str, set[str]]]:
     """Exit status, and the paths that `verify` lists by state."""
     arguments = [*(["--deep"] if deep else []), "results/demo", "--configfile", *SMALL, *overlays]
-    done = python(folder, "-m", "workflow_scripts.commands.verify", *arguments)
+    done = python(folder, "-m", "workflow_scripts", "verify", *arguments)
     assert bool(done.stderr) == deep and "Traceback" not in done.stderr  # its progress
     *lines, total = done.stdout.splitlines()
     found: dict[str, set[str]] = {}
@@ -86,7 +86,7 @@ def test_verify_lists_what_a_changed_setting_makes_stale(bare, overlay, change, 
 
 def test_verify_names_the_setting(bare, overlay):
     arguments = ["results/demo", "--configfile", *SMALL, overlay(CHANGES["mask crf"][0])]
-    done = python(bare, "-m", "workflow_scripts.commands.verify", *arguments)
+    done = python(bare, "-m", "workflow_scripts", "verify", *arguments)
     assert (
         "results/demo/seed-0/masks/eps_crf.h5: settings changed: masks.eps_crf.crf.iterations 10 -> 9\n" in done.stdout
     )
@@ -193,7 +193,7 @@ def test_verify_deep_finds_what_was_written_wrong(bare):
     ],
 )
 def test_verify_of_no_results(tmp_path, folder, message):
-    done = python(copy_sources(tmp_path), "-m", "workflow_scripts.commands.verify", folder)
+    done = python(copy_sources(tmp_path), "-m", "workflow_scripts", "verify", folder)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", message + "\n")
 
 

@@ -1,6 +1,6 @@
 """Check every image, label, box and mask of a data set, before anything else is run.
 
-    python -m workflow_scripts.commands.check results/mine [--configfile mine.yaml]
+    wsss check results/mine [--configfile mine.yaml]
 
 What is impossible is told and ends with 1. What is suspicious is listed, a line a check, in results/mine/checks.csv, with pictures in
 results/mine/checks.png; all of it, a line each, in results/mine/checks/. It is what `snakemake results/mine/checks.csv` makes.
@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.base.errors import UserError
 from workflow_scripts.commands.command_line import SHIPPED, add_configfile, command_parser, load_config
 from workflow_scripts.config.planning.outputs import output_path
 from workflow_scripts.config.planning.plan import Plan
@@ -19,7 +18,7 @@ from workflow_scripts.data.checks import told
 from workflow_scripts.store.csv_files import read_table
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str]) -> int:
     """The command line; exit status 1 if something is impossible."""
     parser = command_parser("check", __doc__)
     parser.add_argument("datasets", nargs="+", help="results/{dataset} or {dataset}")
@@ -27,18 +26,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_configfile(parser)
     given = parser.parse_args(arguments)
     names = [Path(name).name for name in given.datasets]
-    try:
-        plan = Plan(load_config(given.configfile))
-        targets = [output_path("checks", dataset=name) for name in names if plan.job("checks", {"dataset": name})]
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    plan = Plan(load_config(given.configfile))
+    targets = [output_path("checks", dataset=name) for name in names if plan.job("checks", {"dataset": name})]
     overlays = ["--configfile", *given.configfile] if given.configfile else []
     snakemake = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(SHIPPED.with_name("Snakefile"))]
     quiet = ["--quiet", "host", "progress", "reason", "rules"]
     done = subprocess.run([*snakemake, "--cores", given.cores, *quiet, *overlays, "--", *targets])
     if done.returncode:
-        sys.exit(1)
+        return 1
     print("\n".join(line for name in names for line in found(name)))
+    return 0
 
 
 def found(dataset: str) -> list[str]:
@@ -51,7 +48,3 @@ def found(dataset: str) -> list[str]:
         *lines,
         f"Listed in {table}, shown in {picture}",
     ]
-
-
-if __name__ == "__main__":
-    main()

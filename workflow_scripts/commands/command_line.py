@@ -15,9 +15,7 @@ def command_parser(name: str, text: str) -> argparse.ArgumentParser:
         text: the docstring, which has an example in lines of its own.
     """
     formatter = argparse.RawDescriptionHelpFormatter
-    return argparse.ArgumentParser(
-        prog=f"python -m workflow_scripts.commands.{name}", description=text, formatter_class=formatter
-    )
+    return argparse.ArgumentParser(prog=f"wsss {name}", description=text, formatter_class=formatter)
 
 
 def add_configfile(parser: argparse.ArgumentParser) -> None:

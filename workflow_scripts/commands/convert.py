@@ -1,6 +1,6 @@
 """Make an 8-bit RGB or gray PNG of a picture of a kind that the workflow does not read.
 
-    python -m workflow_scripts.commands.convert photos/a.tif photos/a.png
+    wsss convert photos/a.tif photos/a.png
 
 16 and more bits a channel are stretched to 0 to 255, from the least to the greatest value of the picture; --range names
 these values instead, the same for many files. What is transparent is put on white. The EXIF orientation is applied. Of
@@ -68,18 +68,15 @@ def _stretched(values: np.ndarray, limits: tuple[float, float] | None) -> Image.
     return Image.fromarray(np.rint(255 * scaled.clip(0, 1)).astype(np.uint8))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
+def main(arguments: Sequence[str]) -> None:
+    """The command line, after the name of the command."""
     parser = command_parser("convert", __doc__)
     parser.add_argument("image", type=Path, help="the picture")
     parser.add_argument("out", type=Path, help="the PNG that is written; must not exist")
     parser.add_argument("--range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="values that become 0 and 255")
     given = parser.parse_args(arguments)
-    try:
-        for out in convert(given.image, given.out, given.range):
-            print(f"wrote {out}")
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    for out in convert(given.image, given.out, given.range):
+        print(f"wrote {out}")
 
 
 def convert(path: Path, out: Path, limits: Sequence[float] | None = None) -> Iterator[Path]:
@@ -107,7 +104,3 @@ def convert(path: Path, out: Path, limits: Sequence[float] | None = None) -> Ite
         raise UserError(
             f"{path}: cannot be converted ({one_line(error)}); save it as 8-bit RGB PNG elsewhere"
         ) from None
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,8 @@
 """Say what the systems of a data set need, what of it is there, and what they will cost; nothing is downloaded or run.
 
-    python -m workflow_scripts.commands.doctor results/voc [--configfile mine.yaml]
+    wsss doctor results/voc [--configfile mine.yaml]
 
-    python -m workflow_scripts.commands.doctor results/voc/tables/eps_table_4.csv results/voc/mask_ap.csv
+    wsss doctor results/voc/tables/eps_table_4.csv results/voc/mask_ap.csv
 
 Prints this machine, every file and package that is needed, present or missing, with size, checksum and where it is to be
 had, and for every system of the table, or every file that is named, whether all is there, the disk it takes and the time.
@@ -14,7 +14,6 @@ import os
 import platform
 import re
 import shutil
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -176,7 +175,7 @@ def asked_for(config: Config, targets: Sequence[str]) -> dict[str, list[str]]:
     return found or {name: [] for name in config.datasets}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str]) -> int:
     """The command line; exit status 1 if anything is missing."""
     parser = command_parser("doctor", __doc__)
     parser.add_argument(
@@ -184,19 +183,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     add_configfile(parser)
     given = parser.parse_args(arguments)
-    try:
-        config = load_config(given.configfile)
-        asked = asked_for(config, given.targets)
-        print("\n".join(f"{title:<10} {value}" for title, value in machine()))
-        complete = True
-        for name, files in asked.items():
-            text, whole = report(config, name, files)
-            print(f"\nData set {name}: {'all is there' if whole else 'something is missing'}\n\n{text}")
-            complete &= whole
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    sys.exit(0 if complete else 1)
-
-
-if __name__ == "__main__":
-    main()
+    config = load_config(given.configfile)
+    asked = asked_for(config, given.targets)
+    print("\n".join(f"{title:<10} {value}" for title, value in machine()))
+    complete = True
+    for name, files in asked.items():
+        text, whole = report(config, name, files)
+        print(f"\nData set {name}: {'all is there' if whole else 'something is missing'}\n\n{text}")
+        complete &= whole
+    return 0 if complete else 1

@@ -1,8 +1,8 @@
 """Export masks or predictions for other tools, to be looked at, scored or corrected there.
 
-    python -m workflow_scripts.commands.export results/demo/seed-0/masks/eps.h5 --format voc --out masks
-    python -m workflow_scripts.commands.export results/demo/seed-0/masks/eps.h5 --format coco --out masks.json
-    python -m workflow_scripts.commands.export results/demo/seed-0/masks/eps.h5 --format cvat --out masks.zip --images
+    wsss export results/demo/seed-0/masks/eps.h5 --format voc --out masks
+    wsss export results/demo/seed-0/masks/eps.h5 --format coco --out masks.json
+    wsss export results/demo/seed-0/masks/eps.h5 --format cvat --out masks.zip --images
 
 voc: a folder with `SegmentationClass/{id}.png` (0 background, 1 for the first class, 255 ignored), `labelmap.txt`, and a
 list of each split in `ImageSets/Segmentation`. coco: one JSON, an annotation for all pixels of a class in an image, as
@@ -13,7 +13,6 @@ tells how corrected masks come back.
 
 import os
 import shutil
-import sys
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -217,8 +216,8 @@ def export(path: Path, kind: str, out: Path, ids: Sequence[str] | None, images: 
         )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
+def main(arguments: Sequence[str]) -> None:
+    """The command line, after the name of the command."""
     parser = command_parser("export", __doc__)
     parser.add_argument("artifact", type=Path, help="masks, predictions or truth (.h5)")
     parser.add_argument("--format", required=True, choices=("voc", "coco", "cvat"), help="folder, JSON or zip archive")
@@ -227,11 +226,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--images", action="store_true", help="also the images, named after their ids (voc, cvat)")
     parser.add_argument("--results", type=Path, help="folder of the data sets' folders (found from the artifact)")
     given = parser.parse_args(arguments)
-    try:
-        export(given.artifact, given.format, given.out, given.ids, given.images, given.results)
-    except UserError as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()
+    export(given.artifact, given.format, given.out, given.ids, given.images, given.results)

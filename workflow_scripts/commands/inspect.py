@@ -1,14 +1,13 @@
 """Look into any result: print in words what is in it, or draw a few of its images.
 
-    python -m workflow_scripts.commands.inspect results/demo/seed-0/masks/eps.h5
-    python -m workflow_scripts.commands.inspect results/demo/seed-0/cams/eps.h5 --number 12 --out cams.png
-    python -m workflow_scripts.commands.inspect results/demo/index.h5 --ids train_000003 train_000017 --out images.png
+    wsss inspect results/demo/seed-0/masks/eps.h5
+    wsss inspect results/demo/seed-0/cams/eps.h5 --number 12 --out cams.png
+    wsss inspect results/demo/index.h5 --ids train_000003 train_000017 --out images.png
 
 Weights (.safetensors) and training curves (.csv) are printed, and with --out their losses are drawn.
 """
 
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -200,8 +199,8 @@ def _write(out: Path, content: bytes) -> None:
     print(f"wrote {out}")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
+def main(arguments: Sequence[str]) -> None:
+    """The command line, after the name of the command."""
     parser = command_parser("inspect", __doc__)
     parser.add_argument("artifact", type=Path, help=".h5, .safetensors or .curve.csv")
     parser.add_argument("--ids", nargs="+", help="images to show")
@@ -211,13 +210,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="PNG to draw into; without it, the content is printed")
     parser.add_argument("--results", type=Path, help="folder of the data sets' folders (found from the artifact)")
     given = parser.parse_args(arguments)
-    try:
-        if given.number < 1:
-            raise UserError(f"--number: {given.number} images cannot be shown; give at least 1")
-        inspect(given.artifact, given.ids, given.number, given.out, given.results)
-    except UserError as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()
+    if given.number < 1:
+        raise UserError(f"--number: {given.number} images cannot be shown; give at least 1")
+    inspect(given.artifact, given.ids, given.number, given.out, given.results)

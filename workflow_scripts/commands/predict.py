@@ -1,6 +1,6 @@
 """Run a trained segmentation network on a folder of new images, and on the folders in it.
 
-    python -m workflow_scripts.commands.predict --weights eps/large_fov.safetensors --images photos --out labels
+    wsss predict --weights eps/large_fov.safetensors --images photos --out labels
 
 Writes `{name}.png` for every image, a palette PNG as large as the image whose values are listed in `classes.csv`
 (0 background), and with --overlay `overlays/{name}.png`. Images in folders below are predicted too; their label maps
@@ -155,7 +155,7 @@ def _write(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str]) -> int:
     """The command line; exit status 1 if any image could not be predicted."""
     parser = command_parser("predict", __doc__)
     parser.add_argument(
@@ -172,40 +172,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--overlay", action="store_true", help="also write the label maps over their images")
     given = parser.parse_args(arguments)
-    try:
-        if min(given.scales) <= 0:
-            raise UserError(f"--scales: {min(given.scales):g} is no scale; give numbers above 0")
-        if given.longest < 1:
-            raise UserError(f"--longest: {given.longest} pixels is no size; give at least 1")
-        settings = read_settings(given.weights)
-        check_output(given.out, given.images, given.overlay)
-        images = list_images(given.images)
-        network = load(settings.block, len(settings.classes) + 1, str(given.weights))
-        options = SimpleNamespace(
-            scales=given.scales,
-            flip=given.flip,
-            resize="antialiased",
-            merge="mean",
-            resolution=1,
-            precision="float32",
-            align_corners=settings.block.align_corners,
-        )
-        _write(given.out / "classes.csv", classes_csv(settings.classes).encode())
-        faults = predict_folder(
-            given.images,
-            images,
-            given.out,
-            lambda image: predict_label(network, image, options, given.longest),
-            given.overlay,
-        )
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    if min(given.scales) <= 0:
+        raise UserError(f"--scales: {min(given.scales):g} is no scale; give numbers above 0")
+    if given.longest < 1:
+        raise UserError(f"--longest: {given.longest} pixels is no size; give at least 1")
+    settings = read_settings(given.weights)
+    check_output(given.out, given.images, given.overlay)
+    images = list_images(given.images)
+    network = load(settings.block, len(settings.classes) + 1, str(given.weights))
+    options = SimpleNamespace(
+        scales=given.scales,
+        flip=given.flip,
+        resize="antialiased",
+        merge="mean",
+        resolution=1,
+        precision="float32",
+        align_corners=settings.block.align_corners,
+    )
+    _write(given.out / "classes.csv", classes_csv(settings.classes).encode())
+    faults = predict_folder(
+        given.images,
+        images,
+        given.out,
+        lambda image: predict_label(network, image, options, given.longest),
+        given.overlay,
+    )
     for fault in faults:
         print(f"error: {fault}", file=sys.stderr)
     print(f"{len(images) - len(faults)} of {len(images)} images predicted into {given.out}")
-    if faults:
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()
+    return 1 if faults else 0

@@ -1,11 +1,10 @@
 """Print a table for people: the columns that hold something.
 
-    python -m workflow_scripts.commands.show results/demo/miou.csv
+    wsss show results/demo/miou.csv
 
 Any table of the results will do, such as tune/eps_crf.csv, saliency.csv or cost.csv.
 """
 
-import sys
 from collections.abc import Sequence
 
 from workflow_scripts.base.errors import UserError
@@ -42,16 +41,9 @@ def show(path: str) -> str:
     return table[kept].to_string(index=False)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
+def main(arguments: Sequence[str]) -> None:
+    """The command line, after the name of the command."""
     parser = command_parser("show", __doc__)
     parser.add_argument("table", help="a table of the results (.csv)")
     given = parser.parse_args(arguments)
-    try:
-        print(show(given.table))
-    except UserError as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()
+    print(show(given.table))

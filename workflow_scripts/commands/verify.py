@@ -1,8 +1,8 @@
 """Check results against the configuration and the code, without Snakemake's own memory.
 
-    python -m workflow_scripts.commands.verify results/voc [--configfile mine.yaml]
+    wsss verify results/voc [--configfile mine.yaml]
 
-    python -m workflow_scripts.commands.verify --deep results/voc
+    wsss verify --deep results/voc
 
 Every artifact of the data set's plan is compared with its sidecar: settings, code, digests of the parents and its own
 bytes. Prints one line for each that is stale, corrupt, missing, foreign or unfinished, and exits with 1 if there is
@@ -17,13 +17,13 @@ import importlib
 import json
 import os
 import re
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from workflow_scripts.base.digests import file_sha256
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.version import VERSION
 from workflow_scripts.commands.command_line import add_configfile, command_parser, load_config
 from workflow_scripts.commands.presence import checked, data_needs, merged
 from workflow_scripts.config.planning.changes import changes
@@ -160,7 +160,10 @@ def _state(
     if record["settings"] != wanted:
         return "stale", f"settings changed: {', '.join(changes(path, record['settings'], wanted, plan))}"
     if record["code"] != code:
-        return "stale", "the code of its stage changed"
+        made = record.get("versions", {}).get("wsss")
+        return "stale", "the code of its stage changed" + (
+            f" since version {made}" if made not in {None, VERSION} else ""
+        )
     for parent in parents:
         if parent in bad:
             return "stale", f"made from {parent}, which is not up to date"
@@ -172,32 +175,21 @@ def _state(
     return None
 
 
-def main() -> None:
-    """The command line."""
+def main(arguments: Sequence[str]) -> int:
+    """The command line; exit status 1 if anything is not up to date."""
     parser = command_parser("verify", __doc__)
     parser.add_argument("results", type=Path, help="results/{dataset}")
     parser.add_argument("--deep", action="store_true", help="read what is up to date, and check what it holds")
     add_configfile(parser)
-    arguments = parser.parse_args()
-    try:
-        if arguments.results.parent.name != "results":
-            raise UserError(f"{arguments.results}: expected results/{{dataset}}, in the folder that snakemake ran in")
-        plan = Plan(load_config(arguments.configfile))
-        found = list(check(plan, arguments.results.name, arguments.deep))
-        others = list(other_versions(plan, arguments.results.name))
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    given = parser.parse_args(arguments)
+    if given.results.parent.name != "results":
+        raise UserError(f"{given.results}: expected results/{{dataset}}, in the folder that snakemake ran in")
+    plan = Plan(load_config(given.configfile))
+    found = list(check(plan, given.results.name, given.deep))
+    others = list(other_versions(plan, given.results.name))
     for state, path, reason in found:
         print(f"{state:10} {path}: {reason}")
     for path, reason in others:
         print(f"{'version':10} {path}: {reason}; its bytes may differ from those that would be made now")
-    print(
-        f"{arguments.results}: {len(found)} artifacts are not up to date"
-        if found
-        else f"{arguments.results}: up to date"
-    )
-    sys.exit(1 if found else 0)
-
-
-if __name__ == "__main__":
-    main()
+    print(f"{given.results}: {f'{len(found)} artifacts are not up to date' if found else 'up to date'}")
+    return 1 if found else 0

@@ -20,8 +20,8 @@ from workflow_scripts.config.declared import without_declarations
 PACKAGE = "workflow_scripts"
 ROOT = Path(__file__).resolve().parent.parent
 # Modules that only decide how a job fails, never what one that ends well writes: `errors` makes the lines that it ends
-# with, `stopping` ends it before its time. A test runs stages with neither, and compares the bytes.
-UNCOUNTED = {"base.errors", "base.stopping"}
+# with, `stopping` ends it before its time; `version` stands in sidecars. A test runs stages with neither, and compares the bytes.
+UNCOUNTED = {"base.errors", "base.stopping", "base.version"}
 # Functions whose arguments are words for people. `faults` and `own` are `Faults`, whatever they are an attribute of;
 # `Check` holds what the log says of a data check, which no artifact has.
 TELLING = {"UserError", "print", "sys.exit", "warnings.warn", "faults.add", "own.add", "Check"}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from workflow_scripts.base.digests import file_sha256
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.version import VERSION
 from workflow_scripts.store.artifacts import replaced
 
 # What readers of a sidecar rely on.
@@ -56,7 +57,8 @@ def write_sidecar(
         "code": code,
         "sha256": file_sha256(artifact),
         "parents": parents,
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "versions": {"wsss": VERSION, "python": platform.python_version()}
+        | {name: _version(name) for name in PACKAGES},
         "seconds": round(seconds + sum(part["seconds"] for part in parts), 1),
         "memory_mib": {kind: max(peak.get(kind, 0) for peak in peaks) for kind in {kind for p in peaks for kind in p}},
         "modules": sorted({*modules, *(name for part in parts for name in part["modules"])}),

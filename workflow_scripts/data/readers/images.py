@@ -344,7 +344,7 @@ def _convert(path, options: str = "") -> str:
     path = Path(path)
     out = path.with_suffix(".png")
     out = path.with_name(f"{path.stem}_rgb.png") if out.exists() else out
-    return f"`python -m workflow_scripts.commands.convert {shlex.join([str(path), str(out), *options.split()])}`"
+    return f"`wsss convert {shlex.join([str(path), str(out), *options.split()])}`"
 
 
 def _pillow(path, suffix: str, channel: str = "") -> str:

@@ -2,4 +2,4 @@
 
 from pathlib import Path
 
-__path__ = [str(Path(__file__).resolve().parents[2] / "workflow_scripts")]
+__path__ = [str(Path(__file__).resolve().parents[3] / "workflow_scripts")]
