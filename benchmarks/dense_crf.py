@@ -16,7 +16,7 @@ from functools import partial
 import numpy as np
 
 from workflow_scripts.data.index import Images, read_index
-from workflow_scripts.refine.background import constant_background, upsampled
+from workflow_scripts.data.maps import constant_background, upsampled
 from workflow_scripts.refine.dense_crf import dense_crf
 from workflow_scripts.run.parallel import ordered_map
 from workflow_scripts.store.artifacts import Reader

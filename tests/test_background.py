@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from workflow_scripts.refine.background import constant_background, learnt_background, to_label, upsampled
+from workflow_scripts.data.maps import constant_background, learnt_background, to_label, upsampled
 
 
 def test_constant_background_wins_below_its_share_of_the_maximum():

@@ -18,10 +18,10 @@ from workflow_scripts.commands import export
 from workflow_scripts.data import coco_regions
 from workflow_scripts.data.index import write_index
 from workflow_scripts.data.index_entries import Entry
+from workflow_scripts.data.maps import upsampled
 from workflow_scripts.data.readers import labelmap
 from workflow_scripts.data.readers.mask_folder import MaskFolder
 from workflow_scripts.look import pictures
-from workflow_scripts.refine.background import upsampled
 from workflow_scripts.store.artifacts import Reader, create
 
 CLASSES = ("bird", "cat", "traffic light")

@@ -14,12 +14,12 @@ from training_set import namespace
 from workflow_scripts import methods
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.data.checkpoints.weights import load_initial, load_trained, load_weights, read_state
+from workflow_scripts.data.maps import normalised, to_label
 from workflow_scripts.data.transforms import normalise
 from workflow_scripts.methods import cam
 from workflow_scripts.methods.cam import class_activation_maps
 from workflow_scripts.methods.mctformer import class_to_patch, patch_to_patch
 from workflow_scripts.networks.colours import Colours
-from workflow_scripts.refine.background import normalised, to_label
 from workflow_scripts.refine.edge_walk_mask import walked_maps
 from workflow_scripts.refine.random_walk import propagate_along_edges
 from workflow_scripts.run.command import Job

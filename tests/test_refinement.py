@@ -8,10 +8,11 @@ import torch
 
 from workflow_scripts import networks
 from workflow_scripts.data.checkpoints.weights import load_weights, save_weights
+from workflow_scripts.data.maps import block_mean
 from workflow_scripts.data.samples import affinity_net_samples
 from workflow_scripts.data.transforms import normalise
 from workflow_scripts.refine import affinity_net_label, affinity_networks, edge_walk_mask, irn_label, random_walk_mask
-from workflow_scripts.refine.background import Maps, block_mean
+from workflow_scripts.refine.background import Maps
 from workflow_scripts.refine.irn import edge_map
 
 CRF = SimpleNamespace(bilateral=(80, 13, 10), gaussian=(3, 3), iterations=5)

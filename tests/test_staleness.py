@@ -260,15 +260,22 @@ def test_swapped_values(tree, overlay, block, one, other, expected):
 
 NETWORKS = ("train_classifier", "classification", "cams", "train_affinity", "train_segmenter")
 TRAINED = of("train_saliency", "train_classifier", "train_affinity", "train_segmenter")
-SOFT = [job for job in of("predictions") if not job.endswith("_crf")]
 EDITS = {
     "refine/dense_crf.py": below(
         *of("affinity_labels"), "masks eps_crf", "masks bana", "predictions eps/large_fov/multi_crf"
     ),
-    "refine/background.py": below(
+    "refine/background.py": below(*(job for job in of("masks") if job != "masks truth")),
+    "data/maps.py": below(
         *(job for job in of("masks") if job != "masks truth"),
-        *of("thresholds", "score_cams", "montage", "affinity_labels"),
-        *(f"score_{job}" for job in SOFT),
+        *of(
+            "thresholds",
+            "score_saliency",
+            "score_cams",
+            "score_masks",
+            "score_predictions",
+            "montage",
+            "affinity_labels",
+        ),
         "predictions eps/large_fov/multi_crf",
     ),
     "refine/affinity.py": below(*of("train_affinity")),

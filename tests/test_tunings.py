@@ -16,10 +16,10 @@ from workflow_scripts.config.planning.outputs import maker
 from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.data.index import read_index
+from workflow_scripts.data.maps import constant_background, to_label, upsampled
 from workflow_scripts.evaluation.miou import confusion_matrix, mean_intersection_over_union
 from workflow_scripts.evaluation.saliency import foreground_iou
 from workflow_scripts.look.grid_plots import grid_picture
-from workflow_scripts.refine.background import constant_background, to_label, upsampled
 from workflow_scripts.refine.dense_crf import dense_crf
 from workflow_scripts.stages import tune
 from workflow_scripts.store.artifacts import Reader

@@ -27,9 +27,9 @@ from workflow_scripts.commands.command_line import command_parser
 from workflow_scripts.data import coco_regions
 from workflow_scripts.data.beside import DataSet, asked_for, find_data_set
 from workflow_scripts.data.index_entries import check_id
+from workflow_scripts.data.maps import label_map
 from workflow_scripts.data.readers import labelmap
 from workflow_scripts.look import pictures
-from workflow_scripts.refine.background import upsampled
 from workflow_scripts.store.artifacts import Reader, open_hdf5, read_attribute, replaced
 from workflow_scripts.store.provenance import check_bytes
 
@@ -55,9 +55,7 @@ class Masks:
         """Ids and label maps uint8 (H, W), one after another, soft predictions decided by their maximum."""
         for identifier in progress(self.ids, len(self.ids), "export"):
             arrays, size = self.reader.read(identifier), self.data.index.size_of(identifier)
-            label = arrays["label"] if "label" in arrays else None
-            if label is None:
-                label = upsampled(arrays["scores"], *size).argmax(axis=0).astype(np.uint8)
+            label = label_map(arrays, size)
             if label.shape != size:
                 raise UserError(
                     f"{self.reader.path}: {identifier!r} is not as large as its image; delete it and run again"

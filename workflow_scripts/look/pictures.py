@@ -13,7 +13,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from workflow_scripts.refine.background import upsampled
+from workflow_scripts.data.maps import upsampled
 
 VOID = 255
 CELL = 260  # pixels, the longest side of a picture in a montage

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from workflow_scripts.refine.background import block_mean
+from workflow_scripts.data.maps import block_mean
 from workflow_scripts.refine.dense_crf import dense_crf
 
 UNKNOWN = 255

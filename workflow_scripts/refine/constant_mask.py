@@ -6,7 +6,8 @@ from pydantic import Field
 
 from workflow_scripts.config.types.mask_blocks import MaskRule, Threshold
 from workflow_scripts.config.types.parts import DenseCrf, Name, Of
-from workflow_scripts.refine.background import Rule, constant_background
+from workflow_scripts.data.maps import constant_background
+from workflow_scripts.refine.background import Rule
 
 
 class ConstantMask(MaskRule):

@@ -12,9 +12,10 @@ from torch.nn.functional import interpolate
 from workflow_scripts.config.types.mask_blocks import MaskRule
 from workflow_scripts.config.types.parts import DenseCrf, Name, Of, Share
 from workflow_scripts.data.checkpoints.weights import load_weights
+from workflow_scripts.data.maps import normalised
 from workflow_scripts.data.transforms import normalise
 from workflow_scripts.refine import affinity_networks
-from workflow_scripts.refine.background import Maps, Rule, normalised
+from workflow_scripts.refine.background import Maps, Rule
 from workflow_scripts.refine.irn import STRIDE, edge_map
 from workflow_scripts.refine.random_walk import at_image_size, propagate_along_edges
 from workflow_scripts.training.device import autocast, device

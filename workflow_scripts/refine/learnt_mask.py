@@ -7,7 +7,8 @@ import numpy as np
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.types.mask_blocks import MaskRule
 from workflow_scripts.config.types.parts import DenseCrf, Name, Of
-from workflow_scripts.refine.background import Maps, Rule, learnt_background
+from workflow_scripts.data.maps import learnt_background
+from workflow_scripts.refine.background import Maps, Rule
 
 
 class LearntMask(MaskRule):

@@ -7,8 +7,9 @@ from pydantic import Field, PositiveFloat
 
 from workflow_scripts.config.types.mask_blocks import MaskRule
 from workflow_scripts.config.types.parts import DenseCrf, Name, Of, Share
+from workflow_scripts.data.maps import normalised
 from workflow_scripts.refine import proxy
-from workflow_scripts.refine.background import Maps, Rule, normalised, plain_labels
+from workflow_scripts.refine.background import Maps, Rule, plain_labels
 
 
 class ProxyMask(MaskRule):

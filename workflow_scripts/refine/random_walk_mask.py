@@ -10,9 +10,10 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from workflow_scripts.config.types.mask_blocks import MaskRule, Threshold
 from workflow_scripts.config.types.parts import DenseCrf, Name, Of
 from workflow_scripts.data.checkpoints.weights import load_weights
+from workflow_scripts.data.maps import block_mean, constant_background
 from workflow_scripts.data.transforms import normalise
 from workflow_scripts.refine import affinity_networks
-from workflow_scripts.refine.background import Maps, Rule, block_mean, constant_background
+from workflow_scripts.refine.background import Maps, Rule
 from workflow_scripts.refine.random_walk import at_image_size, propagate
 from workflow_scripts.training.device import autocast, device
 

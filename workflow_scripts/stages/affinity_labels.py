@@ -8,7 +8,7 @@ import numpy as np
 from workflow_scripts.base.plugins import plugin
 from workflow_scripts.data.by_image import store
 from workflow_scripts.data.index import Images, read_index
-from workflow_scripts.refine.background import normalised, upsampled
+from workflow_scripts.data.maps import normalised, upsampled
 from workflow_scripts.run.command import Job, run
 from workflow_scripts.store.artifacts import Reader
 

@@ -10,6 +10,7 @@ import torch
 from workflow_scripts.base.plugins import plugin
 from workflow_scripts.base.progress import progress
 from workflow_scripts.data.index import read_index
+from workflow_scripts.data.maps import upsampled
 from workflow_scripts.run.command import Job, run
 from workflow_scripts.store.artifacts import Reader, create
 
@@ -23,9 +24,9 @@ def estimate(maps: dict[str, np.ndarray], saliency: np.ndarray, classes: tuple[s
         classes: names of all object classes.
         options: of the classifier: selection, overlap_threshold, foreground_weight, predefined_background.
     """
-    eps, background = plugin("methods", "eps"), plugin("refine", "background")
+    eps = plugin("methods", "eps")
     stored = np.concatenate([maps["scores"], maps["background"][None]]).astype(np.float32)
-    given = torch.from_numpy(background.upsampled(stored, *saliency.shape))
+    given = torch.from_numpy(upsampled(stored, *saliency.shape))
     # What the absent classes share, as one class that is absent: all channels sum to 1.
     rest = (1 - given.sum(dim=0, keepdim=True)).clamp(min=0)
     probabilities = torch.cat([given[:-1], rest, given[-1:]])[None]

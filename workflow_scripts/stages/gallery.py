@@ -19,13 +19,13 @@ import numpy as np
 
 from workflow_scripts.base.progress import progress
 from workflow_scripts.data.index import Images, Index, read_index
+from workflow_scripts.data.maps import label_map
 from workflow_scripts.evaluation.miou import confusion_matrix, intersection_over_union, mean_intersection_over_union
 from workflow_scripts.evaluation.saliency import foreground_iou
 from workflow_scripts.look import gallery, pictures
 from workflow_scripts.look.gallery import tiles
 from workflow_scripts.run.command import Job, run
 from workflow_scripts.run.parallel import ordered_map
-from workflow_scripts.stages.scores import label_map
 from workflow_scripts.store.artifacts import Reader, replaced
 from workflow_scripts.store.folders import listing, replaced_folder
 

@@ -101,7 +101,8 @@ def _chosen(arrays: dict[str, np.ndarray], label: str | None) -> dict[str, np.nd
 
 def _maps_of(state: State, identifier: str):
     """What a rule is given: maps of an image's labels at its size, or its boxes."""
-    background = plugin("refine", "background")  # not for what is only copied, which an edit of it leaves alone
+    # Not at the top: an edit of these leaves masks alone that are only copied.
+    background, upsampled = plugin("refine", "background"), plugin("data", "maps").upsampled
     index, image = state.images.index, partial(state.images.read, identifier)
     if state.cams is None:
         source, boxes = f"{index.path}: {identifier!r}", plugin("data", "boxes").boxes_of(index, identifier)
@@ -109,8 +110,8 @@ def _maps_of(state: State, identifier: str):
     stored, size = state.cams.read(identifier), index.size_of(identifier)
     return background.Maps(
         classes=stored["classes"],
-        scores=background.upsampled(stored["scores"], *size),
-        background=background.upsampled(stored["background"][None], *size)[0] if "background" in stored else None,
+        scores=upsampled(stored["scores"], *size),
+        background=upsampled(stored["background"][None], *size)[0] if "background" in stored else None,
         image=image,
         source=f"{state.cams.path}: {identifier!r}",
         saliency=lambda: state.saliency.read(identifier)["saliency"].astype(np.float32) / 255,

@@ -38,7 +38,7 @@ def predict(state: State, identifier: str) -> dict[str, np.ndarray]:
     image = state.images.read(identifier)
     if state.soft is None:
         return {"scores": plugin("segmentation", "inference").soft_prediction(state.network, image, state.block)}
-    scores = plugin("refine", "background").upsampled(state.soft.read(identifier)["scores"], *image.shape[:2])
+    scores = plugin("data", "maps").upsampled(state.soft.read(identifier)["scores"], *image.shape[:2])
     crf = state.block.crf
     posterior = plugin("refine", "dense_crf").dense_crf(image, scores, crf.bilateral, crf.gaussian, crf.iterations)
     return {"label": posterior.argmax(axis=0).astype(np.uint8)}

@@ -11,6 +11,7 @@ import numpy as np
 from workflow_scripts.base.plugins import plugin
 from workflow_scripts.base.progress import progress
 from workflow_scripts.data.index import read_index
+from workflow_scripts.data.maps import label_map
 from workflow_scripts.evaluation.groups import counts_by_size
 from workflow_scripts.run.command import Job, run
 from workflow_scripts.store.artifacts import Reader, replaced
@@ -42,17 +43,6 @@ def main(job: Job) -> None:
             result["splits"][split] = {"images": len(ids)} | _segmentation(labels, len(index.classes) + 1)
     with replaced(job.outputs.scores) as temporary:
         temporary.write_text(json.dumps(result) + "\n")
-
-
-def label_map(arrays: dict[str, np.ndarray], size: tuple[int, int], threshold: float | None) -> np.ndarray:
-    """The label map that an artifact's arrays stand for: as stored, by threshold (cam) or by arg-max (prediction)."""
-    if "label" in arrays:
-        return arrays["label"]
-    background = plugin("refine", "background")
-    scores = background.upsampled(arrays["scores"], *size)
-    if threshold is None:
-        return scores.argmax(axis=0).astype(np.uint8)
-    return background.to_label(background.constant_background(scores, threshold), arrays["classes"])
 
 
 def _segmentation(pairs, labels: int) -> dict:

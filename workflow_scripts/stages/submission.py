@@ -14,6 +14,7 @@ import numpy as np
 from workflow_scripts.base.plugins import plugin
 from workflow_scripts.base.progress import progress
 from workflow_scripts.data.index import read_index
+from workflow_scripts.data.maps import label_map
 from workflow_scripts.look.pictures import label_png
 from workflow_scripts.run.command import Job, run
 from workflow_scripts.store.artifacts import Reader, replaced
@@ -32,7 +33,7 @@ def main(job: Job) -> None:
 
     def files() -> Iterator[tuple[str, bytes]]:
         for identifier in progress(sorted(ids), len(ids), "submission"):
-            label = _label(predictions.read(identifier), index.size_of(identifier))
+            label = label_map(predictions.read(identifier), index.size_of(identifier))
             yield f"{FOLDER}/{identifier}.png", label_png(source_ids[label])
 
     with replaced(job.outputs.submission) as temporary, open(temporary, "wb") as file:
@@ -43,12 +44,6 @@ def main(job: Job) -> None:
                     about = tarfile.TarInfo(name)
                     about.size = len(content)
                     archive.addfile(about, io.BytesIO(content))
-
-
-def _label(arrays: dict[str, np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    if "label" in arrays:
-        return arrays["label"]
-    return plugin("refine", "background").upsampled(arrays["scores"], *size).argmax(axis=0).astype(np.uint8)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ import numpy as np
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.progress import progress
 from workflow_scripts.data.index import read_index
+from workflow_scripts.data.maps import constant_background, to_label, upsampled
 from workflow_scripts.evaluation.miou import confusion_matrix, mean_intersection_over_union
-from workflow_scripts.refine.background import constant_background, to_label, upsampled
 from workflow_scripts.run.command import Job, run
 from workflow_scripts.store.artifacts import Reader, replaced
 

@@ -72,7 +72,7 @@ def estimated_saliency(plan: Context, dataset: str, seed: str, cam: str) -> Job:
     }
     settings = {"dataset": dataset, "splits": [plan.dataset(dataset).use.masks]}
     settings["options"] = classifier.options.model_dump(exclude={"saliency_weight"})
-    return Job(inputs, settings, (f"methods.{classifier.method}", "refine.background"))
+    return Job(inputs, settings, (f"methods.{classifier.method}",))
 
 
 @job("saliency_table")

@@ -4,7 +4,6 @@ from workflow_scripts.config.planning import systems
 from workflow_scripts.config.planning.context import Context
 from workflow_scripts.config.planning.outputs import output_path
 from workflow_scripts.config.planning.registry import Job, job
-from workflow_scripts.config.types import blocks
 
 
 @job("score_saliency")
@@ -27,7 +26,7 @@ def score_cams(plan: Context, dataset: str, seed: str, cam: str) -> Job:
         job.inputs["thresholds"] = output_path("thresholds", dataset=dataset, seed=seed, cam=cam)
     else:
         job.settings["threshold"] = data.threshold
-    return Job(job.inputs, job.settings, (*job.modules, "refine.background"))
+    return job
 
 
 @job("score_masks")
@@ -44,9 +43,7 @@ def score_predictions(plan: Context, dataset: str, seed: str, mask: str, segment
     path = output_path("predictions", **names)
     splits = plan.prediction_splits(dataset, prediction)
     unscored = {*plan.dataset(dataset).use.evaluation} - {*plan.dataset(dataset).scored_evaluation()}
-    job = _scores(plan, dataset, "prediction", path, [split for split in splits if split not in unscored])
-    soft = isinstance(plan.block(dataset, "predictions", prediction), blocks.NetworkPrediction)
-    return Job(job.inputs, job.settings, (*job.modules, *(("refine.background",) if soft else ())))
+    return _scores(plan, dataset, "prediction", path, [split for split in splits if split not in unscored])
 
 
 @job("miou")

@@ -43,7 +43,7 @@ def predictions(plan: Context, dataset: str, seed: str, mask: str, segmenter: st
     if isinstance(block, blocks.CrfPrediction):
         inputs["soft"] = output_path("predictions", **chain, prediction=block.prediction)
         settings["block"] = block.model_dump(exclude={"prediction"})
-        return Job(inputs, settings, ("refine.background", "refine.dense_crf"))
+        return Job(inputs, settings, ("data.maps", "refine.dense_crf"))
     network = plan.block(dataset, "segmenters", segmenter)
     inputs["weights"] = output_path("train_segmenter", **chain)
     settings |= {
@@ -65,6 +65,4 @@ def submission(plan: Context, dataset: str, seed: str, mask: str, segmenter: str
         )
     names = {"dataset": dataset, "seed": seed, "mask": mask, "segmenter": segmenter, "prediction": prediction}
     inputs = {"index": plan.index(dataset), "predictions": output_path("predictions", **names)}
-    soft = isinstance(plan.block(dataset, "predictions", prediction), blocks.NetworkPrediction)
-    modules = ("data.kinds.voc", *(("refine.background",) if soft else ()))
-    return Job(inputs, {"dataset": dataset, "splits": splits, "classes": list(data.classes)}, modules)
+    return Job(inputs, {"dataset": dataset, "splits": splits, "classes": list(data.classes)}, ("data.kinds.voc",))
