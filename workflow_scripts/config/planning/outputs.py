@@ -100,6 +100,8 @@ BLOCKS = {
     "train_instances": ("instance_networks", "network"),
     "detections": ("instance_networks", "network"),
 }
+# Stages whose artifacts pictures show, in their order, and the schemas of these.
+SHOWN = {"saliency": "saliency", "cams": "cam", "masks": "mask", "predictions": "prediction"}
 # A folder that a stage fills beside its files, one of which lists what is in it.
 FOLDERS = {"gallery": "results/{dataset}/gallery/files"}
 

@@ -5,20 +5,13 @@ import hashlib
 from workflow_scripts.base.digests import file_sha256
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.fingerprint import ROOT
-from workflow_scripts.config.planning import sources, systems
+from workflow_scripts.config.planning import systems
 from workflow_scripts.config.planning.context import Context
-from workflow_scripts.config.planning.outputs import output_path
+from workflow_scripts.config.planning.outputs import BLOCKS, SHOWN, output_path
 from workflow_scripts.config.planning.registry import Job, job, on_request
 from workflow_scripts.config.types import datasets
 from workflow_scripts.config.types.parts import nearest
 
-SCHEMAS = {"saliency": "saliency", "cams": "cam", "masks": "mask", "predictions": "prediction"}
-KINDS = {
-    "saliency": ["saliency"],
-    "cams": ["cam"],
-    "masks": ["mask"],
-    "predictions": ["mask", "segmenter", "prediction"],
-}
 PAGE = ROOT / "look" / "gallery" / "page"  # the files of the page, which are code but no Python
 
 
@@ -32,12 +25,12 @@ def gallery(plan: Context, dataset: str) -> Job:
         )
     columns, splits = _columns(plan, dataset, block), _splits(plan, dataset, block)
     maps = [column for column in columns if column["stage"] == "cams"]
-    scored = sources.has_truth(data)
-    thresholds = [column["names"] for column in maps] if scored and data.use.thresholds else []
+    truth = plan.truth(dataset)
+    thresholds = [column["names"] for column in maps] if truth and data.use.thresholds else []
     inputs = {
         "index": plan.index(dataset),
         "images": plan.images(dataset),
-        "truth": output_path("truth", dataset=dataset) if scored else [],
+        "truth": truth,
         "artifacts": [output_path(column["stage"], **column["names"]) for column in columns],
         "thresholds": [output_path("thresholds", **names) for names in thresholds],
     }
@@ -59,20 +52,20 @@ def _columns(plan: Context, dataset: str, block: datasets.Gallery) -> list[dict]
     found: dict[tuple, dict] = {}
     for system in block.systems or plan.dataset(dataset).systems:
         for stage, names in systems.chain(plan.config, dataset, system):
-            if stage not in SCHEMAS:
+            if stage not in SHOWN:
                 continue
-            name = "/".join(names[kind] for kind in KINDS[stage])
-            column = {"stage": stage, "schema": SCHEMAS[stage], "name": name, "names": names, "systems": []}
+            name = "/".join(name for wildcard, name in names.items() if wildcard not in {"dataset", "seed"})
+            column = {"stage": stage, "schema": SHOWN[stage], "name": name, "names": names, "systems": []}
             column["refined"] = _is_refined(plan, dataset, stage, names)
             found.setdefault((stage, name), column)["systems"].append(system)
-    return sorted(found.values(), key=lambda column: list(SCHEMAS).index(column["stage"]))
+    return sorted(found.values(), key=lambda column: list(SHOWN).index(column["stage"]))
 
 
 def _is_refined(plan: Context, dataset: str, stage: str, names: dict[str, str]) -> bool:
     """Whether a CRF or a walk has refined a mask or a prediction."""
     if stage not in {"masks", "predictions"}:
         return False
-    block = plan.block(dataset, stage, names[KINDS[stage][-1]])
+    block = plan.block(dataset, stage, names[BLOCKS[stage][1]])
     return bool(getattr(block, "crf", None) or getattr(block, "affinity", None))
 
 

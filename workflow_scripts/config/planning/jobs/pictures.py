@@ -6,7 +6,7 @@ from workflow_scripts.config.planning.context import Context
 from workflow_scripts.config.planning.jobs.classifiers import train_classifier
 from workflow_scripts.config.planning.jobs.saliency import estimating_classifier
 from workflow_scripts.config.planning.jobs.segmentation import train_segmenter
-from workflow_scripts.config.planning.outputs import output_path
+from workflow_scripts.config.planning.outputs import SHOWN, output_path
 from workflow_scripts.config.planning.registry import Job, job, on_request
 
 
@@ -14,35 +14,26 @@ from workflow_scripts.config.planning.registry import Job, job, on_request
 def montage(plan: Context, dataset: str, system: str) -> Job:
     data = plan.dataset(dataset)
     chain = systems.chain(plan.config, dataset, system)
-    schemas = {"saliency": "saliency", "cams": "cam", "masks": "mask", "predictions": "prediction"}
-    shown = [(stage, names) for stage, names in chain if stage in schemas]
-    columns = [[stage, schemas[stage]] for stage, _ in shown]
-    paths = [output_path(stage, **names) for stage, names in shown]
-    inputs = {
-        "index": plan.index(dataset),
-        "images": plan.images(dataset),
-        "truth": plan.truth(dataset),
-        "artifacts": paths,
-    }
-    settings = {"dataset": dataset, "system": system, "columns": columns, "images": data.montage}
+    shown = [(stage, names) for stage, names in chain if stage in SHOWN]
     predicts = any(stage == "predictions" for stage, _ in chain)
-    settings["splits"] = [data.use.masks, *(data.scored_evaluation()[:1] if predicts else ())]
-    return Job(inputs, settings)
+    splits = [data.use.masks, *(data.scored_evaluation()[:1] if predicts else ())]
+    paths = [output_path(stage, **names) for stage, names in shown]
+    return _montage(plan, dataset, system, [[stage, SHOWN[stage]] for stage, _ in shown], paths, splits)
 
 
 @job("montage_saliency")
 def montage_saliency(plan: Context, dataset: str, cam: str) -> Job:
     data, detector = plan.dataset(dataset), estimating_classifier(plan, dataset, cam).saliency
     estimate = output_path("estimated_saliency", dataset=dataset, seed=str(data.seeds[0]), cam=cam)
-    inputs = {
-        "index": plan.index(dataset),
-        "images": plan.images(dataset),
-        "truth": plan.truth(dataset),
-        "artifacts": [output_path("saliency", dataset=dataset, saliency=detector), estimate],
-    }
+    paths = [output_path("saliency", dataset=dataset, saliency=detector), estimate]
     columns = [["saliency", "saliency"], ["estimated_saliency", "saliency"]]
-    settings = {"dataset": dataset, "system": cam, "columns": columns, "images": data.montage}
-    return Job(inputs, settings | {"splits": [data.use.masks]})
+    return _montage(plan, dataset, cam, columns, paths, [data.use.masks])
+
+
+def _montage(plan: Context, dataset: str, name: str, columns: list, artifacts: list[str], splits: list[str]) -> Job:
+    inputs = {"index": plan.index(dataset), "images": plan.images(dataset), "truth": plan.truth(dataset)}
+    settings = {"dataset": dataset, "system": name, "columns": columns, "images": plan.dataset(dataset).montage}
+    return Job(inputs | {"artifacts": artifacts}, settings | {"splits": splits})
 
 
 @job("curves")
