@@ -1,7 +1,7 @@
 """Instance systems of a data set: which splits what they are made of is made for, and their rows in the table of mask AP."""
 
 from workflow_scripts.config.planning import systems
-from workflow_scripts.config.planning.outputs import OUTPUTS
+from workflow_scripts.config.planning.outputs import of_seeds
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.config.types import mask_blocks
 from workflow_scripts.config.types.instance_blocks import InstanceSystem, MaskInstances
@@ -76,7 +76,7 @@ def rows(config: Config, dataset: str, system: str) -> list[dict]:
     found = []
 
     def add(stage: str, rule: str, split: str, seeds, names: dict) -> None:
-        paths = [OUTPUTS[rule]["scores"].format(**names, dataset=dataset, seed=seed) for seed in seeds]
+        paths = of_seeds(rule, seeds, dataset=dataset, **names)
         published = [
             item.model_dump(exclude={"dataset", "split", "stage"})
             for item in block.published

@@ -1,6 +1,7 @@
 """Where each stage writes. The name of an artifact is the name of its block."""
 
 import re
+from collections.abc import Iterable
 from functools import cache
 
 OUTPUTS: dict[str, dict[str, str]] = {
@@ -110,6 +111,11 @@ def output_path(stage: str, /, output: str | None = None, **names: str) -> str:
     """Where a stage writes its first output, or the one that is named."""
     patterns = OUTPUTS[stage]
     return patterns[output or next(iter(patterns))].format(**names)
+
+
+def of_seeds(stage: str, seeds: Iterable[int], **names: str) -> list[str]:
+    """Where a stage writes its first output, for each seed."""
+    return [output_path(stage, **names, seed=str(seed)) for seed in seeds]
 
 
 def maker(path: str) -> tuple[str, dict[str, str]] | None:

@@ -1,6 +1,6 @@
 """Systems: named chains of blocks, the rows that they have in the table, and what they are given."""
 
-from workflow_scripts.config.planning.outputs import OUTPUTS
+from workflow_scripts.config.planning.outputs import of_seeds, output_path
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.config.types import blocks, mask_blocks
 from workflow_scripts.config.types.saliency_blocks import LearntSaliency
@@ -105,9 +105,8 @@ def rows(config: Config, dataset: str, system: str) -> list[dict]:
 
     def add(stage: str, rule: str, split: str, names: dict, **more) -> None:
         seeds = data.seeds if stage in {"cam", "mask", "mask_labelled"} else data.segmentation_seeds or data.seeds
-        paths = [OUTPUTS[rule]["scores"].format(**names, dataset=dataset, seed=seed) for seed in seeds]
-        if not data.labelled(split):  # scored by a server
-            paths = []
+        # An evaluation server scores what has no labels.
+        paths = of_seeds(rule, seeds if data.labelled(split) else (), dataset=dataset, **names)
         published = [
             item.model_dump(include={"miou", "source"})
             for item in block.published
@@ -153,13 +152,11 @@ def given(config: Config, dataset: str) -> list[dict]:
     for system in data.systems:
         for stage, names in chain(config, dataset, system):
             if stage == "saliency":
-                paths = [OUTPUTS["score_saliency"]["scores"].format(**names)]
-                rows[stage, names["saliency"]] = {"kind": "saliency", "name": names["saliency"], "scores": paths}
+                kind, paths = "saliency", [output_path("score_saliency", **names)]
             elif stage == "train_classifier":
-                paths = [OUTPUTS["classification"]["scores"].format(**{**names, "seed": seed}) for seed in data.seeds]
-                rows[stage, names["classifier"]] = {
-                    "kind": "classifier",
-                    "name": names["classifier"],
-                    "scores": paths,
-                }
+                kind = "classifier"
+                paths = of_seeds("classification", data.seeds, dataset=names["dataset"], classifier=names["classifier"])
+            else:
+                continue
+            rows[kind, names[kind]] = {"kind": kind, "name": names[kind], "scores": paths}
     return list(rows.values())

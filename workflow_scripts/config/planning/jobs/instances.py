@@ -4,7 +4,7 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.planning import instance_systems
 from workflow_scripts.config.planning.context import Context
 from workflow_scripts.config.planning.jobs.classifiers import imported, network_modules
-from workflow_scripts.config.planning.outputs import output_path
+from workflow_scripts.config.planning.outputs import of_seeds, output_path
 from workflow_scripts.config.planning.registry import Job, job, on_request
 from workflow_scripts.config.types import datasets
 from workflow_scripts.config.types.instance_blocks import TrueInstances
@@ -144,9 +144,5 @@ def _requested(plan: Context, dataset: str) -> list[str]:
     """The table of mask AP, and the masks of boxes as COCO's JSON."""
     data = plan.dataset(dataset)
     named = dict.fromkeys(system.instances for system in instance_systems.named(plan.config, dataset))
-    files = [
-        output_path("coco_json", dataset=dataset, seed=str(seed), instances=name)
-        for name in named
-        for seed in data.seeds
-    ]
+    files = [file for name in named for file in of_seeds("coco_json", data.seeds, dataset=dataset, instances=name)]
     return [output_path("mask_ap", dataset=dataset), *files] if named else []

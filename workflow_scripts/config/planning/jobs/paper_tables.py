@@ -11,7 +11,7 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.planning import instance_systems
 from workflow_scripts.config.planning.context import Context
 from workflow_scripts.config.planning.needs import of_block
-from workflow_scripts.config.planning.outputs import OUTPUTS, output_path
+from workflow_scripts.config.planning.outputs import of_seeds, output_path
 from workflow_scripts.config.planning.registry import Job, job, on_request
 from workflow_scripts.config.planning.sources import has_truth
 from workflow_scripts.config.planning.tunings import behind
@@ -136,8 +136,7 @@ def _measures(plan: Context, dataset: str, stage: str) -> Job:
     data, rows = plan.dataset(dataset), []
     for system in data.systems:
         if mask := plan.block(dataset, "systems", system).mask:
-            names = {"dataset": dataset, "mask": mask}
-            scores = [output_path(stage, seed=str(seed), **names) for seed in data.seeds]
+            scores = of_seeds(stage, data.seeds, dataset=dataset, mask=mask)
             rows.append({"system": system, "mask": mask, "scores": scores})
     return Job({"scores": list(dict.fromkeys(path for row in rows for path in row["scores"]))}, {"rows": rows})
 
@@ -182,7 +181,7 @@ def _cell(plan: Context, dataset: str, table: table_blocks.Table, column, system
         mask = mask.partition("@")[0]
         _refuse_unlabelled(plan, dataset, plan.dataset(dataset).use.masks)
     seeds = plan.dataset(dataset).seeds
-    return {"scores": [output_path(stage, dataset=dataset, seed=str(s), mask=mask) for s in seeds]} | more
+    return {"scores": of_seeds(stage, seeds, dataset=dataset, mask=mask)} | more
 
 
 def _context_of(plan: Context, dataset: str, column: table_blocks.ConfusionColumn) -> str:
@@ -241,8 +240,7 @@ def _miou_cell(plan: Context, dataset: str, table: table_blocks.Table, column, s
         if split not in data.use.evaluation:
             raise Missing(f"split {split}")
     _refuse_unlabelled(plan, dataset, split)
-    paths = [OUTPUTS[stage]["scores"].format(**names, seed=seed) for seed in seeds]
-    return {"scores": paths, "split": split} | cell
+    return {"scores": of_seeds(stage, seeds, **names), "split": split} | cell
 
 
 def _scored_mask(

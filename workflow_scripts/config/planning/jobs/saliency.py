@@ -5,7 +5,7 @@ from pathlib import Path
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.planning import sources, systems
 from workflow_scripts.config.planning.context import Context
-from workflow_scripts.config.planning.outputs import OUTPUTS, output_path
+from workflow_scripts.config.planning.outputs import of_seeds, output_path
 from workflow_scripts.config.planning.registry import Job, job, on_request
 from workflow_scripts.config.types import saliency_blocks
 
@@ -81,10 +81,9 @@ def saliency_table(plan: Context, dataset: str) -> Job:
     rows = []
     for cam in _estimates(plan, dataset):
         detector = estimating_classifier(plan, dataset, cam).saliency
-        names = {"dataset": dataset, "saliency": detector, "cam": cam}
-        given = OUTPUTS["score_saliency"]["scores"].format(**names)
-        estimated = [OUTPUTS["score_estimated_saliency"]["scores"].format(**names, seed=seed) for seed in data.seeds]
-        rows += [{"map": "detector", "name": detector, "detector": detector, "scores": [given]}]
+        given = [output_path("score_saliency", dataset=dataset, saliency=detector)]
+        estimated = of_seeds("score_estimated_saliency", data.seeds, dataset=dataset, cam=cam)
+        rows += [{"map": "detector", "name": detector, "detector": detector, "scores": given}]
         rows += [{"map": "estimate", "name": cam, "detector": detector, "scores": estimated}]
     if not rows:
         raise UserError(

@@ -2,7 +2,7 @@
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.planning.context import Context
-from workflow_scripts.config.planning.outputs import OUTPUTS, output_path
+from workflow_scripts.config.planning.outputs import of_seeds, output_path
 from workflow_scripts.config.planning.registry import Job, job, on_request
 from workflow_scripts.config.planning.tunings import written
 
@@ -15,7 +15,7 @@ def tune(plan: Context, dataset: str, tuning: str) -> Job:
     block = plan.block(dataset, "tunings", tuning)
     points, scores = [], []
     for point in grid.points:
-        paths = [OUTPUTS[point.stage]["scores"].format(dataset=dataset, seed=s, **point.names) for s in grid.seeds]
+        paths = of_seeds(point.stage, grid.seeds, dataset=dataset, **point.names)
         points.append({"values": [_plain(value) for value in point.values], "configured": point.configured})
         scores += paths
     if len(scores) > MOST:
