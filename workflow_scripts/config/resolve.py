@@ -19,14 +19,10 @@ from workflow_scripts.config.layers import (
 )
 from workflow_scripts.config.planning.tunings import Grid, Variant, expand, of_splits
 from workflow_scripts.config.typed import typed
-from workflow_scripts.config.types import affinity_blocks, blocks, datasets
-from workflow_scripts.config.types import classifiers as classifier_blocks
+from workflow_scripts.config.types import datasets
 from workflow_scripts.config.types.archives import Archive
-from workflow_scripts.config.types.initial import Download, FromClassifier
+from workflow_scripts.config.types.initial import Download
 from workflow_scripts.config.types.parts import nearest
-
-# The network whose affinities a rule of masks walks along.
-WALKS = {"random_walk": "affinity_net", "edge_walk": "irn"}
 
 
 class Config:
@@ -167,27 +163,10 @@ class Config:
                                 f"config: {kind}.{name}.{field}: {target} has no block {reference!r}, "
                                 f"{self._nearest(target, reference, kinds[target])}"
                             )
-        for kind in ("classifiers", "segmenters", "affinities", "instance_networks"):
-            for name, block in kinds[kind].items():
-                if isinstance(block.initial, FromClassifier):
-                    self._check_initial(f"config: {kind}.{name}.initial", block, kinds["classifiers"])
-        for name, block in kinds["predictions"].items():
-            if isinstance(block, blocks.CrfPrediction) and isinstance(
-                kinds["predictions"][block.prediction], blocks.CrfPrediction
-            ):
-                raise UserError(
-                    f"config: predictions.{name}.prediction: {block.prediction!r} holds no soft scores, name one without crf"
-                )
-        for name, block in kinds["masks"].items():
-            if block.rule == "learnt":
-                classifier = kinds["classifiers"][kinds["cams"][block.cam].classifier]
-                if not classifier.learns_background:
-                    raise UserError(
-                        f"config: masks.{name}: method {classifier.method!r} learns no background map, use rule 'constant'"
-                    )
+        for kind, named_blocks in kinds.items():
+            for name, block in named_blocks.items():
+                block.check(f"config: {kind}.{name}", kinds)
         self._check_tables(dataset, kinds)
-        self._check_walks(kinds["affinities"], kinds["masks"])
-        self._check_boxes(kinds["masks"], kinds["classifiers"])
         for name, block in kinds["masks"].items():
             source = getattr(block, "dataset", None)
             if (
@@ -196,8 +175,6 @@ class Config:
                 raise UserError(
                     f"config: masks.{name}.dataset: no data set {source!r}, {nearest(source, self.datasets)}"
                 )
-        self._check_rounds(kinds["saliency"])
-        self._check_corrected(kinds["masks"])
 
     def _check_tables(self, dataset: str, kinds: Mapping[str, Mapping[str, BaseModel]]) -> None:
         for name, table in kinds["tables"].items():
@@ -212,95 +189,6 @@ class Config:
                         raise UserError(
                             f"config: tables.{name}.systems.{dataset}.{method}: no system {system!r}, {nearest(system, systems)}"
                         )
-
-    @staticmethod
-    def _check_rounds(detectors: Mapping[str, BaseModel]) -> None:
-        """No detector learns from maps that are made by it, however far back."""
-
-        def visit(name: str, path: tuple[str, ...]) -> None:
-            if name in path:
-                raise UserError(
-                    f"config: saliency.{path[0]}.maps: goes in a circle: {' -> '.join([*path, name])}; "
-                    "begin with a detector that is not distilled"
-                )
-            for other in getattr(detectors[name], "maps", ()):
-                visit(other, (*path, name))
-
-        for name in detectors:
-            visit(name, ())
-
-    @staticmethod
-    def _check_corrected(masks: Mapping[str, BaseModel]) -> None:
-        """No mask takes the place of its own missing ones, however far back; other rules name no such mask."""
-        for name in masks:
-            path = [name]
-            while other := getattr(masks[path[-1]], "otherwise", None):
-                if other in path:
-                    raise UserError(
-                        f"config: masks.{name}.otherwise: goes in a circle: {' -> '.join([*path, other])}; "
-                        "end with a mask of another rule"
-                    )
-                path.append(other)
-
-    @staticmethod
-    def _check_walks(affinities: Mapping[str, affinity_blocks.Affinity], masks: Mapping[str, BaseModel]) -> None:
-        for name, block in affinities.items():
-            if block.network == "affinity_net" and block.backbone.stride != 8:
-                raise UserError(
-                    f"config: affinities.{name}.backbone.stride: network 'affinity_net' joins features of stride 8, "
-                    f"found {block.backbone.stride}; set 8"
-                )
-            wanted = {"deeplab": "irn", "seenet": "psa"}.get(getattr(block.backbone, "form", None))
-            if block.network == "irn" and wanted:
-                raise UserError(
-                    f"config: affinities.{name}.backbone.form: network 'irn' joins maps of {block.backbone.name} as {wanted!r}, "
-                    f"found {block.backbone.form!r}; set {wanted}"
-                )
-        for name, block in masks.items():
-            wanted = WALKS.get(block.rule)
-            if wanted and affinities[block.affinity].network != wanted:
-                raise UserError(
-                    f"config: masks.{name}.affinity: rule {block.rule!r} walks along network {wanted!r}, "
-                    f"{block.affinity!r} has {affinities[block.affinity].network!r}; name another affinity or rule"
-                )
-
-    @staticmethod
-    def _check_boxes(masks: Mapping[str, BaseModel], classifiers: Mapping[str, classifier_blocks.Classifier]) -> None:
-        for name, block in masks.items():
-            if block.rule in {"box_unary", "box_attention"} and not classifiers[block.classifier].learns_from_boxes:
-                raise UserError(
-                    f"config: masks.{name}.classifier: rule {block.rule!r} needs a classifier of method 'bana', "
-                    f"{block.classifier!r} has {classifiers[block.classifier].method!r}"
-                )
-            # What is made from is no such mask itself, so there is no circle.
-            boxed = ("box_unary", "box_attention")
-            allowed = {"chosen": (*boxed, "partly_true"), "partly_true": boxed}.get(block.rule)
-            if allowed and masks[block.mask].rule not in allowed:
-                raise UserError(
-                    f"config: masks.{name}.mask: rule {block.rule!r} needs two label maps, as of rule "
-                    f"{' or '.join(map(repr, allowed))}; {block.mask!r} has rule {masks[block.mask].rule!r}"
-                )
-
-    @staticmethod
-    def _check_initial(where: str, block, classifiers: Mapping[str, classifier_blocks.Classifier]) -> None:
-        name = block.initial.classifier
-        if name not in classifiers:
-            raise UserError(f"{where}: classifiers has no block {name!r}, {nearest(name, classifiers)}")
-        wanted = getattr(block.backbone, "stem", block.backbone.name)  # a transformer takes over its stem alone
-        if classifiers[name].backbone.name != wanted:
-            raise UserError(
-                f"{where}: classifier {name!r} has backbone {classifiers[name].backbone.name!r}, "
-                f"this block {wanted!r}; name one with the same"
-            )
-        chain = [name]
-        while (
-            isinstance(initial := classifiers[chain[-1]].initial, FromClassifier) and initial.classifier in classifiers
-        ):
-            if initial.classifier in chain:
-                raise UserError(
-                    f"{where}: classifiers start from each other: {' -> '.join([*chain, initial.classifier])}"
-                )
-            chain.append(initial.classifier)
 
     def _check_dataset(self, name: str, dataset: datasets.Dataset) -> None:
         where = f"config: datasets.{name}"

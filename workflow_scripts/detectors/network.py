@@ -10,9 +10,10 @@ from pydantic import Field, model_validator
 from torch import nn
 from torch.nn.functional import interpolate
 
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.plugins import plugin
 from workflow_scripts.config.types.initial import Named
-from workflow_scripts.config.types.parts import Name, Of
+from workflow_scripts.config.types.parts import Name, Of, Sections
 from workflow_scripts.config.types.saliency_blocks import AnyNetwork, Data, Detected, FolderData, Form, LearntSaliency
 from workflow_scripts.data.checkpoints.saliency_weights import load_published
 from workflow_scripts.data.checkpoints.weights import load_weights
@@ -50,6 +51,20 @@ class DistilledSaliency(LearntSaliency):
         description="saliency blocks whose mean is learned, on the training split"
     )
     binary: bool = Field(description="learn them cut at Otsu's threshold")
+
+    def check(self, where: str, sections: Sections) -> None:
+        """Refuse to learn from maps that are made by it, however far back."""
+
+        def visit(name: str, path: tuple[str, ...]) -> None:
+            if name in path:
+                raise UserError(
+                    f"config: saliency.{path[0]}.maps: goes in a circle: {' -> '.join([*path, name])}; "
+                    "begin with a detector that is not distilled"
+                )
+            for other in getattr(sections["saliency"][name], "maps", ()):
+                visit(other, (*path, name))
+
+        visit(where.rpartition(".")[2], ())
 
 
 def build(options: SimpleNamespace) -> nn.Module:

@@ -7,8 +7,9 @@ from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 from torch.nn.functional import elu
 
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.types.affinity_blocks import Affinity
-from workflow_scripts.config.types.parts import Block, DenseCrf, Jitter, Recipe
+from workflow_scripts.config.types.parts import Block, DenseCrf, Jitter, Recipe, Sections
 from workflow_scripts.refine.affinity import affinity_loss, pair_affinity, pair_labels
 
 
@@ -31,6 +32,15 @@ class AffinityNet(Affinity):
     group_norm: bool = Field(description="of the three reduced feature maps")
     distance: Literal["mean", "sum"] = Field(description="of features, over channels: published code, or papers")
     recipe: AffinityRecipe
+
+    def check(self, where: str, sections: Sections) -> None:
+        """Refuse features of another stride."""
+        super().check(where, sections)
+        if self.backbone.stride != 8:
+            raise UserError(
+                f"{where}.backbone.stride: network 'affinity_net' joins features of stride 8, "
+                f"found {self.backbone.stride}; set 8"
+            )
 
 
 # Channels taken from the three feature maps: the published code, and the paper (as the EPS reproduction describes it).

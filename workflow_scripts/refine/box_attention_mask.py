@@ -24,6 +24,7 @@ class BoxAttentionMask(MaskRule):
 
     rule: Literal["box_attention"]
     starts_from: ClassVar = "boxes"
+    two_label_maps: ClassVar = True
     classifier: Annotated[Name, Of("classifiers")] = Field(description="whose features are used; of method bana")
     dataset: Name | None = Field(None, description="that the classifier was trained on; this one if null")
     grid_size: PositiveInt = Field(description="cells of the background's queries in either direction")

@@ -22,6 +22,7 @@ from workflow_scripts.training.device import autocast, device
 class BoxUnaryMask(MaskRule):
     rule: Literal["box_unary"]
     starts_from: ClassVar = "boxes"
+    two_label_maps: ClassVar = True
     classifier: Annotated[Name, Of("classifiers")] = Field(description="whose features and weights; of method bana")
     background: Literal["attention", "cam"] = Field(
         description="score of the background: its attention, or the classifier's map of it (without u_0)"

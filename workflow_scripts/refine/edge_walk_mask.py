@@ -1,7 +1,7 @@
 """Mask rule `edge_walk`: soft maps walk where no class boundary that IRN has learnt lies in between."""
 
 from types import SimpleNamespace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from workflow_scripts.training.device import autocast, device
 
 class EdgeWalkMask(MaskRule):
     rule: Literal["edge_walk"]
+    walks_along: ClassVar = "irn"
     cam: Annotated[Name, Of("cams")]
     affinity: Annotated[Name, Of("affinities")]
     threshold: Share = Field(description="background score beside walked maps whose common maximum is 1")

@@ -10,8 +10,9 @@ from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 from torch.nn import functional
 
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.types.affinity_blocks import Affinity
-from workflow_scripts.config.types.parts import Block, DenseCrf, SegmenterRecipe, Share
+from workflow_scripts.config.types.parts import Block, DenseCrf, Sections, SegmenterRecipe, Share
 from workflow_scripts.refine.affinity import affinity_loss, pair_edge_affinity, pair_labels
 
 
@@ -33,6 +34,15 @@ class Irn(Affinity):
     network: Literal["irn"]
     labels: IrnLabels
     recipe: IrnRecipe
+
+    def check(self, where: str, sections: Sections) -> None:
+        """Refuse a form of a backbone whose maps are joined otherwise."""
+        super().check(where, sections)
+        if wanted := {"deeplab": "irn", "seenet": "psa"}.get(getattr(self.backbone, "form", None)):
+            raise UserError(
+                f"{where}.backbone.form: network 'irn' joins maps of {self.backbone.name} as {wanted!r}, "
+                f"found {self.backbone.form!r}; set {wanted}"
+            )
 
 
 STRIDE = 4  # pixels per cell of the edge map

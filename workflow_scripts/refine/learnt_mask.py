@@ -6,7 +6,7 @@ import numpy as np
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.types.mask_blocks import MaskRule
-from workflow_scripts.config.types.parts import DenseCrf, Name, Of
+from workflow_scripts.config.types.parts import DenseCrf, Name, Of, Sections
 from workflow_scripts.data.maps import learnt_background
 from workflow_scripts.refine.background import Maps, Rule
 
@@ -15,6 +15,12 @@ class LearntMask(MaskRule):
     rule: Literal["learnt"]
     cam: Annotated[Name, Of("cams")]
     crf: DenseCrf | None = None
+
+    def check(self, where: str, sections: Sections) -> None:
+        """Refuse maps of a classifier that learns no background."""
+        classifier = sections["classifiers"][sections["cams"][self.cam].classifier]
+        if not classifier.learns_background:
+            raise UserError(f"{where}: method {classifier.method!r} learns no background map, use rule 'constant'")
 
 
 def load(block, affinity, weights: str | None) -> Rule:

@@ -1,7 +1,7 @@
 """Mask rule `random_walk`: soft maps, or their arg-max, walk along the affinities that AffinityNet has learnt."""
 
 from types import SimpleNamespace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from workflow_scripts.training.device import autocast, device
 
 class RandomWalkMask(MaskRule):
     rule: Literal["random_walk"]
+    walks_along: ClassVar = "affinity_net"
     cam: Annotated[Name, Of("cams")]
     affinity: Annotated[Name, Of("affinities")]
     alpha: PositiveFloat | None = Field(None, description="background (1 - max score)^alpha; or, instead,")

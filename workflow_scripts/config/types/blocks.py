@@ -4,11 +4,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, model_validator
 
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.types.parts import (
     Block,
     DenseCrf,
     Name,
     Of,
+    Sections,
 )
 from workflow_scripts.config.types.transformers import AttentionMaps
 
@@ -62,6 +64,11 @@ class NetworkPrediction(Block):
 class CrfPrediction(Block):
     prediction: Annotated[Name, Of("predictions")] = Field(description="the prediction that is refined")
     crf: DenseCrf
+
+    def check(self, where: str, sections: Sections) -> None:
+        """Refuse a prediction to refine that is label maps itself."""
+        if isinstance(sections["predictions"][self.prediction], CrfPrediction):
+            raise UserError(f"{where}.prediction: {self.prediction!r} holds no soft scores, name one without crf")
 
 
 def _prediction_tag(data: Any) -> str:

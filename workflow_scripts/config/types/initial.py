@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Discriminator, Field, Tag
 
-from workflow_scripts.config.types.parts import AnyBackbone, Block, Name
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.types.parts import AnyBackbone, Block, Name, Sections, nearest
 
 
 class Download(Block):
@@ -47,3 +48,24 @@ class Network(Block):
         None,
         description="weights of a trained network, its authors' say, instead of training: a path, or {url, sha256}",
     )
+
+    def check(self, where: str, sections: Sections) -> None:
+        """Refuse a classifier to start from that is not there, has another backbone, or starts from this network."""
+        if not isinstance(initial := getattr(self, "initial", None), FromClassifier):
+            return
+        known, chain = sections["classifiers"], []
+        wanted = getattr(self.backbone, "stem", self.backbone.name)  # a transformer takes over its stem alone
+        while isinstance(initial, FromClassifier) and (name := initial.classifier) in known:
+            if name in chain:
+                raise UserError(f"{where}.initial: classifiers start from each other: {' -> '.join([*chain, name])}")
+            if not chain and (found := known[name].backbone.name) != wanted:
+                raise UserError(
+                    f"{where}.initial: classifier {name!r} has backbone {found!r}, this block {wanted!r}; "
+                    "name one with the same"
+                )
+            chain.append(name)
+            initial = known[name].initial
+        if not chain:
+            raise UserError(
+                f"{where}.initial: classifiers has no block {initial.classifier!r}, {nearest(initial.classifier, known)}"
+            )

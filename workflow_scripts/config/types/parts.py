@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -61,6 +61,20 @@ class Block(BaseModel):
                 if key not in cls.model_fields:
                     raise ValueError(f"unknown key {key!r}, {nearest(key, cls.model_fields)}")
         return data
+
+    def check(self, where: str, sections: "Sections") -> None:
+        """Refuse what does not go with the blocks that this one names; that they are there is known.
+
+        Args:
+            where: of the block, `config: masks.eps`.
+            sections: all blocks that a data set sees, by section and name.
+
+        Raises:
+            UserError: what does not fit, by the key, and a way out.
+        """
+
+
+Sections = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
