@@ -379,7 +379,11 @@ def test_masks_from_masks_ask_for_what_they_are_made_from(raw):
     [
         ("masks.bana.classifier", "cam", ("masks.bana.classifier", "learns from boxes, which 'cam'", "bana")),
         ("masks.bana_agreement.mask", "eps", ("masks.bana_agreement.mask", "two label maps")),
-        ("masks.bana_partly_true.mask", "bana_agreement", ("masks.bana_partly_true.mask", "rule 'chosen' of 'bana_agreement'")),
+        (
+            "masks.bana_partly_true.mask",
+            "bana_agreement",
+            ("masks.bana_partly_true.mask", "rule 'chosen' of 'bana_agreement'"),
+        ),
         ("segmenters.bana.dilations", [], ("segmenters.bana", "go together")),
     ],
 )

@@ -126,7 +126,10 @@ class Context:
         }
         tuned = {self.block(dataset, "tunings", name).split for name in self.config.names(dataset, "tunings")}
         scored = {data.use.masks, *data.scored_evaluation(), data.use.thresholds, *(tuned & data.splits.keys())}
-        taken = systems.true_splits(self.config, dataset) | instance_systems.true_splits(self.config, dataset)
+        named = [*systems.masks(self.config, dataset), *instance_systems.masks(self.config, dataset)]
+        used = {mask for name in named for mask in systems.made_from(self.config, dataset, name)}
+        blocks = [self.block(dataset, "masks", mask) for mask in used]
+        taken = {block.split for block in blocks if isinstance(block, mask_blocks.PartlyTrueMask)}
         return sorted((scored | learnt | taken) - {None})
 
     def _segments(self, dataset: str, seed: str) -> bool:

@@ -3,7 +3,6 @@
 from workflow_scripts.config.planning import systems
 from workflow_scripts.config.planning.outputs import of_seeds
 from workflow_scripts.config.resolve import Config
-from workflow_scripts.config.types import mask_blocks
 from workflow_scripts.config.types.instance_blocks import InstanceSystem, MaskInstances
 
 
@@ -57,17 +56,10 @@ def mask_splits(config: Config, dataset: str, seed: str, mask: str) -> set[str]:
     return found
 
 
-def true_splits(config: Config, dataset: str) -> set[str]:
-    """Splits whose true masks the masks behind the data set's instances take."""
-    blocks = [config.block(dataset, "instances", system.instances) for system in named(config, dataset)]
-    masks = [
-        name
-        for block in blocks
-        if isinstance(block, MaskInstances)
-        for name in systems.made_from(config, dataset, block.mask)
-    ]
-    found = [config.block(dataset, "masks", name) for name in masks]
-    return {block.split for block in found if isinstance(block, mask_blocks.PartlyTrueMask)}
+def masks(config: Config, dataset: str) -> list[str]:
+    """The masks that the data set's instances are cut from."""
+    blocks = (config.block(dataset, "instances", system.instances) for system in named(config, dataset))
+    return [block.mask for block in blocks if isinstance(block, MaskInstances)]
 
 
 def rows(config: Config, dataset: str, system: str) -> list[dict]:
@@ -77,13 +69,8 @@ def rows(config: Config, dataset: str, system: str) -> list[dict]:
 
     def add(stage: str, rule: str, split: str, seeds, names: dict) -> None:
         paths = of_seeds(rule, seeds, dataset=dataset, **names)
-        published = [
-            item.model_dump(exclude={"dataset", "split", "stage"})
-            for item in block.published
-            if (item.dataset, item.split, item.stage) == (dataset, split, stage)
-        ]
-        about = {"system": system, "stage": stage, "network": names.get("network"), "split": split}
-        found.append(about | {"scores": paths, "published": published})
+        about = {"system": system, "stage": stage, "network": names.get("network"), "split": split, "scores": paths}
+        found.append(about | {"published": systems.published(block, dataset, split, stage)})
 
     names = {"instances": block.instances}
     add("instances", "precision_instances", scored_split(config, dataset), data.seeds, names)

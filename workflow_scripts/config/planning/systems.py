@@ -1,5 +1,7 @@
 """Systems: named chains of blocks, the rows that they have in the table, and what they are given."""
 
+from pydantic import BaseModel
+
 from workflow_scripts.config.planning.outputs import of_seeds, output_path
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.config.types import blocks, mask_blocks
@@ -79,17 +81,15 @@ def origin(config: Config, dataset: str, mask: str):
     return config.block(dataset, "masks", made_from(config, dataset, mask)[-1])
 
 
+def masks(config: Config, dataset: str) -> list[str]:
+    """The masks of a data set's systems."""
+    named = (config.block(dataset, "systems", system).mask for system in config.dataset(dataset).systems)
+    return list(dict.fromkeys(filter(None, named)))
+
+
 def boxed(config: Config, dataset: str) -> list[str]:
-    """The masks of a data set's systems that were made from boxes."""
-    named = [config.block(dataset, "systems", system).mask for system in config.dataset(dataset).systems]
-    return [mask for mask in dict.fromkeys(filter(None, named)) if origin(config, dataset, mask).starts_from == "boxes"]
-
-
-def true_splits(config: Config, dataset: str) -> set[str]:
-    """Splits whose true masks the masks of a data set's systems take."""
-    named = [config.block(dataset, "systems", system).mask for system in config.dataset(dataset).systems]
-    used = [config.block(dataset, "masks", mask) for name in named if name for mask in made_from(config, dataset, name)]
-    return {block.split for block in used if isinstance(block, mask_blocks.PartlyTrueMask)}
+    """Those of them that were made from boxes."""
+    return [mask for mask in masks(config, dataset) if origin(config, dataset, mask).starts_from == "boxes"]
 
 
 def is_imported(config: Config, stage: str, names: dict[str, str]) -> bool:
@@ -107,13 +107,8 @@ def rows(config: Config, dataset: str, system: str) -> list[dict]:
         seeds = data.seeds if stage in {"cam", "mask", "mask_labelled"} else data.segmentation_seeds or data.seeds
         # An evaluation server scores what has no labels.
         paths = of_seeds(rule, seeds if data.labelled(split) else (), dataset=dataset, **names)
-        published = [
-            item.model_dump(include={"miou", "source"})
-            for item in block.published
-            if (item.dataset, item.split, item.stage) == (dataset, split, stage)
-            and item.prediction in {None, more.get("prediction")}
-        ]
-        rows.append({"system": system, "stage": stage, "split": split, "scores": paths, "published": published} | more)
+        row = {"system": system, "stage": stage, "split": split, "scores": paths}
+        rows.append(row | {"published": published(block, dataset, split, stage, more.get("prediction"))} | more)
 
     mask = config.block(dataset, "masks", block.mask) if block.mask else None
     cam = block.cam
@@ -143,6 +138,16 @@ def rows(config: Config, dataset: str, system: str) -> list[dict]:
                 prediction=prediction,
             )
     return rows
+
+
+def published(block: BaseModel, dataset: str, split: str, stage: str, prediction: str | None = None) -> list[dict]:
+    """The published figures of a system that stand beside a row, with their sources."""
+    return [
+        item.model_dump(exclude={"dataset", "split", "stage", "prediction"})
+        for item in block.published
+        if (item.dataset, item.split, item.stage) == (dataset, split, stage)
+        and getattr(item, "prediction", None) in {None, prediction}
+    ]
 
 
 def given(config: Config, dataset: str) -> list[dict]:
