@@ -22,6 +22,7 @@ from torch import nn
 
 from benchmarks.mutations import Mutate, damaged, of_png, of_safetensors, of_zip, reworded
 from workflow_scripts.commands.inspect import describe_weights
+from workflow_scripts.config.layers import read_settings
 from workflow_scripts.config.planning.sources import digest_of
 from workflow_scripts.config.resolve import Config, merge
 from workflow_scripts.config.yaml_files import read_yaml
@@ -115,7 +116,7 @@ def _palette(label: np.ndarray) -> Image.Image:
 
 
 def _configuration(sources: Path) -> list[Target]:
-    base = read_yaml(sources / "config.yaml")
+    base = read_settings()
     base = {kind: {n: b for n, b in named.items() if "from_voc" not in n} for kind, named in base.items()}
     base |= {"tables": {}, "datasets": {"demo": base["datasets"]["demo"]}}  # planned in a tenth of the time
     mine = "datasets:\n  mine:\n    kind: csv\n    table: a.csv\n    classes: [cat, dog]\n    splits:\n      train: {ids: train}\n"

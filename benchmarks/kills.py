@@ -31,7 +31,17 @@ import yaml
 from workflow_scripts.store.provenance import read_sidecar
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("Snakefile", "config.yaml", "configs", "envs", "profiles", "rules", "workflow_scripts", "tests/small.yaml")
+PARTS = (
+    "Snakefile",
+    "config.yaml",
+    "configs",
+    "envs",
+    "library",
+    "profiles",
+    "rules",
+    "workflow_scripts",
+    "tests/small.yaml",
+)
 TARGETS = (
     "results/demo/miou.csv",
     "results/demo/pictures/done.txt",

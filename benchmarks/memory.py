@@ -15,9 +15,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from workflow_scripts.config.layers import read_settings
 from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config, merge
-from workflow_scripts.config.yaml_files import read_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 LITTLE = {"iterations": 3, "batch": 4, "save_every": 2}
@@ -74,7 +74,7 @@ def command(plan: Plan, stage: str, wildcards: dict[str, str]) -> list[str]:
 
 def measure(images: int) -> dict[str, float]:
     """Peak of every job by name, in MiB."""
-    plan = Plan(Config(merge(read_yaml(ROOT / "config.yaml"), changes(images))))
+    plan = Plan(Config(merge(read_settings(), changes(images))))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     peaks = {}
     with tempfile.TemporaryDirectory() as folder:

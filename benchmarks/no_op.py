@@ -107,7 +107,7 @@ def main() -> None:
         tree.finish()
         for manifest in Path("data/unpacked").glob("*.json"):
             os.utime(manifest, (TIME, TIME))
-        jobs = make_results(Config.load(ROOT / "config.yaml"), options.megabytes << 20)
+        jobs = make_results(Config.load(), options.megabytes << 20)
         snakemake("--touch")
         seconds, computed = [], []
         for _ in range(options.repeats):

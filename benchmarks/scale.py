@@ -194,7 +194,7 @@ def costs_table(ids: Sequence[int], systems: Sequence[str]) -> None:
     """All of a system, and its stages, for so many training images and as many more for validation as VOC has."""
     from workflow_scripts.commands.estimates import GPU, Estimates
 
-    estimates = Estimates(Config.load(ROOT / "config.yaml"), "voc")
+    estimates = Estimates(Config.load(), "voc")
     shipped, whole, parts = estimates.members, [], []
     for system in systems or estimates.data.systems:
         jobs = estimates.jobs(system)

@@ -107,7 +107,7 @@ def cpu_step(network: nn.Module, recipe, plain_layers: bool | None) -> Callable[
 def measure_cpu(name: str, repeats: int) -> dict[str, float]:
     """Median seconds of a step of each kind."""
     block = {"method": "cam", "backbone": BACKBONES[name], "options": {"dropout": 0.5}}
-    recipe = Config.load(ROOT / "config.yaml").block("voc", "classifiers", "cam").recipe
+    recipe = Config.load().block("voc", "classifiers", "cam").recipe
     recipe = recipe.model_copy(update={"precision": "bfloat16" if native_bfloat16() else "float32"})
     network = methods.build(namespace(block), tuple("abcdef"))
     batch = {"image": torch.randn(BATCH, 3, CROP, CROP), "labels": torch.randint(0, 2, (BATCH, 6)).float()}
@@ -355,7 +355,7 @@ def main() -> int:
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation.*")
     deterministic(0, options.threads, options.threads)
-    config = Config.load(ROOT / "config.yaml")
+    config = Config.load()
     cases = [
         Case("ResNet38 EPS", "classifiers", "eps_resnet38", config),
         Case("DeepLab-V2 ResNet-101", "segmenters", "deeplab_v2_resnet101", config),

@@ -20,7 +20,7 @@ import yaml
 
 from workflow_scripts.base import stopping
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.config.yaml_files import read_yaml
+from workflow_scripts.config.layers import read_settings
 
 SOURCES = Path(__file__).resolve().parent.parent
 PARTS = (
@@ -28,6 +28,7 @@ PARTS = (
     "config.yaml",
     "configs",
     "envs",
+    "library",
     "profiles",
     "report",
     "rules",
@@ -102,7 +103,7 @@ def end(process: subprocess.Popen, folder: Path) -> str:
 
 
 def overlays(configfiles: Iterable[str | Path]) -> list[str | Path]:
-    """Snakemake's option for all but config.yaml, which the Snakefile names, and which takes half a second to read again."""
+    """Snakemake's option for all but config.yaml, which the Snakefile names."""
     others = [path for path in configfiles if path != "config.yaml"]
     return ["--configfile", *others] if others else []
 
@@ -217,12 +218,13 @@ def signals():
 
 @pytest.fixture(scope="session")
 def shipped() -> dict:
-    return read_yaml(SOURCES / "config.yaml")
+    """The library and config.yaml as plain values, which know no file that they are from."""
+    return json.loads(json.dumps(read_settings()))
 
 
 @pytest.fixture
 def raw(shipped) -> dict:
-    """config.yaml as plain values, to change."""
+    """Those, to change."""
     return copy.deepcopy(shipped)
 
 

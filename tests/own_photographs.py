@@ -3,14 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-from conftest import SOURCES
 from PIL import Image
 
+from workflow_scripts.config.layers import read_settings
 from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config, merge
-from workflow_scripts.config.yaml_files import read_yaml
 
-CONFIG = SOURCES / "config.yaml"
 HEIGHT, WIDTH = 20, 30
 IDS = [f"photo_{number}" for number in range(8)]
 CAT, DOG = 8, 12  # their ids in PASCAL VOC
@@ -48,7 +46,7 @@ def label_of(number: int) -> np.ndarray:
 
 
 def plan_of(data: dict, name: str = "mine", **changes) -> Plan:
-    return Plan(Config(merge(read_yaml(CONFIG), {"datasets": {name: merge(merge(COMMON, data), changes)}})))
+    return Plan(Config(merge(read_settings(), {"datasets": {name: merge(merge(COMMON, data), changes)}})))
 
 
 def write_photographs() -> None:

@@ -15,7 +15,7 @@ from benchmarks import training
 from workflow_scripts.config.resolve import Config
 
 FROZEN = {"name": "tiny", "stride": 8, "batch_norm": "frozen", "frozen_stages": 0}
-CONFIG = Config.load("config.yaml")
+CONFIG = Config.load()
 
 
 def test_operations_of_a_convolution_forward_and_backward():

@@ -172,7 +172,7 @@ def test_another_version_makes_nothing_stale(monkeypatch):
 def overlay(tmp_path):
     def write(name: str, threshold: float, **more) -> Path:
         path = tmp_path / f"{name}.yaml"
-        path.write_text(yaml.safe_dump({"masks": {"eps": {"threshold": threshold}}} | more))
+        path.write_text(yaml.safe_dump({"datasets": {"demo": {"threshold": threshold}}} | more))
         return path
 
     return write
@@ -182,14 +182,14 @@ def test_config_yaml_comes_first_whatever_is_given(overlay, monkeypatch, tmp_pat
     monkeypatch.chdir(tmp_path)  # where there is no config.yaml
 
     def threshold(*paths) -> float:
-        return command_line.load_config(paths).block("demo", "masks", "eps").threshold
+        return command_line.load_config(paths).dataset("demo").threshold
 
     shipped, one, two = threshold(), overlay("one", 0.11), overlay("two", 0.12)
     assert threshold(one) == 0.11
     assert threshold(command_line.SHIPPED, one) == 0.11
     assert threshold(one, command_line.SHIPPED) == shipped  # later files win, as in Snakemake
     assert (threshold(one, two), threshold(two, one)) == (0.12, 0.11)
-    assert shipped == Config.load(SOURCES / "config.yaml").block("demo", "masks", "eps").threshold
+    assert shipped == Config.load().dataset("demo").threshold
 
 
 # --- verify --deep ----------------------------------------------------------------------------------------------------

@@ -139,9 +139,9 @@ WRONG = {
     "base in a circle": (
         "classifiers.cam.base",
         "eps_naive",
-        "config: classifiers: base goes in a circle: cam -> eps_naive -> eps -> cam",
+        "config: classifiers.cam.base: goes in a circle: cam -> eps_naive -> eps -> cam",
     ),
-    "base of itself": ("cams.cam.base", "cam", "config: cams: base goes in a circle: cam -> cam"),
+    "base of itself": ("cams.cam.base", "cam", "config: cams.cam.base: goes in a circle: cam -> cam"),
     "crf of a crf": (
         "predictions.twice",
         {"base": "multi_crf", "prediction": "multi_crf"},

@@ -1,5 +1,6 @@
 """Overlays, bases and null: what is read of several files, and that Snakemake and the commands read the same."""
 
+import copy
 import importlib
 import inspect
 import pkgutil
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 import workflow_scripts.config
-from workflow_scripts.config.layers import inherit, merge, of_workflow, read_layers, without_nulls
+from workflow_scripts.config.layers import inherit, merge, of_workflow, without_nulls
 from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.config.yaml_files import read_yaml
@@ -65,10 +66,11 @@ def test_files_and_values_of_snakemake(layers, tmp_path_factory):
     for path, layer in zip(paths, layers, strict=True):
         path.write_text(yaml.safe_dump(layer))
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("workflow_scripts.config.layers.LIBRARY", folder / "library")
         patch.setattr("workflow_scripts.config.layers.SHIPPED", paths[0])
-        assert of_workflow(run_with(paths[1:]), {}) == read_layers(paths)
-        assert of_workflow(run_with(paths[1:-1], layers[-1] if layers[1:] else {}), {}) == read_layers(paths)
-        assert of_workflow(run_with(paths[1:], replaced=True), {}) == read_layers(paths[1:])
+        assert of_workflow(run_with(paths[1:]), {}) == reduce(merge, layers)
+        assert of_workflow(run_with(paths[1:-1], layers[-1] if layers[1:] else {}), {}) == reduce(merge, layers)
+        assert of_workflow(run_with(paths[1:], replaced=True), {}) == reduce(merge, layers[1:], {})
         assert of_workflow(run_with([], module=True), layers[-1]) == merge(layers[0], layers[-1])
 
 
@@ -264,7 +266,7 @@ def recipes(value, path=()):
 
 @pytest.fixture(scope="module")
 def whole():
-    return Config.load(SOURCES / "config.yaml")
+    return Config.load()
 
 
 @pytest.mark.parametrize("kind", ["saliency", "classifiers", "affinities", "segmenters", "instance_networks"])
@@ -282,7 +284,7 @@ def test_a_word_for_a_number_of_a_recipe(whole, kind):
             continue
         found[make] = len(paths)
         for path in paths:
-            wrong = yaml.safe_load(yaml.safe_dump(plain))
+            wrong = copy.deepcopy(plain)
             inside = reduce(lambda part, key: part[key], path[:-1], wrong)
             inside[path[-1]] = "many"
             message = refused(lambda wrong=wrong, name=name: typed(sections()[kind], wrong, f"{kind}.{name}"))

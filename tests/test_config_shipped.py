@@ -20,7 +20,7 @@ OVERLAYS = sorted((SOURCES / "configs").glob("*.yaml")) + [SOURCES / "tests" / "
 @pytest.mark.parametrize("overlay", [None, *OVERLAYS], ids=lambda path: path.name if path else "config.yaml")
 def test_every_system_of_every_data_set_can_be_planned(overlay, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where no data lie, and digests of sources may be kept
-    config = Config.load(*[SOURCES / "config.yaml", overlay][: 2 if overlay else 1])
+    config = Config.load(*([overlay] if overlay else []))
     for name in config.datasets:
         made: set[str] = set()
         plan = Plan(config)
@@ -185,7 +185,9 @@ def test_every_number_is_explained():
     """A number of a block has a comment on its line, or on the line of the key that holds it; tables name their source."""
     silent, section = [], ""
     above: list[tuple[int, str]] = []  # indentation and line of the keys that a line is in
-    for number, line in enumerate((SOURCES / "config.yaml").read_text(encoding="utf-8").splitlines(), start=1):
+    files = sorted((SOURCES / "library").rglob("*.yaml"))
+    lines = (line for path in files for line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1))
+    for number, line in lines:
         indentation = len(line) - len(line.lstrip())
         above = [(depth, holder) for depth, holder in above if depth < indentation]
         section = line.split(":")[0] if re.match(r"\w", line) else section

@@ -10,17 +10,17 @@ import yaml
 from conftest import copy_sources, dry_run, put, refused
 from conftest import run as snakemake
 from demo_graph import named
-from own_photographs import COMMON, CONFIG, CSV, HEIGHT, IDS, WIDTH, label_of, write_photographs
+from own_photographs import COMMON, CSV, HEIGHT, IDS, WIDTH, label_of, write_photographs
 from PIL import Image
 from small_images import noise, one_fault, png
 from stage_runs import refused as stage_refused
 from stage_runs import run
 
 from workflow_scripts.commands import doctor
+from workflow_scripts.config.layers import read_settings
 from workflow_scripts.config.planning import systems
 from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config, merge
-from workflow_scripts.config.yaml_files import read_yaml
 from workflow_scripts.data.readers.mask_folder import MaskFolder
 from workflow_scripts.store.artifacts import Reader, create
 
@@ -34,7 +34,7 @@ TRAINED = {"mask": "corrected", "segmenter": "large_fov", "predictions": ["singl
 @cache
 def config_of(otherwise: str | None, path: str) -> Config:
     """Photographs with a system that learns from corrected masks, and of the others of `config.yaml` what these need."""
-    shipped = read_yaml(CONFIG)
+    shipped = read_settings()
     used = {
         kind: shipped[kind] for kind in ("saliency", "classifiers", "cams", "affinities", "segmenters", "predictions")
     }

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from conftest import SOURCES, refused
+from conftest import refused
 
 from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
@@ -24,7 +24,7 @@ def namespace(value):
 @pytest.fixture(scope="module")
 def networks() -> dict[str, dict]:
     """Networks of the job's settings for two published systems, by kind and name."""
-    config = Config.load(SOURCES / "config.yaml")
+    config = Config.load()
     names = ("semantic_modulation_affinity_resnet38", "eps_resnet38_v2")
     data = config.datasets["voc"].model_copy(update={"systems": names})
     config.datasets["voc"] = data

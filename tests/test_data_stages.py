@@ -27,6 +27,7 @@ from small_archives import (
     write_tar,
 )
 
+from workflow_scripts.config.layers import read_settings
 from workflow_scripts.config.planning import sources
 from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config, merge
@@ -62,7 +63,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def raw(folder) -> dict:
-    shipped = merge(read_yaml(SOURCES / "config.yaml"), read_yaml(SOURCES / "configs/voc_test.yaml"))
+    shipped = merge(read_settings(), read_yaml(SOURCES / "configs/voc_test.yaml"))
     return merge(shipped, changes())
 
 

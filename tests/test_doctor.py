@@ -12,6 +12,7 @@ from own_photographs import CSV, PARTS, plan_of, write_photographs
 
 from workflow_scripts.commands import doctor
 from workflow_scripts.commands.estimates import CORE, Cost, Estimates, members
+from workflow_scripts.config.layers import read_settings
 from workflow_scripts.config.planning import instance_systems, systems
 from workflow_scripts.config.planning.needs import of_block
 from workflow_scripts.config.planning.plan import Plan
@@ -372,8 +373,7 @@ def test_mistakes_are_one_line(folder):
 
 def test_every_shipped_data_set_and_system(folder):
     """Whatever the configuration has, the doctor has an answer."""
-    files = [SOURCES / "config.yaml", SOURCES / "configs/voc_animals.yaml"]
-    raw = merge(*map(read_yaml, files))
+    raw = read_settings([SOURCES / "configs/voc_animals.yaml"])
     raw["datasets"]["voc"]["systems"] = list(raw["systems"])
     for dataset in raw["datasets"]:
         text, whole = doctor.report(Config(raw), dataset)

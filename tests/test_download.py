@@ -74,8 +74,7 @@ def test_urls_that_lead_nowhere(url, tmp_path):
 
 
 @pytest.fixture
-def raw() -> dict:
-    raw = yaml.safe_load((SOURCES / "config.yaml").read_text())
+def raw(raw) -> dict:
     put(raw, "classifiers.cam.initial", {"url": "https://a.example/b/net v1.pth?x=1", "sha256": SHA256})
     return raw
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import SOURCES, refused
+from conftest import refused
 from golden_numbers import FOLDER, assert_near, golden
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
@@ -35,7 +35,7 @@ HEADS, PATCH = 3, 16  # of the toy networks; nothing in a checkpoint tells the h
 
 def shipped(kind: str, name: str, **changes) -> SimpleNamespace:
     """A block of the shipped configuration, as its stage is given it."""
-    return namespace(Config.load(SOURCES / "config.yaml").block("voc", kind, name).model_dump() | changes)
+    return namespace(Config.load().block("voc", kind, name).model_dump() | changes)
 
 
 def block_of(checkpoint: str, **backbone) -> SimpleNamespace:

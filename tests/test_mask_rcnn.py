@@ -276,7 +276,7 @@ from workflow_scripts.run.command import Job
 from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
 
-plan, lists = Plan(Config.load("config.yaml", "tests/small.yaml")), ("scores", "archives")
+plan, lists = Plan(Config.load("tests/small.yaml")), ("scores", "archives")
 made = set(json.loads(sys.argv[1]))
 for stage, wildcards in plan.jobs("demo", *sys.argv[2:]):
     if stage in made:

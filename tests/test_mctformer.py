@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import SOURCES, put, refused
+from conftest import put, refused
 from small_transformers import ATTENTION, TINY, classifier, images, maps
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -189,7 +189,7 @@ def test_tokens_positions_and_vectors_have_no_decay():
 
 def test_published_rates():
     """Per epoch: the rise, the cosine, and the epoch that timm's scheduler is behind."""
-    recipe = Config.load(SOURCES / "config.yaml").block("voc", "classifiers", "mctformer_v2").recipe
+    recipe = Config.load().block("voc", "classifiers", "mctformer_v2").recipe
     optimiser, schedule = build(classifier(), recipe)
     assert (recipe.iterations, recipe.batch) == (60 * 165, 64) and 10582 // 64 == 165
     factor, rates = schedule.lr_lambdas[0], []

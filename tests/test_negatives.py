@@ -1,6 +1,5 @@
 """Images that show none of the classes: every method learns from them, and their masks are background."""
 
-from functools import reduce
 from pathlib import Path
 
 import h5py
@@ -11,10 +10,10 @@ from conftest import SOURCES
 from PIL import Image
 
 from workflow_scripts.commands import contents
+from workflow_scripts.config.layers import read_settings
 from workflow_scripts.config.planning.outputs import maker
 from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config, merge
-from workflow_scripts.config.yaml_files import read_yaml
 from workflow_scripts.data.index import read_index
 
 NEGATIVES = {"p0", "p3", "p6", "p9"}  # of training, thresholds, affinities and evaluation
@@ -52,7 +51,7 @@ def write_images(classes):
 
 def plan_of(classes):
     """The demo's recipes, of two steps each."""
-    shipped = reduce(merge, (read_yaml(SOURCES / name) for name in ("config.yaml", "tests/small.yaml")))
+    shipped = read_settings([SOURCES / "tests/small.yaml"])
     demo = shipped["datasets"]["demo"]
     overrides = demo["overrides"]
     for blocks in overrides.values():

@@ -19,7 +19,7 @@ from workflow_scripts.refine.affinity_net import AffinityNetwork
 from workflow_scripts.segmentation.losses import label_loss
 from workflow_scripts.training.optimiser import parameter_groups
 
-CONFIG = Config.load("config.yaml")
+CONFIG = Config.load()
 VOC = CONFIG.dataset("voc").classes
 
 

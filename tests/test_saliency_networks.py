@@ -327,7 +327,7 @@ def test_published_weights_that_cannot_be_read(tmp_path, capsys, pfan):
 
 def test_importers_say_that_they_are_not_yet_tried():
     assert "not yet tried" in saliency_weights.__doc__
-    text = (SOURCES / "config.yaml").read_text()
+    text = (SOURCES / "library/saliency.yaml").read_text()
     assert text.count("the importer is not yet tried on the file") == 2
 
 

@@ -11,10 +11,10 @@ from demo_graph import named
 from training_set import namespace
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.layers import read_settings
 from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.planning.rules import Rules
 from workflow_scripts.config.resolve import Config
-from workflow_scripts.config.yaml_files import read_yaml
 from workflow_scripts.data.by_image import part_of, remove_shards, store
 from workflow_scripts.run.command import Job, fingerprint
 from workflow_scripts.store.provenance import read_sidecar, write_sidecar
@@ -65,12 +65,12 @@ def test_only_what_takes_long_is_split(tmp_path):
 
 @pytest.mark.parametrize("value", ["0", "-1", "some", 1.5, True, None])
 def test_a_number_of_shards_that_is_none(value):
-    raw = read_yaml("config.yaml") | {"shards": value}
+    raw = read_settings() | {"shards": value}
     refused(lambda: Config(raw), "config: shards", "1 or more")
 
 
 def test_the_job_that_puts_shards_together_asks_for_no_gpu():
-    raw = read_yaml("config.yaml")
+    raw = read_settings()
     raw["datasets"]["demo"]["gpus"] = 1
     names = Wildcards(dataset="demo", seed="0", cam="eps")
     assert Rules(raw).gpus("cams")(names) == 1

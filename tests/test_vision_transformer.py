@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import SOURCES, refused
+from conftest import refused
 from small_transformers import CLASSES, classifier, images, maps, transformer
 from torch import nn
 
@@ -17,7 +17,7 @@ from workflow_scripts.methods import cam, mctformer
 
 def test_sizes_of_the_published_networks():
     voc = tuple(map(str, range(20)))
-    block = Config.load(SOURCES / "config.yaml").block("voc", "classifiers", "mctformer_v2")
+    block = Config.load().block("voc", "classifiers", "mctformer_v2")
     options = block.backbone.model_dump()
     for version, classes, millions in [
         ("v2", voc, 21.749),

@@ -22,11 +22,10 @@ from scipy.io import savemat
 from small_archives import inst, mat, sbd_label
 
 from workflow_scripts.config.fingerprint import closure
-from workflow_scripts.config.layers import merge
+from workflow_scripts.config.layers import merge, read_settings
 from workflow_scripts.config.planning import sources
 from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
-from workflow_scripts.config.yaml_files import read_yaml
 from workflow_scripts.data.index import Images, read_index
 from workflow_scripts.data.samples.salient_folder import Folder
 
@@ -115,7 +114,7 @@ TABLES = {
 
 
 def config_of(data: dict, **sections) -> Config:
-    whole = merge(read_yaml(SOURCES / "config.yaml"), {"datasets": {"mine": merge(COMMON, data)}, "tables": TABLES})
+    whole = merge(read_settings(), {"datasets": {"mine": merge(COMMON, data)}, "tables": TABLES})
     return Config(merge(whole, sections))
 
 
@@ -197,7 +196,7 @@ def test_coco_with_folders_and_pictures_of_any_ending(folder, monkeypatch):
 
 
 def test_coco_with_pixel_maps(folder, monkeypatch):
-    classes = list(read_yaml(SOURCES / "config.yaml")["datasets"]["coco"]["classes"])
+    classes = list(read_settings()["datasets"]["coco"]["classes"])
     write_coco(classes)
     Path("maps").mkdir()
     with h5py.File("ids.h5", "w"):
@@ -216,7 +215,7 @@ def test_a_folder_that_a_saliency_network_learns_from(folder):
     shutil.copytree("VOC/JPEGImages", "duts/images")
     shutil.copytree("Saliency", "duts/masks")
     data = {"images": "duts/images", "masks": "duts/masks"}
-    name = next(name for name, block in read_yaml(SOURCES / "config.yaml")["saliency"].items() if "data" in block)
+    name = next(name for name, block in read_settings()["saliency"].items() if "data" in block)
 
     def settings() -> str:
         config = config_of(

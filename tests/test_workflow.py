@@ -190,7 +190,7 @@ from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
 
 only = json.loads(sys.argv[1])
-plan = Plan(Config.load("config.yaml", "tests/small.yaml"))
+plan = Plan(Config.load("tests/small.yaml"))
 for stage, wildcards in plan.jobs("demo"):
     if [stage, wildcards] in only:
         settings = json.loads(plan.settings(stage, wildcards), object_hook=lambda item: SimpleNamespace(**item))

@@ -25,7 +25,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = (
-    *("Snakefile", "config.yaml", "pyproject.toml", "README.md"),
+    *("Snakefile", "config.yaml", "library", "pyproject.toml", "README.md"),
     *("configs", "docs", "envs", "profiles", "report", "rules", "tests", "workflow_scripts"),
 )
 LEAST = 0.95  # share that must be killed

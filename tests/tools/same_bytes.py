@@ -73,7 +73,7 @@ def main() -> int:
     beside.add_argument("after", type=Path)
     given = parser.parse_args()
     if given.command == "record":
-        config = Config.load(ROOT / "config.yaml", *given.configfile)
+        config = Config.load(*given.configfile)
         found = record(config, given.datasets)
         given.out.write_text(json.dumps(found, indent=1, sort_keys=True))
         print(f"{len(found['jobs'])} jobs, {len(found['files'])} files")

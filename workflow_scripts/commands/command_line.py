@@ -4,7 +4,6 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.config.layers import SHIPPED
 from workflow_scripts.config.resolve import Config
 
 
@@ -31,11 +30,9 @@ def add_configfile(parser: argparse.ArgumentParser) -> None:
 
 
 def load_config(paths: Sequence[str | Path]) -> Config:
-    """The configuration as Snakemake sees it: config.yaml of this workflow, and the files of --configfile over it.
+    """The configuration as Snakemake sees it: the library and config.yaml, and the files of --configfile over them.
 
     Raises:
         UserError: a file cannot be read, or the configuration is not right.
     """
-    first, *others = paths or [SHIPPED]
-    again = Path(first).exists() and SHIPPED.exists() and Path(first).samefile(SHIPPED)
-    return Config.load(SHIPPED, *others) if again else Config.load(SHIPPED, first, *others)
+    return Config.load(*paths)

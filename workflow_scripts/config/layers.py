@@ -5,45 +5,72 @@ are merged, so that it also reaches what is laid below it, and goes at the end.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cache
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.fingerprint import ROOT
 from workflow_scripts.config.types.parts import NAME, nearest
-from workflow_scripts.config.yaml_files import MOST_VALUES, read_yaml
+from workflow_scripts.config.yaml_files import MOST_VALUES, Placed, place, read_yaml
 
 SHIPPED = ROOT.parent / "config.yaml"
+LIBRARY = ROOT.parent / "library"
 
 
-def read_layers(paths: Iterable[str | Path], *more: Mapping) -> dict:
-    """YAML files and then mappings, later ones laid over earlier ones."""
-    merged: dict = {}
-    for path in paths:
-        layer = read_yaml(path)
-        check_values(layer, path)
-        merged = merge(merged, layer)
-    for layer in more:
-        merged = merge(merged, layer)
-    return merged
+def read_settings(files: Iterable[str | Path] = (), *more: Mapping, shipped: bool = True) -> dict:
+    """The library, the YAML of plug-in folders, config.yaml, files and then mappings, later ones laid over earlier ones.
+
+    Args:
+        shipped: whether config.yaml is read.
+    """
+    layers = [*map(_checked, [*([SHIPPED] if shipped else []), *files]), *more]
+    folders = next((layer["plugins"] for layer in reversed(layers) if "plugins" in layer), None) or ()
+    if not isinstance(folders, list | tuple) or not all(isinstance(folder, str) for folder in folders):
+        raise UserError(f"config: plugins: expected a list of folders, found {folders!r}")
+    return reduce(merge, layers, _library(folders))
 
 
 def of_workflow(workflow: Any, config: Mapping) -> dict:
-    """What a run of Snakemake is configured by: config.yaml, the files of --configfile, and the values of --config.
+    """What a run of Snakemake is configured by: the library, config.yaml, the files of --configfile, the values of --config.
 
     Files are read here, not taken as Snakemake has read them, which keeps the last of two sections of one name. Of a
     module with a `config` of its own, that is what is laid over config.yaml.
     """
     if workflow.modifier.skip_configfile:
-        return read_layers([SHIPPED], config)
-    shipped = [] if workflow.config_settings.replace_workflow_config else [SHIPPED]
-    return read_layers([*shipped, *workflow.overwrite_configfiles], workflow.config_settings.config)
+        return read_settings([], config)
+    settings = workflow.config_settings
+    return read_settings(workflow.overwrite_configfiles, settings.config, shipped=not settings.replace_workflow_config)
+
+
+def _library(plugins: Iterable[str]) -> dict:
+    """The blocks of all files of the library and of plug-in folders; no two of one name."""
+    blocks: dict[str, Placed] = {}
+    files = [path for folder in plugins for path in sorted(Path(folder).glob("*.yaml"))]
+    for path in [*sorted(LIBRARY.rglob("*.yaml")), *files]:
+        layer = _checked(path)
+        for section in layer:
+            known = blocks.setdefault(section, Placed())
+            if not isinstance(layer[section], Placed):
+                raise UserError(f"{place(layer, section)}: {section}: expected named blocks, each a mapping")
+            for name in layer[section]:
+                here = place(layer, section, name)
+                if name in known:
+                    raise UserError(f"{here}: {section}.{name} is a block of {place(known, name)} too; rename one")
+                known[name], known.places[name] = layer[section][name], here
+    return blocks
+
+
+def _checked(path: str | Path) -> dict:
+    path = Path(path)
+    layer = read_yaml(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    check_values(layer, path)
+    return layer
 
 
 def merge(base: Mapping, change: Mapping) -> dict:
     """`change` laid over `base`: mappings merged deeply, everything else replaced."""
-    merged = dict(base)
+    merged = Placed(base, {**getattr(base, "places", {}), **getattr(change, "places", {})})
     for key, value in change.items():
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = merge(merged[key], value) if both else value
@@ -52,11 +79,12 @@ def merge(base: Mapping, change: Mapping) -> dict:
 
 def without_nulls(data: Mapping, levels: int = -1) -> dict:
     """The mapping without keys that are null, in mappings within it too; so many levels of them, or all."""
-    return {
+    kept = {
         key: without_nulls(value, levels - 1) if isinstance(value, Mapping) and levels != 1 else value
         for key, value in data.items()
         if value is not None
     }
+    return Placed(kept, getattr(data, "places", {}))
 
 
 def inherit(section: Mapping[str, Mapping], where: str, gone: Collection[str] = ()) -> dict[str, dict]:
@@ -65,22 +93,26 @@ def inherit(section: Mapping[str, Mapping], where: str, gone: Collection[str] = 
     Args:
         gone: blocks of the section that are null.
     """
+    found: dict[str, dict] = {}  # a base before what is built on it, so that a fault is told of the base
 
-    @cache
     def resolved(name: str, path: tuple[str, ...] = ()) -> dict:
         if name in path:
-            raise UserError(f"config: {where}: base goes in a circle: {' -> '.join([*path, name])}; take one away")
-        block = dict(section[name])
+            circle = " -> ".join([*path[path.index(name) :], name])
+            raise UserError(f"config: {where}.{name}.base: goes in a circle: {circle}; take one away")
+        if name in found:
+            return found[name]
+        block = Placed(section[name])
         base = block.pop("base", None)
-        if base is None:
-            return block
-        if base not in section:
+        if base is not None and base not in section:
             raise UserError(
                 f"config: {where}.{name}.base: no block {base!r}, {known_block(where, base, section, gone)}"
             )
-        return merge(resolved(base, (*path, name)), block)
+        found[name] = block if base is None else merge(resolved(base, (*path, name)), block)
+        return found[name]
 
-    return {name: resolved(name) for name in section}
+    for name in section:
+        resolved(name)
+    return found
 
 
 def known_block(kind: str, name: str, known: Iterable[str], gone: Collection[str]) -> str:
@@ -100,7 +132,7 @@ def section(raw: Mapping, name: str) -> dict[str, dict]:
             raise UserError(
                 f"config: {name}: {key!r} is no name: letters, digits and _ only, as it becomes a file name"
             )
-    return {key: block for key, block in blocks.items() if block is not None}
+    return Placed({key: block for key, block in blocks.items() if block is not None}, getattr(blocks, "places", {}))
 
 
 def check_values(raw: Any, source: str | Path = "config") -> None:

@@ -1,7 +1,9 @@
 """From the raw YAML to typed blocks: inheritance, overrides of a data set, references, and errors of one line."""
 
+import contextlib
 import copy
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -13,7 +15,7 @@ from workflow_scripts.config.layers import (
     inherit,
     known_block,
     merge,
-    read_layers,
+    read_settings,
     section,
     without_nulls,
 )
@@ -23,6 +25,7 @@ from workflow_scripts.config.types import datasets
 from workflow_scripts.config.types.archives import Archive
 from workflow_scripts.config.types.initial import Download
 from workflow_scripts.config.types.parts import nearest
+from workflow_scripts.config.yaml_files import Placed, place
 
 
 class Config:
@@ -30,12 +33,17 @@ class Config:
 
     def __init__(self, raw: Mapping):
         check_values(raw)
-        raw = copy.deepcopy(dict(raw))
+        raw = copy.deepcopy(Placed(raw))
+        with _placed(raw):
+            self._read(raw)
+
+    def _read(self, raw: dict) -> None:
         self.shards = _shards(raw.pop("shards", 1))
+        raw.pop("plugins", None)  # read with the files
         known = {*sections(), "datasets", "archives"}
         for key in raw:
             if key not in known:
-                raise UserError(f"config: unknown key {key!r}, {nearest(key, {*known, 'shards'})}")
+                raise UserError(f"config: unknown key {key!r}, {nearest(key, {*known, 'plugins', 'shards'})}")
         self._raw = {key: section(raw, key) for key in known}
         self._gone = {key: {*(raw.get(key) or ())} - self._raw[key].keys() for key in known}
         self.datasets: dict[str, datasets.Dataset] = {
@@ -47,20 +55,23 @@ class Config:
             for name, data in inherit(self._raw["archives"], "archives", self._gone["archives"]).items()
         }
         self._plain = {(name, kind): self._resolve(name, kind) for name in self.datasets for kind in sections()}
-        self._blocks = {
-            (dataset, kind): {name: typed(sections()[kind], data, f"{kind}.{name}") for name, data in named.items()}
-            for (dataset, kind), named in self._plain.items()
-        }
+        self._blocks = {}
+        for (dataset, kind), named in self._plain.items():
+            with _placed({kind: named}):
+                self._blocks[dataset, kind] = {
+                    name: typed(sections()[kind], data, f"{kind}.{name}") for name, data in named.items()
+                }
         self._grids: dict[tuple[str, str], Grid | UserError] = {}
         self._of_splits: dict[tuple[str, str, str], Variant | None] = {}
         for name, dataset in self.datasets.items():
             self._check_dataset(name, dataset)
-            self._check_references(name)
+            with _placed({kind: self._plain[name, kind] for kind in sections()}):
+                self._check_references(name)
 
     @classmethod
     def load(cls, *paths: str | Path) -> "Config":
-        """Read YAML files, later ones laid over earlier ones."""
-        return cls(read_layers(paths))
+        """The library and config.yaml, and YAML files laid over them, later ones over earlier ones."""
+        return cls(read_settings(paths))
 
     def dataset(self, name: str) -> datasets.Dataset:
         if name not in self.datasets:
@@ -258,6 +269,18 @@ class Config:
             split = getattr(use, field)
             if split is not None and not dataset.labelled(split):
                 raise UserError(f"{where}.use.{field}: split {split!r} has no labels; name it under evaluation alone")
+
+
+@contextlib.contextmanager
+def _placed(settings: Mapping) -> Iterator[None]:
+    """Errors inside begin with the file and line of the key that they name, where it is known."""
+    try:
+        yield
+    except UserError as error:
+        known = re.match(r"config: (?:([^ ]+): )?(?:unknown key '([^']+)')?", str(error))
+        keys = [key for key in ((known[1] or "").split(".") + [known[2]] if known else ()) if key]
+        where = place(settings, *keys)
+        raise UserError(str(error).replace("config: ", f"{where}: ", 1) if where else str(error)) from None
 
 
 def order_splits(splits: Mapping[str, datasets.Split], where: str) -> list[str]:

@@ -1,9 +1,10 @@
 """YAML files, read without trust: plain values only, no more of them than a configuration has, and no key twice."""
 
-import itertools
 import json
 import math
+from collections.abc import Hashable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -11,11 +12,34 @@ from workflow_scripts.base.errors import UserError, one_line
 
 MOST_VALUES = 1_000_000  # of a file, its aliases written out
 MERGE = "tag:yaml.org,2002:merge"  # of the key <<
+PLAIN_TAGS = {"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is six times as fast
 
 
+class Placed(dict):
+    """A mapping of a file that knows where each of its keys is written: `places["threshold"]` is `mine.yaml:3`."""
+
+    __slots__ = ("places",)
+
+    def __init__(self, values=(), places: dict[str, str] | None = None):
+        super().__init__(values)
+        self.places = dict(getattr(values, "places", {})) if places is None else places
+
+
+def place(data: Any, *keys: str | int) -> str | None:
+    """Where a value is written: file and line of the last of the keys that is known."""
+    found = None
+    for key in keys:
+        found = getattr(data, "places", {}).get(key, found)
+        inside = isinstance(data, dict) and key in data or isinstance(data, list) and str(key).isdigit()
+        if not inside or isinstance(data, list) and int(key) >= len(data):
+            break
+        data = data[int(key)] if isinstance(data, list) else data[key]
+    return found
+
+
 def read_yaml(path: str | Path) -> dict:
-    """The mapping that a YAML or JSON file holds; anything else is the user's error."""
+    """The mapping that a YAML or JSON file holds, `Placed`; anything else is the user's error."""
     try:
         text = Path(path).read_text(encoding="utf-8")
         data = _json(text, path) if text.lstrip().startswith("{") else None
@@ -37,10 +61,57 @@ def _yaml(text: str, path: str | Path):
     node = loader.get_single_node()
     if node is None:
         return None
-    if _expanded(node) > MOST_VALUES:
+    if "*" in text and _expanded(node) > MOST_VALUES:
         raise UserError(f"{path}: its aliases stand for more than {MOST_VALUES:,} values; write out what is meant")
-    _refuse_twice(node, path)
-    return loader.construct_document(node)
+    return _Reader(loader, path).value(node, "")
+
+
+class _Reader:
+    """Makes the values of nodes, with the lines of keys, and refuses a key that is written twice in one mapping.
+
+    YAML's own readers keep the last of two without a word.
+    """
+
+    def __init__(self, loader, path: str | Path):
+        self.loader, self.path, self.known = loader, path, {}
+
+    def value(self, node: yaml.Node, where: str):
+        if id(node) not in self.known:
+            self.known[id(node)] = self._value(node, where)
+        return self.known[id(node)]
+
+    def _value(self, node: yaml.Node, where: str):
+        if isinstance(node, yaml.SequenceNode):
+            items = [self.value(item, f"{where}.{number}") for number, item in enumerate(node.value)]
+            return items if node.tag in PLAIN_TAGS else self.loader.construct_object(node, deep=True)
+        if not isinstance(node, yaml.MappingNode):
+            return self.loader.construct_object(node)
+        self._refuse_twice(node, where)
+        if node.tag not in PLAIN_TAGS:
+            return self.loader.construct_object(node, deep=True)
+        self.loader.flatten_mapping(node)  # what `<<` names
+        data = Placed()
+        for key, value in node.value:
+            name = self.loader.construct_object(key, deep=True)
+            if not isinstance(name, Hashable):
+                raise ValueError(f"line {key.start_mark.line + 1}: a key is a text")
+            data[name] = self.value(value, f"{where}.{key.value}")
+            data.places[name] = f"{self.path}:{key.start_mark.line + 1}"
+        return data
+
+    def _refuse_twice(self, node: yaml.MappingNode, where: str) -> None:
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == MERGE:
+                continue
+            line = key.start_mark.line + 1
+            if first := lines.get((key.tag, key.value)):
+                name = f"{where}.{key.value}".removeprefix(".")
+                raise UserError(
+                    f"{self.path}, line {line}: {name} is written twice, and the first, in line {first}, would be lost; "
+                    "merge the two"
+                )
+            lines[key.tag, key.value] = line
 
 
 def _json(text: str, path: str | Path):
@@ -51,7 +122,7 @@ def _json(text: str, path: str | Path):
         for key in keys:
             if keys.count(key) > 1:
                 raise UserError(f"{path}: {key!r} is written twice, and the first would be lost; merge the two")
-        return dict(pairs)
+        return Placed(pairs, dict.fromkeys(keys, str(path)))
 
     try:
         return json.loads(text, object_pairs_hook=unique)
@@ -72,29 +143,7 @@ def _expanded(node: yaml.Node, known: dict[int, float] | None = None) -> float:
     if id(node) not in known:
         known[id(node)] = math.inf  # while its own values are counted
         values = getattr(node, "value", ())
-        pairs = itertools.chain.from_iterable(values) if isinstance(node, yaml.MappingNode) else values
+        pairs = (item for pair in values for item in pair) if isinstance(node, yaml.MappingNode) else values
         inside = () if isinstance(node, yaml.ScalarNode) else pairs
         known[id(node)] = 1 + sum(_expanded(item, known) for item in inside)
     return known[id(node)]
-
-
-def _refuse_twice(node: yaml.Node, path: str | Path, where: str = "", known: set[int] | None = None) -> None:
-    """Of a key that is written twice in one mapping, YAML's readers keep the last without a word."""
-    known = set() if known is None else known
-    if id(node) in known or isinstance(node, yaml.ScalarNode):
-        return
-    known.add(id(node))
-    if isinstance(node, yaml.SequenceNode):
-        for number, item in enumerate(node.value):
-            _refuse_twice(item, path, f"{where}.{number}", known)
-        return
-    lines: dict[tuple[str, str], int] = {}
-    for key, value in node.value:
-        name, line = f"{where}.{key.value}".removeprefix("."), key.start_mark.line + 1
-        if isinstance(key, yaml.ScalarNode) and key.tag != MERGE:
-            if first := lines.get((key.tag, key.value)):
-                raise UserError(
-                    f"{path}, line {line}: {name} is written twice, and the first, in line {first}, would be lost; merge the two"
-                )
-            lines[key.tag, key.value] = line
-        _refuse_twice(value, path, name, known)

@@ -84,25 +84,26 @@ class Dataset(Block):
     )
     splits: dict[Name, Split]
     use: Use
-    seeds: tuple[NonNegativeInt, ...]
+    seeds: tuple[NonNegativeInt, ...] = (0,)
     segmentation_seeds: tuple[NonNegativeInt, ...] | None = Field(
         None, description="seeds of the segmentation stages, all of them if null"
     )
     limit: PositiveInt | None = Field(None, description="the first so many images of each split, for a smoke run")
-    torch_threads: PositiveInt = Field(description="CPU threads of a training job; part of what decides its bytes")
+    torch_threads: PositiveInt = Field(1, description="CPU threads of a training job; part of what decides its bytes")
     workers: PositiveInt = Field(
-        description="processes of a job that goes through the images or feeds a GPU, as far as --cores allow"
+        1, description="processes of a job that goes through the images or feeds a GPU, as far as --cores allow"
     )
     gpus: NonNegativeInt = Field(
-        description="GPUs that a training asks for, which share its batches; other jobs of networks ask for one; with 0, the CPU"
+        0,
+        description="GPUs that a training asks for, which share its batches; other jobs of networks ask for one; with 0, the CPU",
     )
-    threshold: Share = Field(description="at which maps are scored where no split chooses one")
-    systems: tuple[Name, ...]
+    threshold: Share = Field(0.2, description="at which maps are scored where no split chooses one")
+    systems: tuple[Name, ...] = Field((), description="of the table of segmentation")
     instance_systems: tuple[Name, ...] = Field((), description="of the table of instance segmentation, on request")
     overrides: dict[str, dict[Name, dict]] = Field(
         default_factory=dict, description="changes to blocks, for this data set alone"
     )
-    montage: PositiveInt = Field(description="images in each montage")
+    montage: PositiveInt = Field(6, description="images in each montage")
     gallery: Gallery | None = Field(None, description="what results/{dataset}/gallery/index.html shows")
     archives: tuple[Name, ...] = Field(
         (), description="unpacked before anything is read; none where the files are there"
