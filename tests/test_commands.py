@@ -21,6 +21,7 @@ from workflow_scripts.base.version import VERSION
 from workflow_scripts.commands import command_line, predict
 from workflow_scripts.commands.contents import faults
 from workflow_scripts.config import fingerprint
+from workflow_scripts.config.layers import SHIPPED
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.store import provenance
 
@@ -186,8 +187,8 @@ def test_config_yaml_comes_first_whatever_is_given(overlay, monkeypatch, tmp_pat
 
     shipped, one, two = threshold(), overlay("one", 0.11), overlay("two", 0.12)
     assert threshold(one) == 0.11
-    assert threshold(command_line.SHIPPED, one) == 0.11
-    assert threshold(one, command_line.SHIPPED) == shipped  # later files win, as in Snakemake
+    assert threshold(SHIPPED, one) == 0.11
+    assert threshold(one, SHIPPED) == shipped  # later files win, as in Snakemake
     assert (threshold(one, two), threshold(two, one)) == (0.12, 0.11)
     assert shipped == Config.load().dataset("demo").threshold
 

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.commands.command_line import SHIPPED, add_configfile, command_parser, load_config
+from workflow_scripts.commands.command_line import add_configfile, command_parser, load_config
+from workflow_scripts.config.layers import SHIPPED
 from workflow_scripts.config.planning.outputs import output_path
 from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.data.checks import told

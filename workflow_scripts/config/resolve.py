@@ -46,10 +46,12 @@ class Config:
                 raise UserError(f"config: unknown key {key!r}, {nearest(key, {*known, 'plugins', 'shards'})}")
         self._raw = {key: section(raw, key) for key in known}
         self._gone = {key: {*(raw.get(key) or ())} - self._raw[key].keys() for key in known}
+        inherited = inherit(self._raw["datasets"], "datasets", self._gone["datasets"])
+        plain = {name: _without_nulls(data) for name, data in inherited.items()}
         self.datasets: dict[str, datasets.Dataset] = {
-            name: typed(datasets.AnyDataset, _without_nulls(data), f"datasets.{name}")
-            for name, data in inherit(self._raw["datasets"], "datasets", self._gone["datasets"]).items()
+            name: typed(datasets.AnyDataset, data, f"datasets.{name}") for name, data in plain.items()
         }
+        self._overrides = {name: data.get("overrides", {}) for name, data in plain.items()}
         self.archives: dict[str, Archive] = {
             name: typed(Archive, without_nulls(data), f"archives.{name}")
             for name, data in inherit(self._raw["archives"], "archives", self._gone["archives"]).items()
@@ -144,7 +146,7 @@ class Config:
         return list(self._blocks[dataset, kind])
 
     def _resolve(self, dataset: str, kind: str) -> dict[str, dict]:
-        overrides = self.datasets[dataset].overrides
+        overrides = self._overrides[dataset]
         for key in overrides:
             if key not in sections():
                 raise UserError(
@@ -305,8 +307,10 @@ def order_splits(splits: Mapping[str, datasets.Split], where: str) -> list[str]:
 def _without_nulls(data: dict) -> dict:
     """Of a data set: what is null in an override takes a key of the block away, and so goes with it."""
     overrides = data.get("overrides")
-    kept = {"overrides": without_nulls(overrides, levels=2)} if isinstance(overrides, Mapping) else {}
-    return without_nulls(data | {"overrides": None} if kept else data) | kept
+    kept = without_nulls(data)
+    if isinstance(overrides, Mapping):
+        kept["overrides"] = without_nulls(overrides, levels=2)
+    return kept
 
 
 def _shards(value) -> int:
