@@ -141,6 +141,14 @@ def test_the_version_is_the_same_everywhere(capsys):
     assert [name for name in changes if name != "Unreleased"][0] == VERSION
 
 
+def test_hooks_before_a_commit_are_tools_of_the_linters():
+    hooks = yaml.safe_load((SOURCES / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    lint = (SOURCES / "Makefile").read_text().partition("\nlint: ")[2].partition("\n\n")[0]
+    for hook in hooks:
+        tool = hook["entry"].removeprefix(".venv/bin/").removesuffix(" --force-exclude")
+        assert hook["language"] == "system" and f"\n\t{tool}" in lint
+
+
 def test_results_record_the_version(tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "VERSION", "2.7")
     (tmp_path / "a.h5").write_bytes(b"a")
