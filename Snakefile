@@ -47,18 +47,7 @@ report: "report/workflow.rst"
 
 
 include: "rules/common.smk"
-include: "rules/data.smk"
-include: "rules/saliency.smk"
-include: "rules/classifiers.smk"
-include: "rules/masks.smk"
-include: "rules/segmentation.smk"
-include: "rules/scores.smk"
-include: "rules/pictures.smk"
-include: "rules/gallery.smk"
-include: "rules/tune.smk"
-include: "rules/cost.smk"
-include: "rules/instances.smk"
-include: "rules/tables.smk"
+include: "rules/stages.smk"
 
 
 # Rules that say `localrule` run where Snakemake does, not on a cluster: what needs the internet, which nodes often lack, and
@@ -68,3 +57,14 @@ rule all:
     input:
         "results/demo/miou.csv",
     localrule: True
+
+
+rule pictures:
+    input:
+        stages.pictures,
+    output:
+        touch("results/{dataset}/pictures/done.txt"),
+    localrule: True
+    params:
+        python=stages.python,
+        made_from=stages.pictures,

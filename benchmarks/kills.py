@@ -14,7 +14,6 @@ import contextlib
 import hashlib
 import os
 import random
-import re
 import shutil
 import signal
 import sys
@@ -28,6 +27,7 @@ from pathlib import Path
 import psutil
 import yaml
 
+from workflow_scripts.config.planning.stages import STAGES as DECLARED
 from workflow_scripts.store.provenance import read_sidecar
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -224,7 +224,7 @@ def disturb(
         for attempt in range(6):  # earlier each time, as some are over at once
             tried = replace(kill, moment=kill.moment / 2**attempt)
             forget(folder, kill.stage)
-            run = Run(folder, [*command[:3], "--until", *rules(folder, kill.stage), *command[3:]])
+            run = Run(folder, [*command[:3], "--until", *rules(kill.stage), *command[3:]])
             try:
                 fault = strike(run, tried, seconds.get(kill.stage, 1.0))
             except Missed:
@@ -240,15 +240,9 @@ def disturb(
     return done, faults
 
 
-def rules(folder: Path, stage: str) -> list[str]:
-    """Names of the rules that run a stage: its own, or several that begin alike."""
-    text = "\n".join(path.read_text() for path in sorted((folder / "rules").glob("*.smk")))
-    start = {"scores": "score_", "precision": "precision_"}.get(stage)
-    return [
-        name
-        for name in re.findall(r"^(?:use )?rule (?:.+ as )?(\w+)", text, re.MULTILINE)
-        if name == stage or start and name.startswith(start)
-    ]
+def rules(stage: str) -> list[str]:
+    """Names of the rules that run a stage."""
+    return [name for name, declared in DECLARED.items() if stage == (declared.module or name)]
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -30,24 +30,24 @@ CACHED = kept_between_runs(workflow.workflow_settings.cache)
 
 # A block of the configuration, or a variant of one that a tuning tries.
 BLOCK = r"[A-Za-z0-9]\w*(?:@[\w.,+=-]+)?"
+NAME = r"[A-Za-z0-9]\w*"
 
 
 wildcard_constraints:
-    archive=r"[A-Za-z0-9]\w*",
+    **dict.fromkeys(
+        (
+            "saliency",
+            "classifier",
+            "cam",
+            "affinity",
+            "mask",
+            "segmenter",
+            "prediction",
+        ),
+        BLOCK,
+    ),
+    **dict.fromkeys(("archive", "dataset", "instances", "network", "tuning"), NAME),
+    **dict.fromkeys(("seed", "shard", "shards"), r"\d+"),
     file=r"[0-9a-f]{12}-[\w.-]+",
-    dataset=r"[A-Za-z0-9]\w*",
-    seed=r"\d+",
-    shard=r"\d+",
-    shards=r"\d+",
-    saliency=BLOCK,
-    classifier=BLOCK,
-    cam=BLOCK,
-    affinity=BLOCK,
-    mask=BLOCK,
-    segmenter=BLOCK,
-    prediction=BLOCK,
-    instances=r"[A-Za-z0-9]\w*",
-    network=r"[A-Za-z0-9]\w*",
-    system=r"(?!(?:classes|curves|filling_rates|stages|thresholds)\.png)[A-Za-z0-9]\w*",  # other rules make these pictures
-    tuning=r"[A-Za-z0-9]\w*",
-    table=r"(?!all\.)[A-Za-z0-9]\w*",  # all.md is made by another rule
+    system=rf"(?!(?:classes|curves|filling_rates|stages|thresholds)\.png){NAME}",  # other rules make these pictures
+    table=rf"(?!all\.){NAME}",  # all.md is made by another rule

@@ -11,7 +11,7 @@ from conftest import SOURCES, put
 from workflow_scripts.config.planning.outputs import OUTPUTS
 from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.planning.registry import JOBS, Job, job
-from workflow_scripts.config.planning.rules import BY_IMAGE
+from workflow_scripts.config.planning.stages import STAGES
 from workflow_scripts.config.resolve import Config
 
 TRAININGS = {
@@ -45,7 +45,7 @@ def test_every_rule_has_one_function_and_the_reverse():
     listed = subprocess.run(
         ["snakemake", "--list-rules"], cwd=SOURCES, capture_output=True, text=True, check=True
     ).stdout
-    shards = {f"{stage}_shard" for stage in BY_IMAGE}
+    shards = {f"{name}_shard" for name, stage in STAGES.items() if stage.by_image}
     assert {*listed.split()} - shards - {"all", "pictures"} == {*OUTPUTS} == {*JOBS}
 
 
@@ -59,3 +59,11 @@ def test_a_function_takes_the_wildcards_of_its_stage():
 def test_a_stage_is_registered_once():
     with pytest.raises(ValueError, match="'masks' is registered twice"):
         job("masks")(lambda plan, dataset: Job())
+
+
+def test_jobs_have_the_inputs_and_wildcards_that_their_stage_declares(raw):
+    plan = Plan(Config(raw))
+    for dataset in ("demo", "voc"):
+        for stage, names in plan.jobs(dataset, *plan.on_request(dataset)):
+            assert {*plan.job(stage, names).inputs} == {*STAGES[stage].input}, stage
+            assert {*names} == {*STAGES[stage].wildcards}, stage

@@ -2,13 +2,13 @@
 
 import io
 import json
-import re
 
 import numpy as np
 import pytest
 from conftest import SOURCES, TARGETS, run
 from PIL import Image
 
+from workflow_scripts.config.planning.stages import STAGES
 from workflow_scripts.look.chart_plots import class_bars, stage_lines
 
 SYSTEMS = ("cam", "eps", "bana", "truth")
@@ -16,9 +16,8 @@ PARTS = ("results", "categories", "rulegraph_spec", "runtimes_spec")  # of Snake
 
 
 def flagged() -> dict[str, int]:
-    """How often each caption is named by the rules."""
-    rules = "".join(path.read_text() for path in (SOURCES / "rules").glob("*.smk"))
-    names = re.findall(r'caption="\.\./report/(\w+)\.rst"', rules)
+    """How often each caption is named by a stage."""
+    names = [about["caption"] for stage in STAGES.values() for about in stage.report.values()]
     return {name: names.count(name) for name in names}
 
 

@@ -28,8 +28,9 @@ from workflow_scripts.commands.command_line import add_configfile, command_parse
 from workflow_scripts.commands.presence import checked, data_needs, merged
 from workflow_scripts.config.planning.changes import changes
 from workflow_scripts.config.planning.needs import of_job, version
-from workflow_scripts.config.planning.outputs import FOLDERS, output_path
+from workflow_scripts.config.planning.outputs import output_path
 from workflow_scripts.config.planning.plan import Plan
+from workflow_scripts.config.planning.stages import STAGES
 from workflow_scripts.data.index import Index, read_index
 from workflow_scripts.store.folders import listed
 from workflow_scripts.store.provenance import read_sidecar, sidecar_path
@@ -65,10 +66,10 @@ def check(plan: Plan, dataset: str, deep: bool = False) -> Iterator[tuple[str, s
             if found:
                 bad.add(path)
                 yield found[0], path, found[1]
-        if stage in FOLDERS:
+        for folder in STAGES[stage].folder.values():
             made = plan.outputs(stage, wildcards)
             if bad & {*made.values()}:  # told already; its files are not told one by one
-                known |= {str(path) for path in Path(FOLDERS[stage].format(**wildcards)).rglob("*")}
+                known |= {str(path) for path in Path(folder.format(**wildcards)).rglob("*")}
             else:
                 files = listed(made["listing"])
                 known |= files.keys()

@@ -12,10 +12,8 @@ from workflow_scripts.config.planning.jobs import JOBS, ON_REQUEST
 from workflow_scripts.config.planning.outputs import OUTPUTS, maker, output_path
 from workflow_scripts.config.planning.registry import Job
 from workflow_scripts.config.planning.sources import has_truth
+from workflow_scripts.config.planning.stages import STAGES
 from workflow_scripts.config.resolve import Config
-
-# Stages with a rule for each kind of artifact, by the first word of the rules.
-SHARED = {"score": "scores", "montage": "montage", "precision": "precision", "cost": "cost"}
 
 
 class Plan(Context):
@@ -39,8 +37,7 @@ class Plan(Context):
         return canonical(job.settings | {"made_from": made_from})
 
     def modules(self, stage: str, wildcards: Mapping[str, str]) -> list[str]:
-        module = SHARED.get(stage.partition("_")[0], stage)
-        return [f"stages.{module}", *self.job(stage, wildcards).modules]
+        return [f"stages.{STAGES[stage].module or stage}", *self.job(stage, wildcards).modules]
 
     def code(self, stage: str, wildcards: Mapping[str, str]) -> str:
         return code_digest(self.modules(stage, wildcards))

@@ -9,22 +9,15 @@ from collections.abc import Callable
 
 from workflow_scripts.config.fingerprint import closure
 from workflow_scripts.config.planning.needs import of_job
-from workflow_scripts.config.planning.outputs import FOLDERS, OUTPUTS
+from workflow_scripts.config.planning.outputs import BLOCKS
 from workflow_scripts.config.planning.plan import Plan
+from workflow_scripts.config.planning.stages import STAGES, Stage
 from workflow_scripts.config.resolve import Config
 
-# Stages that write what a function makes of each image, and the modules that make splitting them worth its while.
-BY_IMAGE = ("saliency", "cams", "affinity_labels", "masks", "predictions")
-TRAININGS = ("train_saliency", "train_classifier", "train_affinity", "train_segmenter", "train_instances")
-# The blocks that they train, and the wildcards that name these.
-TRAINED = {
-    "train_saliency": ("saliency", "saliency"),
-    "train_classifier": ("classifiers", "classifier"),
-    "train_affinity": ("affinities", "affinity"),
-    "train_segmenter": ("segmenters", "segmenter"),
-    "train_instances": ("instance_networks", "network"),
-}
+# The modules that make splitting a stage that goes through the images worth its while.
 HEAVY = {"networks", "detectors", "refine.dense_crf", "refine.grabcut_mask"}
+
+SHARD = ".{shard}-of-{shards}"  # behind the name of a file
 
 
 def kept_between_runs(requested: list[str] | None) -> bool:
@@ -80,7 +73,7 @@ class Rules:
                 name: self._placed(value) if isinstance(value, str) else [self._placed(path) for path in value]
                 for name, value in self.plan.job(stage, wildcards).inputs.items()
             }
-            if stage not in BY_IMAGE:
+            if not STAGES[stage].by_image:
                 return inputs
             shards = self._shards(stage, wildcards)
             return inputs | {"shards": shards, "sidecars": [f"{shard}.json" for shard in shards]}
@@ -99,23 +92,30 @@ class Rules:
     def code(self, stage: str) -> Callable:
         return lambda wildcards: self.plan.code(stage, wildcards)
 
-    def output(self, stage: str, name: str) -> str:
-        return self._placed(OUTPUTS[stage][name])
+    def params(self, stage: Stage) -> dict[str, Callable]:
+        """Of a rule, by name."""
+        params = {"python": self.python, "settings": self.settings(stage.name), "code": self.code(stage.name)}
+        if stage.trains:
+            params["save_every"] = self.save_every(stage.name)
+        if stage.by_image:
+            params["shard"] = self.shard
+        return params
 
-    def sidecar(self, stage: str, name: str) -> str:
-        """Of an output; declared by rules with `cache` alone, so that it goes where the output goes."""
-        return self._placed(f"{OUTPUTS[stage][name]}.json")
+    def outputs(self, stage: Stage) -> dict[str, str]:
+        """Of a rule, by name; with sidecars where what is made is kept between runs, so that they go where it goes."""
+        outputs = {name: self._placed(path) for name, path in stage.output.items()}
+        if stage.cache:
+            named = "{}_sidecar" if len(outputs) > 1 else "sidecar"
+            outputs |= {named.format(name): self._placed(f"{path}.json") for name, path in stage.output.items()}
+        return outputs
+
+    def shard_outputs(self, stage: Stage) -> dict[str, str]:
+        """What one part of the images is written to; nobody but the job that puts the parts together reads it."""
+        ((name, path),) = stage.output.items()
+        return {name: path + SHARD, "sidecar": f"{path}{SHARD}.json"}
 
     def _placed(self, path: str) -> str:
         return self._in_place(path) if path.startswith("data/") else path
-
-    def folder(self, stage: str) -> str:
-        return FOLDERS[stage]
-
-    def shard_output(self, stage: str, suffix: str = "") -> str:
-        """Where a shard is written; nobody but the job that puts them together reads it."""
-        (pattern,) = OUTPUTS[stage].values()
-        return f"{pattern}.{{shard}}-of-{{shards}}{suffix}"
 
     def shard(self, wildcards) -> str:
         """Which part of the images a job is for, "2-of-4"; empty for all."""
@@ -126,9 +126,21 @@ class Rules:
         count = self.config.shards
         if count == 1 or "shard" in wildcards.keys() or not HEAVY & {*closure(self.plan.job(stage, wildcards).modules)}:
             return []
-        return [
-            self.shard_output(stage).format(shard=number, shards=count, **wildcards) for number in range(1, count + 1)
-        ]
+        (path,) = self.plan.outputs(stage, wildcards).values()
+        return [path + SHARD.format(shard=number, shards=count) for number in range(1, count + 1)]
+
+    def threads(self, stage: Stage) -> int | Callable:
+        """Of a rule."""
+        if stage.resources.get("threads") == "torch":
+            return self.training_threads(stage.name)
+        if stage.by_image:
+            return self.image_workers(stage.name)
+        return self.workers if "threads" in stage.resources else 1
+
+    def resources(self, stage: Stage) -> dict[str, int | Callable]:
+        """Of a rule, by name."""
+        resources = {"mem_mb": self.memory(stage.resources["mem_mb"]), "runtime": stage.resources["runtime"]}
+        return resources | ({"gpu": self.gpus(stage.name)} if "gpu" in stage.resources else {})
 
     def torch_threads(self, wildcards) -> int:
         """Threads of a training job, from the data set's configuration, as they decide the bytes.
@@ -160,7 +172,7 @@ class Rules:
 
         They decide no byte: the function asks for `threads` because Snakemake then does not remember what it gives.
         """
-        kind, wildcard = TRAINED[stage]
+        kind, wildcard = BLOCKS[stage]
 
         def save_every_of(wildcards, threads) -> int:
             return self.config.block(wildcards.dataset, kind, wildcards[wildcard]).recipe.save_every
@@ -185,10 +197,10 @@ class Rules:
             job = self.plan.job(stage, wildcards)
             if job.settings.get("block", {}).get("trained") or "networks" not in closure(job.modules):
                 return 0
-            if stage in BY_IMAGE and self._shards(stage, wildcards):
+            if STAGES[stage].by_image and self._shards(stage, wildcards):
                 return 0
             available = self.config.dataset(wildcards.dataset).gpus
-            return available if stage in TRAININGS else min(1, available)
+            return available if STAGES[stage].trains else min(1, available)
 
         return gpus_of
 
