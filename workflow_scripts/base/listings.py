@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from workflow_scripts.base.errors import UserError
 
@@ -21,14 +22,14 @@ PATHS = ("image", "mask")
 COLUMNS = (*REQUIRED_COLUMNS, "mask", "boxes", "split")
 SEPARATOR_LINE = re.compile(r'"?sep=([,;\t])"?\r?\n')
 EMPTY_LINES = re.compile(r"[\s,;]*[\r\n]")  # above the header
-CELLS = {"strict": True, "skipinitialspace": True}
+CELLS: Any = {"strict": True, "skipinitialspace": True}
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 PICTURE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".gif")
 )
 
 
-def picture_files(folder: str | os.PathLike) -> dict[str, list[str]]:
+def picture_files(folder: str | os.PathLike[str]) -> dict[str, list[str]]:
     """Paths of the images of a folder by name without ending, sorted; none where there is no folder.
 
     Of a hundred thousand, text is made much faster than `Path`.

@@ -86,7 +86,7 @@ def convert(path: Path, out: Path, limits: Sequence[float] | None = None) -> Ite
     if limits and not limits[0] < limits[1]:
         raise UserError(f"--range {limits[0]:g} {limits[1]:g}: the first is not below the second; swap them")
     try:
-        pictures = converted(path, tuple(limits) if limits else None)
+        pictures = converted(path, (limits[0], limits[1]) if limits else None)
         first, second = next(pictures), next(pictures, None)
         names = (out.with_stem(f"{out.stem}_{number}") for number in range(1, sys.maxsize)) if second else iter([out])
         for picture in (first, *([second] if second else []), *pictures):

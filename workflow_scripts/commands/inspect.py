@@ -48,7 +48,7 @@ def draw_artifact(reader: Reader, ids: Sequence[str], data: DataSet) -> pictures
                 f"{data.index.path}: has no image {identifier!r} of {reader.path}; one of them is from another run"
             )
         image, names = data.images.read(identifier), [classes[label] for label in data.index.classes_of(identifier)]
-        found = [pictures.Cell(pictures.shown(image))] if reader.schema != "images" else []
+        found: list[pictures.Cell | None] = [pictures.Cell(pictures.shown(image))] if reader.schema != "images" else []
         if beside and identifier in beside:
             label = beside.read(identifier)["label"]
             found.append(pictures.cells("truth", {"label": label}, image, classes)[0])

@@ -55,7 +55,7 @@ def _of_lists(data: datasets.VocDataset, user: str) -> Iterator[Need]:
     images: dict[str, dict[str, bool]] = {}
     annotations: list[Path] = []
     masks: dict[str, bool] = {}
-    known, stems = known_members(data), {}
+    known, stems = known_members(data), dict[Path, set[str]]()
     for name, split in data.splits.items():
         if not split.ids:
             continue
@@ -68,9 +68,9 @@ def _of_lists(data: datasets.VocDataset, user: str) -> Iterator[Need]:
         if split.labelled:
             annotations += [root / data.annotations / f"{identifier}.xml" for identifier in ids]
             masks |= {identifier: _has_mask(data, root, identifier) for identifier in ids} if data.masks else {}
-    for folder, there in images.items():
-        if os.path.isdir(folder):
-            yield needs.counted(Need("images", folder, user=user), [*there.values()])
+    for path, there in images.items():
+        if os.path.isdir(path):
+            yield needs.counted(Need("images", path, user=user), [*there.values()])
     yield from _counted("annotations", annotations, user)
     if masks and data.masks and (Path(data.root) / data.masks).is_dir():
         yield needs.counted(Need(needs.TRUTH, f"{data.root}/{data.masks}", user=user), [*masks.values()])

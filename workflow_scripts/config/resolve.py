@@ -5,6 +5,7 @@ import copy
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -75,12 +76,12 @@ class Config:
         """The library and config.yaml, and YAML files laid over them, later ones over earlier ones."""
         return cls(read_settings(paths))
 
-    def dataset(self, name: str) -> datasets.Dataset:
+    def dataset(self, name: str) -> Any:
         if name not in self.datasets:
             raise UserError(f"config: no data set {name!r}, {self._nearest('datasets', name, self.datasets)}")
         return self.datasets[name]
 
-    def block(self, dataset: str, kind: str, name: str) -> BaseModel:
+    def block(self, dataset: str, kind: str, name: str) -> Any:
         """The block of that kind and name as the data set sees it."""
         self.dataset(dataset)
         known = self._blocks[dataset, kind]

@@ -82,8 +82,8 @@ def _gathered(job: Job, schema: str, ids: Sequence[str]) -> Iterator[dict]:
     place = 0
     for shard in job.shards:
         record = read_sidecar(shard)
-        settings = record and json.dumps(record["settings"], sort_keys=True, separators=(",", ":"))
-        if record is None or fingerprint(settings, record["code"], record["parents"]) != job.fingerprint:
+        plain = json.dumps(record["settings"], sort_keys=True, separators=(",", ":")) if record else ""
+        if record is None or fingerprint(plain, record["code"], record["parents"]) != job.fingerprint:
             raise UserError(f"{shard}: is no shard of this job; delete it and run again")
         check_bytes(shard)
         reader = Reader(shard, schema, job.settings.dataset)

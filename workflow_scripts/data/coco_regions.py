@@ -22,9 +22,9 @@ def categories(classes: Sequence[str]) -> list[dict]:
 
 def image_numbers(ids: Sequence[str]) -> list[int]:
     """The numbers at the end of the ids, which COCO's images go by, where they tell them apart; else 1, 2, 3..."""
-    found = [re.search(r"\d+$", identifier) for identifier in ids]
-    if all(found) and len({int(match[0]) for match in found}) == len(ids):
-        return [int(match[0]) for match in found]
+    found = [int(match[0]) for identifier in ids if (match := re.search(r"\d+$", identifier))]
+    if len({*found}) == len(ids):
+        return found
     return list(range(1, len(ids) + 1))
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -141,7 +141,7 @@ def class_index(name: str, classes: Sequence[str], where: str) -> int:
     )
 
 
-def parse_box(coordinates: Sequence[str | None], where: str) -> tuple[float, float, float, float]:
+def parse_box(coordinates: Sequence[Any], where: str) -> tuple[float, float, float, float]:
     """x0, y0, x1, y1 in pixels from their four texts.
 
     Raises:

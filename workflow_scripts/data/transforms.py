@@ -68,6 +68,10 @@ def place(height: int, width: int, crop: int, rng: np.random.Generator) -> Place
     return Placement((slices[0][0], slices[1][0]), (slices[0][1], slices[1][1]))
 
 
+def _aligned(side: int, align_to: int) -> int:
+    return max(1, round((side - 1) / align_to)) * align_to + 1
+
+
 def multi_scale(
     image: np.ndarray, scales: tuple[float, ...], flip: bool, align_to: int | None = None, side: int | None = None
 ):
@@ -81,7 +85,7 @@ def multi_scale(
     for scale in scales:
         size = scaled_size(height, width, scale)
         if align_to:
-            size = tuple(max(1, round((side - 1) / align_to)) * align_to + 1 for side in size)
+            size = (_aligned(size[0], align_to), _aligned(size[1], align_to))
         tensor = normalise(resized(image, *size))[None]
         yield tensor, False
         if flip:

@@ -1,6 +1,7 @@
 """Charts of the table of mIoU: every class of every system's masks, and every system from stage to stage."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.style
 from matplotlib.figure import Figure
@@ -55,7 +56,7 @@ def stage_lines(systems: Mapping[str, Mapping[str, tuple[float, float]]], splits
         for place, (name, found) in enumerate(systems.items()):
             shown = [stage for stage in stages if stage in found]
             heights, spreads = zip(*(found[stage] for stage in shown), strict=True)
-            style = {"color": matplotlib.colormaps["tab20"](place % 20), "marker": "o", "markersize": 4}
+            style: Any = {"color": matplotlib.colormaps["tab20"](place % 20), "marker": "o", "markersize": 4}
             axes.errorbar([stages.index(stage) for stage in shown], heights, spreads, label=name, capsize=3, **style)
         names = [f"{stage.replace('_', ', ')}\n({', '.join(splits.get(stage, ()))})" for stage in stages]
         axes.set_xticks(range(len(stages)), names)

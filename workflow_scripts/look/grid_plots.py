@@ -50,7 +50,7 @@ def _line(key: str, values: list, mious: np.ndarray, configured: Sequence[bool])
     axes.plot(
         places[best], means[best], "o", color=BEST, markersize=9, label=f"best: {values[best]}, {means[best]:.2f} %"
     )
-    for number in np.flatnonzero(configured):
+    for number in map(int, np.flatnonzero(configured)):
         label = f"configured: {values[number]}, {means[number]:.2f} %"
         axes.axvline(places[number], color=CONFIGURED, linestyle="--", linewidth=1.2, label=label)
     if not numbers:
@@ -83,7 +83,7 @@ def _heat_map(keys: Sequence[str], points: Sequence[tuple], mious: np.ndarray, c
             fontsize=9,
         )
     _frame(axes, places[int(means.argmax())], BEST, "-", "best")
-    for number in np.flatnonzero(configured):
+    for number in map(int, np.flatnonzero(configured)):
         _frame(axes, places[number], CONFIGURED, "--", "configured")
     axes.set_yticks(range(len(rows)), list(map(str, rows)))
     axes.set_xticks(range(len(columns)), list(map(str, columns)))

@@ -69,7 +69,7 @@ def threshold_sweeps(sweeps: Mapping[str, Sequence[tuple[Mapping[float, float], 
             line = ("-", "--", ":", "-.")[number // 10 % 4]
             best = [100 * mious[chosen] for mious, chosen in seeds]
             choices = ", ".join(f"{chosen:g}" for _, chosen in seeds)
-            label = f"{name}: {sum(best) / len(best):.1f} % at {choices}"
+            label: str | None = f"{name}: {sum(best) / len(best):.1f} % at {choices}"
             for (mious, chosen), height in zip(seeds, best, strict=True):
                 percent = [100 * value for value in mious.values()]
                 axes.plot(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,12 +24,12 @@ class Maps:
     """
 
     classes: np.ndarray
-    scores: np.ndarray | None
-    background: np.ndarray | None
+    scores: Any
+    background: Any
     image: Callable[[], np.ndarray]
     source: str
-    saliency: Callable[[], np.ndarray] | None = None
-    boxes: np.ndarray | None = None
+    saliency: Any = None
+    boxes: Any = None
 
 
 def plain_labels(maps: Maps, probabilities: np.ndarray) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
@@ -20,7 +20,7 @@ from workflow_scripts.base import stopping
 from workflow_scripts.base.errors import UserError
 
 _state: Any = None
-_function: Callable | None = None
+_function: Any = None
 
 
 def ordered_map(
@@ -39,9 +39,9 @@ def ordered_map(
         return
     os.environ["OMP_NUM_THREADS"] = "1"  # inherited by the workers, whatever they import later
     context = multiprocessing.get_context("spawn")
-    start = {"initializer": _start_worker, "initargs": (make_state, function)}
+    start: Any = {"initializer": _start_worker, "initargs": (make_state, function)}
     with ProcessPoolExecutor(workers, mp_context=context, **start) as pool:
-        iterator, waiting = iter(items), deque()
+        iterator, waiting = iter(items), deque[Future]()
         try:
             waiting.extend(pool.submit(_apply, item) for item in itertools.islice(iterator, 4 * workers))
             while waiting:
@@ -82,7 +82,9 @@ def _start_worker(make_state: Callable[[], Any], function: Callable) -> None:
 
 def _end_with_parent() -> None:
     """A pool whose owner was killed would wait for work for ever."""
-    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    owner = multiprocessing.parent_process()
+    assert owner is not None  # a worker has one
+    multiprocessing.connection.wait([owner.sentinel])
     os._exit(1)
 
 

@@ -56,7 +56,8 @@ class Disk:
     Nor may `stopping.Stopped` be raised in here: whoever calls HDF5 postpones signals."""
 
     def __init__(self, path: Path):
-        self._file, self._error = open(path, "w+b", buffering=0), None
+        self._file = open(path, "w+b", buffering=0)
+        self._error: OSError | None = None
         self._place = self._size = 0
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:

@@ -50,7 +50,7 @@ class Step:
 
     def __call__(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Learn from a batch that is on the device; returns its losses, still there, so that nobody waits for them."""
-        count, means = self.recipe.accumulate, {}
+        count, means = self.recipe.accumulate, dict[str, Tensor]()
         self.optimiser.zero_grad(set_to_none=True)
         for part in parts_of(self.group.whole(batch), count):
             with autocast(self.where, self.recipe.precision):

@@ -32,7 +32,7 @@ def refuse_what_cannot_finish() -> None:
             raise refusal(scheduler.missing)
         return done
 
-    begin_or_refuse.refuses = True
+    begin_or_refuse.refuses = True  # type: ignore[attr-defined]
     JobScheduler.__init__, JobScheduler.schedule = begin_or_refuse, schedule_and_tell
 
 

@@ -184,8 +184,8 @@ def _owner(path: Path) -> str | None:
 
 def _is_dead(owner: str | None) -> bool:
     try:
-        _, host, boot, process, start = owner.split(" ")
-    except (AttributeError, ValueError):
+        _, host, boot, process, start = (owner or "").split(" ")
+    except ValueError:
         return False
     if host != _machine()[0]:
         return False

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from snakemake import persistence
 from snakemake.logging import logger
@@ -45,7 +46,7 @@ def tell(plan: Plan, with_commands: bool = False) -> None:
 class _ParamsText:
     """Snakemake's text of the params that changed, and ours in its place."""
 
-    before = None
+    before: Any = None
 
     @staticmethod
     def text(change: persistence.ParamsChange) -> str:
@@ -125,7 +126,7 @@ class Failures(logging.Filter):
                 record.msg = "\n".join([text.rstrip(), *last_words(self.failed.values())])
         return True
 
-    def _note(self, record: logging.LogRecord) -> None:
+    def _note(self, record: Any) -> None:
         if OURS not in str(record.shellcmd):
             return
         self.failed[record.jobid] = Failure(record.rule_name, list(record.log), bool(record.indent))

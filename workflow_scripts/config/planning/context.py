@@ -1,6 +1,7 @@
 """What jobs are planned from: the configuration, and what many of them ask for, worked out once."""
 
 from functools import cache
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -20,10 +21,10 @@ class Context:
         self.initial_digest = cache(self._initial_digest)
         self.mask_splits, self.truth_splits = cache(self._mask_splits), cache(self._truth_splits)
 
-    def dataset(self, dataset: str) -> datasets.Dataset:
+    def dataset(self, dataset: str) -> Any:
         return self.config.dataset(dataset)
 
-    def block(self, dataset: str, kind: str, name: str) -> BaseModel:
+    def block(self, dataset: str, kind: str, name: str) -> Any:
         return self.config.block(dataset, kind, name)
 
     # Inputs

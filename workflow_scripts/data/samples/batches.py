@@ -34,7 +34,7 @@ class BatchSampler(Sampler):
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         per_epoch = max(1, self.count // self.batch)
-        order, current = None, -1
+        order, current = np.zeros(0, int), -1
         for iteration in range(self.start, self.iterations):
             epoch, step = divmod(iteration, per_epoch)
             if epoch != current:

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 HEIGHT, WIDTH = 96, 128
 OVERSAMPLING = 2  # surfaces are drawn this many times larger, then averaged: anti-aliased edges
 
-Colour = Sequence[float]  # red, green, blue in 0..255
+Colour = Sequence[float] | np.ndarray  # red, green, blue in 0..255
 
 
 def generator(*key: object) -> np.random.Generator:

@@ -9,6 +9,7 @@ import io
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -67,7 +68,8 @@ def quantised(scores: np.ndarray) -> tuple[float, np.ndarray]:
     """A soft map (h, w), >= 0: its maximum, and the map divided by it in steps of 1/255, at most `HEAT` cells a side."""
     values = scores.astype(np.float32)
     peak = float(values.max(initial=0))
-    size = fitted(*values.shape, HEAT)
+    height, width = values.shape
+    size = fitted(height, width, HEAT)
     if values.shape != size:
         values = np.asarray(Image.fromarray(values).resize(size[::-1], Image.BOX))
     return peak, np.rint(255 * np.clip(values / max(peak, 1e-5), 0, 1)).astype(np.uint8)
@@ -79,7 +81,7 @@ def record(photograph: bytes, size: tuple[int, int], cells: Sequence[Cell | None
     The maps follow each other in one stream of deflated bytes, in the order of `cells`, a cell's label map first; of
     soft maps the difference to the byte before is stored, modulo 256.
     """
-    stream, told = bytearray(), []
+    stream, told = bytearray(), list[dict | None]()
     for cell in cells:
         if cell is None:
             told.append(None)
@@ -90,7 +92,7 @@ def record(photograph: bytes, size: tuple[int, int], cells: Sequence[Cell | None
         for label, peak, values in cell.soft:
             stream += np.diff(values.ravel(), prepend=np.uint8(0)).astype(np.uint8).tobytes()
             soft.append({"label": label, "peak": round(peak, 4), "size": list(values.shape)})
-        found = {"label": cell.label is not None, "soft": soft}
+        found: dict[str, Any] = {"label": cell.label is not None, "soft": soft}
         found["iou"] = {str(label): rounded(value) for label, value in sorted(cell.class_iou.items())}
         told.append(found)
     maps = base64.b64encode(zlib.compress(bytes(stream), 6)).decode()
