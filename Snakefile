@@ -31,13 +31,13 @@ from workflow_scripts.workflow import runs
 from workflow_scripts.config.layers import of_workflow
 from workflow_scripts.base.errors import UserError
 
-PYTHON = runs.prepare(workflow, ROOT)
-
 # The settings are read here, as all commands read them; below, Snakemake is told that the file belongs to the workflow.
 try:
     settings = of_workflow(workflow, config)
 except UserError as error:
     sys.exit(f"error: {error}")
+
+PYTHON = runs.prepare(workflow, ROOT)  # after the settings, which say where modules also come from
 
 
 configfile: f"{ROOT}/config.yaml"

@@ -45,8 +45,9 @@ def label_of(number: int) -> np.ndarray:
     return label
 
 
-def plan_of(data: dict, name: str = "mine", **changes) -> Plan:
-    return Plan(Config(merge(read_settings(), {"datasets": {name: merge(merge(COMMON, data), changes)}})))
+def plan_of(data: dict, name: str = "mine", over: dict | None = None, **changes) -> Plan:
+    settings = {"datasets": {name: merge(merge(COMMON, data), changes)}}
+    return Plan(Config(merge(read_settings(), merge(settings, over or {}))))
 
 
 def write_photographs() -> None:

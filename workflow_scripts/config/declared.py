@@ -4,25 +4,21 @@ import ast
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.errors import UserError, one_line
 
 TYPES = "workflow_scripts.config.types"
 READ = ("typing", "pydantic", "collections.abc", "math", "re", "workflow_scripts.base.errors", TYPES)
 
 
-def read(path: Path, name: str) -> dict[str, type]:
-    """The block classes of the file of module `name`, by their names; nothing else of it is run.
+def read(path: Path, name: str) -> list[type]:
+    """The block classes of the file of module `name`; nothing else of it is run.
 
     Raises:
         UserError: no Python, or a class that needs more than it may, or that pydantic refuses; with file and line.
     """
-    text = path.read_text(encoding="utf-8")
-    if TYPES not in text:
-        return {}
-    try:
-        statements = declarations(ast.parse(text, str(path)))
-    except SyntaxError as error:
-        raise UserError(f"{path}:{error.lineno}: {error.msg}; correct it") from None
+    if TYPES.encode() not in path.read_bytes():
+        return []
+    statements = declarations(parsed(path))
     found: dict = {"__name__": name}
     for node in statements:
         for module, line in _imported(node):
@@ -34,8 +30,22 @@ def read(path: Path, name: str) -> dict[str, type]:
         try:
             exec(compile(ast.Module([node], []), str(path), "exec"), found)  # noqa: S102 - code of ours or of a plug-in
         except Exception as error:
-            raise UserError(f"{path}:{node.lineno}: {type(error).__name__}: {str(error).splitlines()[0]}") from error
-    return {node.name: found[node.name] for node in statements if isinstance(node, ast.ClassDef)}
+            raise UserError(f"{path}:{node.lineno}: {type(error).__name__}: {one_line(error)}; correct it") from error
+    return [found[node.name] for node in statements if isinstance(node, ast.ClassDef)]
+
+
+def parsed(path: Path) -> ast.Module:
+    """The syntax tree of a file.
+
+    Raises:
+        UserError: it is no Python.
+    """
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"), str(path))
+    except SyntaxError as error:
+        raise UserError(f"{path}:{error.lineno or 1}: {error.msg}; correct it") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: {one_line(error)}; write it in UTF-8") from None
 
 
 def declarations(tree: ast.Module) -> list[ast.stmt]:
@@ -59,7 +69,10 @@ def without_declarations(tree: ast.Module) -> ast.Module:
 
 def _with_used(statements: list[ast.stmt], roots: Iterable[ast.stmt]) -> list[ast.stmt]:
     """The roots and the statements that bind a name that they use, and so on."""
-    binding = {name: node for node in statements for name in _bound(node)}
+    binding: dict[str, list[ast.stmt]] = {}
+    for node in statements:
+        for name in _bound(node):
+            binding.setdefault(name, []).append(node)
     queue, kept = [*roots], set()
     while queue:
         node = queue.pop()
@@ -68,7 +81,7 @@ def _with_used(statements: list[ast.stmt], roots: Iterable[ast.stmt]) -> list[as
             names = (
                 part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)
             )
-            queue += [binding[name] for name in names if name in binding]
+            queue += [used for name in names for used in binding.get(name, ())]
     return [node for node in statements if node in kept]
 
 

@@ -1,14 +1,22 @@
 """Families of modules that bring blocks, the classes found in them, and the sections of the configuration."""
 
+import ast
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, reduce
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from operator import or_
+from pathlib import Path
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, Discriminator
 
-from workflow_scripts.config.declared import read
+from workflow_scripts.base import plugins
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.config import fingerprint
+from workflow_scripts.config.declared import TYPES, parsed, read
 from workflow_scripts.config.fingerprint import PACKAGE, ROOT
 from workflow_scripts.config.types import blocks, instance_blocks, mask_blocks
 from workflow_scripts.config.types.affinity_blocks import Affinity
@@ -19,44 +27,153 @@ from workflow_scripts.config.types.saliency_blocks import Detector, FolderSalien
 from workflow_scripts.config.types.segmenters import Segmenter
 from workflow_scripts.config.types.transformers import Transformer
 
+GROUP = "wsss.plugins"
+# What the modules of every family may import; each also its own family, but papers do not import each other.
+ROOMS = {"base", "data", "networks", "run", "store", "training"}
 COPIED = (mask_blocks.FolderMask, mask_blocks.TruthMask, mask_blocks.ChosenMask, mask_blocks.PartlyTrueMask)
 
 
 @dataclass(frozen=True)
 class Family:
-    """Modules of one folder whose classes have one base and are told apart by one key; and classes that need no module."""
+    """Modules of one folder, each with a class for its blocks.
+
+    Attributes:
+        folder: of the modules, and their package, below this one.
+        base: what their classes are derived from.
+        key: of a block, which says whose class it has.
+        module: the name of the module, of the value of this key.
+        without_module: classes that need no module.
+    """
 
     folder: str
     base: type[BaseModel]
     key: str
+    module: str = "{}"
     without_module: tuple[type[BaseModel], ...] = ()
 
 
 FAMILIES = {
-    "saliency": Family("detectors", Detector, "detector", (FolderSaliency,)),
+    "saliency": Family("detectors", Detector, "detector", without_module=(FolderSaliency,)),
     "classifiers": Family("methods", Classifier, "method"),
     "affinities": Family("refine", Affinity, "network"),
-    "masks": Family("refine", mask_blocks.MaskRule, "rule", COPIED),
+    "masks": Family("refine", mask_blocks.MaskRule, "rule", "{}_mask", COPIED),
     "segmenters": Family("segmentation", Segmenter, "network"),
     "instance_networks": Family("instance_segmentation", instance_blocks.InstanceNetwork, "network"),
     "backbones": Family("networks", Backbone, "name"),
     "transformers": Family("networks", Transformer, "name"),
-    "saliency_networks": Family("networks", SaliencyNetwork, "name"),
+    "saliency_networks": Family("networks", SaliencyNetwork, "name", "saliency_{}"),
 }
 
 
+def use(named: Any) -> None:
+    """Let modules also come from these folders, and from installed packages with the entry point `wsss.plugins`.
+
+    Args:
+        named: what the settings have as `plugins`.
+
+    Raises:
+        UserError: a folder is not there.
+    """
+    if not isinstance(named, list | tuple) or not all(isinstance(folder, str) for folder in named):
+        raise UserError(f"config: plugins: expected a list of folders, found {named!r}; write [folder]")
+    found = [*map(_folder, named), *installed()]
+    if found == plugins.folders():
+        return
+    os.environ[plugins.FOLDERS] = os.pathsep.join(found)
+    fingerprint.forget()
+    for cached in (outside, union, sections):
+        cached.cache_clear()
+
+
+def _folder(name: str) -> str:
+    if not os.path.isdir(name) or os.pathsep in name:
+        raise UserError(f"config: plugins: {name}: no such folder; name one of the working folder, or take it away")
+    return name
+
+
 @cache
-def declared(folder: str) -> tuple[type, ...]:
-    """All classes of blocks in the modules of a folder."""
-    files = sorted(ROOT.joinpath(folder).glob("*.py"))
-    return tuple(found for path in files for found in read(path, f"{PACKAGE}.{folder}.{path.stem}").values())
+def installed() -> tuple[str, ...]:
+    """Folders of the installed packages that bring plug-ins; none of them is imported."""
+    specs = [(entry, find_spec(entry.value)) for entry in entry_points(group=GROUP)]
+    for entry, spec in specs:
+        if spec is None or not spec.submodule_search_locations:
+            raise UserError(f"entry point {entry.name!r} of {GROUP}: no package {entry.value!r}; install it anew")
+    return tuple(str(Path(folder)) for _, spec in specs for folder in spec.submodule_search_locations)
+
+
+@cache
+def own(folder: str) -> tuple[type, ...]:
+    """The classes of blocks in our modules of a folder."""
+    files = sorted(ROOT.joinpath(*folder.split(".")).glob("*.py"))
+    return tuple(cls for path in files for cls in read(path, f"{PACKAGE}.{folder}.{path.stem}"))
+
+
+@cache
+def outside() -> tuple[type, ...]:
+    """The classes of blocks in the modules from outside.
+
+    Raises:
+        UserError: a name is taken, or a module imports what ours may not either.
+    """
+    taken = {
+        path.stem: path for about in FAMILIES.values() for path in ROOT.joinpath(*about.folder.split(".")).glob("*.py")
+    }
+    files = [
+        path for folder in plugins.folders() for path in sorted(Path(folder).glob("*.py")) if path.stem != "__init__"
+    ]
+    classes = []
+    for path in files:
+        if path.stem in taken:
+            raise UserError(f"{path}: {taken[path.stem]} has this name; rename the file and what it brings")
+        taken[path.stem] = path
+        found = read(path, path.stem)
+        homes = [about for about in FAMILIES.values() if any(issubclass(cls, about.base) for cls in found)]
+        folders = {about.folder for about in homes}
+        if len(folders) > 1:
+            raise UserError(f"{path}: has blocks of {' and '.join(sorted(folders))}; give each a file of its own")
+        for cls in found:
+            cls.__module__ = f"{PACKAGE}.{''.join(folders)}.{path.stem}"
+        for about in homes:
+            _check_name(path, about, found)
+        _check_imports(path, folders or {about.folder for about in FAMILIES.values()})
+        classes += found
+    return tuple(classes)
+
+
+def _check_name(path: Path, about: Family, classes: Iterable[type[BaseModel]]) -> None:
+    """A module is found by the value that its blocks have."""
+    for cls in classes:
+        if issubclass(cls, about.base) and about.key in cls.model_fields:
+            for value in get_args(cls.model_fields[about.key].annotation):
+                if (wanted := about.module.format(value)) != path.stem:
+                    raise UserError(
+                        f"{path}: blocks with {about.key}: {value} are looked for in {wanted}.py; rename one"
+                    )
+
+
+def _check_imports(path: Path, folders: Iterable[str]) -> None:
+    """What the linter asks of our modules."""
+    allowed = ROOMS | ({folder.partition(".")[0] for folder in folders} - {"methods"})
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            raise UserError(f"{path}:{node.lineno}: a relative import; name the module in full, from {PACKAGE} on")
+        for module in fingerprint.imported(node) if isinstance(node, ast.Import | ast.ImportFrom) else ():
+            _, *inner = module.split(".")
+            if not module.startswith(f"{PACKAGE}.") or module.startswith(TYPES) or inner[0] in allowed:
+                continue
+            if not path.with_name(f"{inner[-1]}.py").exists():
+                raise UserError(
+                    f"{path}:{node.lineno}: imports {module}; of {PACKAGE} it may import "
+                    f"{', '.join(sorted(allowed))} and config.types alone"
+                )
 
 
 @cache
 def union(family: str) -> Any:
     """The type of a block of any class of a family."""
     about = FAMILIES[family]
-    found = [cls for cls in declared(about.folder) if issubclass(cls, about.base) and about.key in cls.model_fields]
+    known = (*own(about.folder), *outside())
+    found = [cls for cls in known if issubclass(cls, about.base) and about.key in cls.model_fields]
     members = (*found, *about.without_module)
     return Annotated[reduce(or_, members), Discriminator(about.key)] if len(members) > 1 else members[0]
 

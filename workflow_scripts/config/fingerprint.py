@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+from workflow_scripts.base.plugins import folders
 from workflow_scripts.config.declared import without_declarations
 
 PACKAGE = "workflow_scripts"
@@ -22,6 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # Modules that only decide how a job fails, never what one that ends well writes: `errors` makes the lines that it ends
 # with, `stopping` ends it before its time; `version` stands in sidecars. A test runs stages with neither, and compares the bytes.
 UNCOUNTED = {"base.errors", "base.stopping", "base.version"}
+# Packages whose modules may come from outside.
+OPEN = ("methods", "refine", "detectors", "networks", "segmentation", "instance_segmentation", "data.kinds")
 # Functions whose arguments are words for people. `faults` and `own` are `Faults`, whatever they are an attribute of;
 # `Check` holds what the log says of a data check, which no artifact has.
 TELLING = {"UserError", "print", "sys.exit", "warnings.warn", "faults.add", "own.add", "Check"}
@@ -54,9 +57,19 @@ def closure(modules: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
+def forget() -> None:
+    """Read all modules anew, as where they are looked for has changed."""
+    for cached in (_source, _imports, _module_digest):
+        cached.cache_clear()
+
+
 def _path(name: str) -> Path:
+    """The file of a module: of our own or, of a family's, in a folder from outside."""
     base = ROOT.joinpath(*name.split(".")) if name else ROOT
-    return base.with_suffix(".py") if name and base.with_suffix(".py").exists() else base / "__init__.py"
+    family, _, stem = name.rpartition(".")
+    outside = [Path(folder, f"{stem}.py") for folder in folders()] if family in OPEN else []
+    files = [*([base.with_suffix(".py")] if name else []), *outside]
+    return next((path for path in files if path.exists()), base / "__init__.py")
 
 
 @cache
@@ -77,6 +90,11 @@ def _imports(name: str) -> tuple[str, ...]:
 
 def _is_ours(module: str) -> bool:
     return module.startswith(f"{PACKAGE}.") and _path(module.removeprefix(f"{PACKAGE}.")).exists()
+
+
+def imported(node: ast.Import | ast.ImportFrom) -> list[str]:
+    """The modules of an import."""
+    return [module for module, *_ in _bindings(node)]
 
 
 def _bindings(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str, str]]:

@@ -9,7 +9,9 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.base import plugins
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.config import families
 from workflow_scripts.config.fingerprint import ROOT
 from workflow_scripts.config.types.parts import NAME, nearest
 from workflow_scripts.config.yaml_files import MOST_VALUES, Placed, place, read_yaml
@@ -26,9 +28,8 @@ def read_settings(files: Iterable[str | Path] = (), *more: Mapping, shipped: boo
     """
     layers = [*map(_checked, [*([SHIPPED] if shipped else []), *files]), *more]
     folders = next((layer["plugins"] for layer in reversed(layers) if "plugins" in layer), None) or ()
-    if not isinstance(folders, list | tuple) or not all(isinstance(folder, str) for folder in folders):
-        raise UserError(f"config: plugins: expected a list of folders, found {folders!r}")
-    return reduce(merge, layers, _library(folders))
+    families.use(folders)
+    return reduce(merge, layers, _library(plugins.folders()))
 
 
 def of_workflow(workflow: Any, config: Mapping) -> dict:
@@ -43,10 +44,10 @@ def of_workflow(workflow: Any, config: Mapping) -> dict:
     return read_settings(workflow.overwrite_configfiles, settings.config, shipped=not settings.replace_workflow_config)
 
 
-def _library(plugins: Iterable[str]) -> dict:
+def _library(folders: Iterable[str]) -> dict:
     """The blocks of all files of the library and of plug-in folders; no two of one name."""
     blocks: dict[str, Placed] = {}
-    files = [path for folder in plugins for path in sorted(Path(folder).glob("*.yaml"))]
+    files = [path for folder in folders for path in sorted(Path(folder).glob("*.yaml"))]
     for path in [*sorted(LIBRARY.rglob("*.yaml")), *files]:
         layer = _checked(path)
         for section in layer:

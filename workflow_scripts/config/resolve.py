@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.config import families
 from workflow_scripts.config.families import references, sections
 from workflow_scripts.config.layers import (
     check_values,
@@ -40,7 +41,8 @@ class Config:
 
     def _read(self, raw: dict) -> None:
         self.shards = _shards(raw.pop("shards", 1))
-        raw.pop("plugins", None)  # read with the files
+        self.plugins = raw.pop("plugins", None) or ()
+        families.use(self.plugins)
         known = {*sections(), "datasets", "archives"}
         for key in raw:
             if key not in known:

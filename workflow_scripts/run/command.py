@@ -12,13 +12,14 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import NoReturn
 
-from workflow_scripts.base import stopping
-from workflow_scripts.base.errors import UserError, disk_fault, not_written
+from workflow_scripts.base import plugins, stopping
+from workflow_scripts.base.errors import UserError, disk_fault, not_written, one_line
 from workflow_scripts.run import gpus
 from workflow_scripts.store.provenance import parent_digests, write_sidecar
 
@@ -107,6 +108,9 @@ def run(
     except Exception as error:
         if reason := disk_fault(error):
             sys.exit(f"error: {not_written(_of(error) or arguments[f'{outputs[0]}_to'], reason)}")
+        if place := plugins.place(error):
+            traceback.print_exc()
+            sys.exit(f"error: {place}: {type(error).__name__}: {one_line(error)}; correct this file")
         raise
     if not first:
         return

@@ -18,7 +18,7 @@ from snakemake.settings.types import DeploymentMethod
 from snakemake.sourcecache import LocalSourceFile
 
 import workflow_scripts
-from workflow_scripts.base import stopping
+from workflow_scripts.base import plugins, stopping
 
 OWNER = "#run"  # how the line of a lock begins that says whose it is; the others are paths
 # Stages say themselves how many threads and processes work; none of these takes some more beside.
@@ -71,6 +71,7 @@ def python(root: str, workflow) -> str:
         # Threads that wait for others sleep: on a busy machine they would keep these from working.
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
         **dict.fromkeys(ONE_THREAD, "1"),
+        **({plugins.FOLDERS: os.environ[plugins.FOLDERS]} if plugins.folders() else {}),
         stopping.PARENT: stopping.this_process(),  # jobs end when this process does, however it ends
     }
     words = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 
+from workflow_scripts.config import families
 from workflow_scripts.config.fingerprint import canonical, code_digest
 from workflow_scripts.config.planning import systems
 from workflow_scripts.config.planning.context import Context
@@ -40,6 +41,7 @@ class Plan(Context):
         return [f"stages.{STAGES[stage].module or stage}", *self.job(stage, wildcards).modules]
 
     def code(self, stage: str, wildcards: Mapping[str, str]) -> str:
+        families.use(self.config.plugins)  # of this configuration, where there are several
         return code_digest(self.modules(stage, wildcards))
 
     def outputs(self, stage: str, wildcards: Mapping[str, str]) -> dict[str, str]:
