@@ -21,8 +21,9 @@ from workflow_scripts.config.types.datasets import AnyDataset
 from workflow_scripts.data.readers.labelmap import label_of
 from workflow_scripts.evaluation.mask_ap import MEASURES
 from workflow_scripts.look.chart_plots import class_bars
-from workflow_scripts.look.pictures import Block, Row, cells, montage
+from workflow_scripts.look.pictures import Block, Row, montage
 from workflow_scripts.look.plots import violins
+from workflow_scripts.look.schemas import SCHEMAS
 from workflow_scripts.stages import charts, mask_ap, miou
 
 # All that the tables call their own columns, what readers take for something else, and what drawing takes for a formula.
@@ -133,10 +134,10 @@ def test_every_picture_takes_every_name():
     )
     assert "$x^$" in signs and "\\frac{" in signs
     image, label = np.zeros((8, 8, 3), np.uint8), np.arange(64, dtype=np.uint8).reshape(8, 8) % (len(HARD) + 1)
-    cell = cells("truth", {"label": label}, image, HARD)[0]
+    cell = SCHEMAS["truth"].cells({"label": label}, image, HARD)[0]
     assert montage("a", [Block("b", ["c"], [Row(HARD[:3], [cell])])], HARD).height > 100
     maps = {"classes": np.array([0, 1]), "scores": np.ones((2, 4, 4)), "background": np.ones((4, 4))}
-    assert len(cells("cam", maps, image, ("learnt background", "b"))) == 3
+    assert len(SCHEMAS["cam"].cells(maps, image, ("learnt background", "b"))) == 3
 
 
 def dataset(kind: str, classes: list[str]):

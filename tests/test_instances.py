@@ -20,7 +20,7 @@ from workflow_scripts.data.instances import Instances, from_masks
 from workflow_scripts.data.kinds import coco_instances, voc_instances
 from workflow_scripts.data.synthetic.synthetic import render_scene
 from workflow_scripts.evaluation.mask_ap import MEASURES, average_precision
-from workflow_scripts.look.instance_pictures import instance_cell
+from workflow_scripts.look.schemas import SCHEMAS
 from workflow_scripts.refine.instances import boxed_instances
 from workflow_scripts.run.command import Job
 from workflow_scripts.stages import coco_json, instance_truth, mask_ap, precision
@@ -86,7 +86,8 @@ def test_any_boxes(boxes, overlap):
     assert len(found) == len(again) == len(boxes)
     for mask, other in zip(masks(found), masks(again), strict=True):
         assert (mask == other).all() and (mask == 1).any()
-    assert instance_cell(np.zeros((*SIZE, 3), np.uint8), found, ("a", "b")).picture.ndim == 3
+    (cell,) = SCHEMAS["instances"].cells(found.arrays(), np.zeros((*SIZE, 3), np.uint8), ("a", "b"))
+    assert cell.picture.ndim == 3
 
 
 def test_a_box_without_its_class_says_nothing():

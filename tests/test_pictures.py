@@ -15,7 +15,9 @@ from workflow_scripts.commands import inspect, predict
 from workflow_scripts.data.checkpoints.weights import save_weights
 from workflow_scripts.data.index import read_index, write_index
 from workflow_scripts.data.index_entries import Entry
+from workflow_scripts.data.maps import upsampled
 from workflow_scripts.look import pictures, plots
+from workflow_scripts.look.schemas import SCHEMAS
 from workflow_scripts.run.command import Job
 from workflow_scripts.segmentation.inference import load, soft_prediction
 from workflow_scripts.stages import curves as curves_stage
@@ -165,15 +167,15 @@ def test_montage_places_pictures_and_names_the_colours():
 def test_a_prediction_is_shown_as_it_is_scored():
     scores = np.random.default_rng(0).random((4, 7, 9)).astype(np.float16)
     image = np.zeros((28, 36, 3), np.uint8)
-    likely, confidence = pictures.cells("prediction", {"scores": scores}, image, CLASSES)
-    label = pictures.upsampled(scores, 28, 36).argmax(axis=0).astype(np.uint8)
+    likely, confidence = SCHEMAS["prediction"].cells({"scores": scores}, image, CLASSES)
+    label = upsampled(scores, 28, 36).argmax(axis=0).astype(np.uint8)
     assert (likely.picture == pictures.overlay(image, label)).all() and likely.labels == set(np.unique(label)) - {0}
     assert confidence.caption.startswith("confidence 0.")
 
 
 def test_labels_of_cells_are_shown_over_their_pixels():
     image, label = np.zeros((20, 30, 3), np.uint8), np.array([[1, 0, 0, 255], [1, 0, 0, 0], [1, 0, 0, 0]], np.uint8)
-    (cell,) = pictures.cells("affinity_labels", {"label": label}, image, CLASSES)
+    (cell,) = SCHEMAS["affinity_labels"].cells({"label": label}, image, CLASSES)
     pixels = label.repeat(8, axis=0).repeat(8, axis=1)[:20, :30]
     assert (cell.picture == pictures.overlay(image, pixels)).all() and cell.labels == {1, 255}
 
@@ -183,7 +185,7 @@ def test_labels_of_cells_are_shown_over_their_pixels():
 
 def test_a_second_label_map_has_a_picture_of_its_own():
     image, label = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)
-    first, second = pictures.cells("mask", {"label": label, "label_retrieved": label + 2}, image, CLASSES)
+    first, second = SCHEMAS["mask"].cells({"label": label, "label_retrieved": label + 2}, image, CLASSES)
     assert first.caption == "background only" and second.caption == CLASSES[1]
 
 

@@ -9,8 +9,7 @@ import json
 import math
 import sys
 import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NoReturn
@@ -26,29 +25,14 @@ from workflow_scripts.base.errors import UserError, one_line
 from workflow_scripts.base.plugins import plugin
 from workflow_scripts.base.progress import progress
 from workflow_scripts.data.index import Index, read_index
-from workflow_scripts.data.instances import UNRELIABLE
 from workflow_scripts.data.readers.archives import BROKEN
-from workflow_scripts.data.readers.images import VOID
 from workflow_scripts.data.readers.json_lists import read_lists
-from workflow_scripts.data.transforms import stored_size
+from workflow_scripts.look.schemas import SCHEMAS, About, Wrong
 from workflow_scripts.refine import affinity_networks
-from workflow_scripts.store.artifacts import Reader
+from workflow_scripts.store.artifacts import Reader, open_hdf5, read_attribute
 from workflow_scripts.store.csv_files import class_column
 
 MOST_FAULTS = 3  # told of one file
-SUM = 0.02  # by which probabilities stored as float16 may miss 1
-SCHEMAS = {
-    "saliency": "saliency",
-    "estimated_saliency": "saliency",
-    "cams": "cam",
-    "affinity_labels": "affinity_labels",
-    "masks": "mask",
-    "truth": "truth",
-    "predictions": "prediction",
-    "instance_truth": "instances",
-    "instances": "instances",
-    "detections": "instances",
-}
 COLUMNS = {  # of tables that others read
     "curve": ("iteration", "learning_rate"),
     "miou": ("system", "stage", "prediction", "split", "images", "seeds", "threshold", "miou", "background"),
@@ -59,20 +43,6 @@ COLUMNS = {  # of tables that others read
     "rates": ("class", "masks", "boxes", "mean"),
 }
 KEYS = {"thresholds": ("split", "threshold", "miou"), "classification": ("split", "mean_average_precision")}
-
-
-class Wrong(Exception):
-    """What is wrong with one image or value."""
-
-
-@dataclass(frozen=True)
-class About:
-    """What is known of an image before its arrays are read; without an index, of rendered images, its size is free."""
-
-    size: tuple[int | None, int | None]
-    labels: np.ndarray | None
-    classes: int
-    settings: Mapping
 
 
 def faults(path: str, stage: str, output: str, settings: Mapping, index: Index | None) -> Iterator[str]:
@@ -98,7 +68,11 @@ def _faults(path: str, stage: str, output: str, settings: Mapping, index: Index 
     if output == "index":
         yield from _index(read_index(path, settings["dataset"]), settings)
     elif suffix == ".h5":
-        schema = {"images": "images", "truth": "truth"}[output] if stage == "render" else SCHEMAS[stage]
+        with open_hdf5(path) as file:
+            schema = read_attribute(file, path, "schema")
+        if schema not in SCHEMAS:
+            yield f"holds {str(schema)[:60]!r}, which no stage writes"
+            return
         reader, index = Reader(path, schema, settings["dataset"]), index if stage != "render" else None
         yield from _images(reader, settings, index, whole=stage == "saliency")
     elif suffix == ".safetensors":
@@ -135,7 +109,7 @@ def _index(index: Index, settings: Mapping) -> Iterator[str]:
 def _images(reader: Reader, settings: Mapping, index: Index | None, whole: bool) -> Iterator[str]:
     """Faults of an artifact of the images of its splits, or of all images; a split may be called "all"."""
     attributes, ids = reader.attributes, reader.ids
-    classes, check = attributes["classes"], CHECKS[reader.schema]
+    classes = attributes["classes"]
     if attributes["images"] != len(ids):
         yield f"holds {len(ids)} images and says {attributes['images']}"
     if index is not None:
@@ -152,139 +126,9 @@ def _images(reader: Reader, settings: Mapping, index: Index | None, whole: bool)
         size = index.size_of(identifier) if index else (None, None)
         about = About(size, index.classes_of(identifier) if index else None, len(classes), settings)
         try:
-            check(_Arrays(reader.read(identifier)), about)
+            SCHEMAS[reader.schema].check_image(reader.read(identifier), about)
         except Wrong as wrong:
             yield f"image {identifier!r}: {wrong}"
-
-
-class _Arrays:
-    """The arrays of an image, taken one by one; what is left is unknown."""
-
-    def __init__(self, arrays: dict[str, np.ndarray]):
-        self.arrays = arrays
-
-    def take(self, name: str, dtype: str, shape: Sequence[int | None], low: float = -math.inf, high: float = math.inf):
-        if name not in self.arrays:
-            raise Wrong(f"has no {name!r}")
-        array = self.arrays.pop(name)
-        fitting = len(shape) == array.ndim and all(
-            side in (None, found) for side, found in zip(shape, array.shape, strict=True)
-        )
-        if not fitting:
-            shown = " x ".join("any" if side is None else str(side) for side in shape)
-            raise Wrong(f"{name!r} is {' x '.join(map(str, array.shape))}, expected {shown}")
-        if array.dtype != dtype:
-            raise Wrong(f"{name!r} is {array.dtype}, expected {dtype}")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise Wrong(f"{name!r} has values that are not finite")
-        if array.size and not low <= array.min() <= array.max() <= high:
-            raise Wrong(f"{name!r} has values from {array.min():g} to {array.max():g}, expected {low:g} to {high:g}")
-        return array
-
-    def labels(self, name: str, shape: Sequence[int | None], classes: int) -> np.ndarray:
-        label = self.take(name, "uint8", shape)
-        if ((label > classes) & (label != VOID)).any():
-            value = label[(label > classes) & (label != VOID)][0]
-            raise Wrong(f"{name!r} has the value {value}, which is none of {classes} classes, 0 or {VOID}")
-        return label
-
-    def end(self) -> None:
-        if self.arrays:
-            raise Wrong(f"holds {', '.join(map(repr, self.arrays))}, which nobody reads")
-
-
-def _saliency(arrays: _Arrays, about: About) -> None:
-    arrays.take("saliency", "uint8", about.size)
-    arrays.end()
-
-
-def _cam(arrays: _Arrays, about: About) -> None:
-    classes = arrays.take("classes", "int16", (None,), 0, about.classes - 1)
-    if about.labels is not None and not np.array_equal(classes, about.labels):
-        raise Wrong("its classes are not those of the index")
-    cells = _cells(about)
-    arrays.take("scores", "float16", (len(classes), *cells), 0)
-    if "background" in arrays.arrays:
-        arrays.take("background", "float16", cells)
-    arrays.end()
-
-
-def _mask(arrays: _Arrays, about: About) -> None:
-    for name in ("label", *({"label_retrieved"} & arrays.arrays.keys())):
-        arrays.labels(name, about.size, about.classes)
-    arrays.end()
-
-
-def _truth(arrays: _Arrays, about: About) -> None:
-    shape = arrays.labels("label", about.size, about.classes).shape
-    for name in {"instance", "context"} & arrays.arrays.keys():
-        arrays.take(name, "uint8", shape)
-    arrays.end()
-
-
-def _affinity_label(arrays: _Arrays, about: About) -> None:
-    label = arrays.labels("label", (None, None), about.classes)
-    if any(side is not None and found > side for found, side in zip(label.shape, about.size, strict=True)):
-        raise Wrong("'label' is larger than its image")
-    arrays.end()
-
-
-def _prediction(arrays: _Arrays, about: About) -> None:
-    if "label" in arrays.arrays:
-        arrays.labels("label", about.size, about.classes)
-    else:
-        scores = arrays.take("scores", "float16", (about.classes + 1, *_cells(about)), 0, 1)
-        if not np.allclose(scores.sum(axis=0, dtype=np.float32), 1, atol=SUM):
-            raise Wrong("'scores' are no probabilities, as their sums are not 1")
-    arrays.end()
-
-
-def _rendered(arrays: _Arrays, about: About) -> None:
-    arrays.take("image", "uint8", (None, None, 3))
-    _boxes(arrays.arrays.pop("boxes", np.zeros(0)).reshape(-1, 5), about)
-    arrays.take("labels", "int64", (None,), 0, about.classes - 1)
-    arrays.end()
-
-
-def _instances(arrays: _Arrays, about: About) -> None:
-    boxes = arrays.take("boxes", "float32", (None, 5))
-    _boxes(boxes, about)
-    count = len(boxes)
-    windows = arrays.take("windows", "int32", (count, 4), 0)
-    height, width = about.size
-    outside = (windows[:, 0] > windows[:, 1]) | (windows[:, 2] > windows[:, 3])
-    outside |= (windows[:, 1] > height) | (windows[:, 3] > width)
-    if outside.any():
-        raise Wrong("'windows' lie outside the image")
-    area = int((windows[:, 1::2] - windows[:, ::2]).prod(axis=1, dtype=np.int64).sum())
-    pixels = arrays.take("pixels", "uint8", (area,))
-    if not np.isin(pixels, (0, 1, UNRELIABLE)).all():
-        raise Wrong(f"'pixels' has values other than 0, 1 and {UNRELIABLE}")
-    for name, dtype, high in (("scores", "float32", 1), ("crowd", "uint8", 1), ("areas", "float32", math.inf)):
-        if name in arrays.arrays:
-            arrays.take(name, dtype, (count,), 0, high)
-    arrays.end()
-
-
-def _boxes(boxes: np.ndarray, about: About) -> None:
-    if not np.isfinite(boxes).all() or not np.isin(boxes[:, 4], np.arange(about.classes)).all():
-        raise Wrong(f"'boxes' are not numbers and one of {about.classes} classes")
-
-
-def _cells(about: About) -> tuple[int | None, int | None]:
-    return about.size if None in about.size else stored_size(*about.size, about.settings["block"]["resolution"])
-
-
-CHECKS: dict[str, Callable[[_Arrays, About], None]] = {
-    "saliency": _saliency,
-    "cam": _cam,
-    "mask": _mask,
-    "truth": _truth,
-    "affinity_labels": _affinity_label,
-    "prediction": _prediction,
-    "images": _rendered,
-    "instances": _instances,
-}
 
 
 # --- weights, tables and pictures -------------------------------------------------------------------------------------

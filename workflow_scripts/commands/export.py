@@ -30,10 +30,10 @@ from workflow_scripts.data.index_entries import check_id
 from workflow_scripts.data.maps import label_map
 from workflow_scripts.data.readers import labelmap
 from workflow_scripts.look import pictures
+from workflow_scripts.look.schemas import SCHEMAS
 from workflow_scripts.store.artifacts import Reader, open_hdf5, read_attribute, replaced
 from workflow_scripts.store.provenance import check_bytes
 
-SCHEMAS = ("mask", "prediction", "truth")
 LISTS, CLASS_MASKS, OBJECT_MASKS, IMAGES = (
     *("ImageSets/Segmentation", "SegmentationClass", "SegmentationObject", "JPEGImages"),
 )
@@ -70,7 +70,7 @@ def read_masks(path: Path, ids: Sequence[str] | None, results: Path | None) -> M
     check_bytes(path)
     with open_hdf5(path) as file:
         schema, dataset = read_attribute(file, path, "schema"), str(read_attribute(file, path, "dataset"))
-    if schema not in SCHEMAS:
+    if schema not in SCHEMAS or not SCHEMAS[schema].label_map or SCHEMAS[schema].threshold:
         raise UserError(
             f"{path}: holds {schema or 'no known content'!r}, expected masks or predictions; name another file"
         )

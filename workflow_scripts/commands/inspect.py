@@ -18,23 +18,11 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.commands.command_line import command_parser
 from workflow_scripts.data.beside import DataSet, asked_for, evenly_spread, find_data_set
 from workflow_scripts.data.index import Index, read_index
-from workflow_scripts.data.instances import Instances
 from workflow_scripts.look import pictures
-from workflow_scripts.look.instance_pictures import instance_cell
 from workflow_scripts.look.plots import loss_curves, read_curve
+from workflow_scripts.look.schemas import SCHEMAS, Array
 from workflow_scripts.store.artifacts import Reader, open_hdf5, read_attribute, replaced
 from workflow_scripts.store.provenance import check_bytes
-
-SCHEMAS = {
-    "images": "rendered images",
-    "saliency": "saliency maps",
-    "cam": "class activation maps",
-    "affinity_labels": "labels for an affinity network",
-    "mask": "pseudo masks",
-    "truth": "truth masks",
-    "prediction": "predictions",
-    "instances": "instances",
-}
 
 
 def draw_artifact(reader: Reader, ids: Sequence[str], data: DataSet) -> pictures.Block:
@@ -50,18 +38,14 @@ def draw_artifact(reader: Reader, ids: Sequence[str], data: DataSet) -> pictures
         image, names = data.images.read(identifier), [classes[label] for label in data.index.classes_of(identifier)]
         found: list[pictures.Cell | None] = [pictures.Cell(pictures.shown(image))] if reader.schema != "images" else []
         if beside and identifier in beside:
-            label = beside.read(identifier)["label"]
-            found.append(pictures.cells("truth", {"label": label}, image, classes)[0])
+            found.append(pictures.label_cell(image, beside.read(identifier)["label"], classes))
         elif beside:
             found.append(None)
         arrays = reader.read(identifier)
-        if reader.schema == "instances":
-            found.append(instance_cell(image, Instances.from_arrays(arrays), classes))
-        else:
-            found += pictures.cells(reader.schema, arrays, image, classes)
+        found += SCHEMAS[reader.schema].cells(arrays, image, classes)
         rows.append(pictures.Row([identifier, *names], found))
     columns = (["image"] if reader.schema != "images" else []) + (["truth"] if beside else [])
-    return pictures.Block("", [*columns, SCHEMAS[reader.schema]], rows)
+    return pictures.Block("", [*columns, SCHEMAS[reader.schema].title], rows)
 
 
 def draw_index(ids: Sequence[str], data: DataSet) -> pictures.Block:
@@ -73,8 +57,8 @@ def draw_index(ids: Sequence[str], data: DataSet) -> pictures.Block:
             pictures.image_cell(image, labels, index.boxes_of(identifier), index.classes)
         ]
         if data.truth:
-            arrays = data.truth.read(identifier) if identifier in data.truth else None
-            found.append(pictures.cells("truth", arrays, image, index.classes)[0] if arrays else None)
+            label = data.truth.read(identifier)["label"] if identifier in data.truth else None
+            found.append(pictures.label_cell(image, label, index.classes) if label is not None else None)
         splits = [name for name, members in index.splits.items() if index.row[identifier] in members]
         rows.append(pictures.Row([identifier, *(f"in {name}" for name in splits)], found))
     return pictures.Block("", ["image and boxes", *(["truth"] if data.truth else [])], rows)
@@ -83,14 +67,15 @@ def draw_index(ids: Sequence[str], data: DataSet) -> pictures.Block:
 def describe_artifact(reader: Reader, ids: Sequence[str]) -> Iterator[str]:
     """Lines: what it holds, and shape, type and range of the arrays of the images."""
     about = reader.attributes
-    yield f"{reader.path}: {SCHEMAS[reader.schema]} (schema {reader.schema!r})"
+    yield f"{reader.path}: {SCHEMAS[reader.schema].title} (schema {reader.schema!r})"
     yield f"data set {about['dataset']!r}, split {about['split']!r}, {len(reader.ids)} images"
     yield f"{len(about['classes'])} classes: {', '.join(about['classes'])}"
+    kinds = SCHEMAS[reader.schema].arrays
     for identifier in ids:
         yield identifier
         for name, values in reader.read(identifier).items():
             shape = " x ".join(map(str, values.shape))
-            yield f"    {name:<12} {values.dtype} {shape}{_range(name, values, about['classes'])}"
+            yield f"    {name:<12} {values.dtype} {shape}{_range(kinds.get(name), values, about['classes'])}"
 
 
 def describe_index(index: Index, ids: Sequence[str]) -> Iterator[str]:
@@ -134,15 +119,13 @@ def describe_curve(path: Path) -> Iterator[str]:
         yield f"    {name}: first {values[0]:.4g}, last {values[-1]:.4g}, least {min(values):.4g}"
 
 
-def _range(name: str, values: np.ndarray, classes: Sequence[str]) -> str:
+def _range(array: Array | None, values: np.ndarray, classes: Sequence[str]) -> str:
     if not values.size:
         return ", empty"
-    if name == "classes" or name == "labels":
+    if array and array.holds == "classes":
         return f": {', '.join(classes[int(value)] for value in values)}"
-    if name in {"label", "label_retrieved"}:
+    if array and array.holds == "labels":
         return f": {', '.join(pictures.label_name(int(value), classes) for value in np.unique(values))}"
-    if name == "image":
-        return ""
     return f", {values.min():.4g} to {values.max():.4g}"
 
 

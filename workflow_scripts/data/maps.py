@@ -6,6 +6,11 @@ import numpy as np
 from PIL import Image
 
 
+def stored_size(height: int, width: int, resolution: int) -> tuple[int, int]:
+    """Size of a map stored at one cell per `resolution` image pixels."""
+    return -(-height // resolution), -(-width // resolution)
+
+
 def upsampled(maps: np.ndarray, height: int, width: int) -> np.ndarray:
     """Bilinear (K, h, w) -> float32 (K, height, width), corners not aligned."""
     layers = [Image.fromarray(layer).resize((width, height), Image.BILINEAR) for layer in maps.astype(np.float32)]

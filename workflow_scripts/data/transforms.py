@@ -95,8 +95,3 @@ def multi_scale(
 def resize_maps(maps: Tensor, height: int, width: int, align_corners: bool = False, mode: str = "bilinear") -> Tensor:
     """(B, C, h, w) -> (B, C, height, width), bilinear or bicubic (which overshoots)."""
     return interpolate(maps, size=(height, width), mode=mode, align_corners=align_corners)
-
-
-def stored_size(height: int, width: int, resolution: int) -> tuple[int, int]:
-    """Size of a map stored at one cell per `resolution` image pixels."""
-    return -(-height // resolution), -(-width // resolution)

@@ -5,7 +5,7 @@ Pure functions from arrays to pictures; nothing is read or written here. Equal c
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -110,14 +110,16 @@ def class_map(image: np.ndarray, scores: np.ndarray, classes: np.ndarray) -> np.
     below = _grey(shown(image))
     if not len(classes):
         return _rounded(below)
-    scores = upsampled(_divided_by_peak(scores), *below.shape[:2])
+    scores = upsampled(divided_by_peak(scores), *below.shape[:2])
     colours = PALETTE[np.asarray(classes) + 1][scores.argmax(axis=0)].astype(np.float32)
     opacity = np.clip(scores.max(axis=0), 0, 1)[..., None]
     return _rounded(below + 0.9 * opacity * (colours - below))
 
 
-def draw_boxes(picture: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Boxes in the colours of their classes.
+def draw_boxes(
+    picture: np.ndarray, boxes: np.ndarray, size: tuple[int, int], labels: Sequence[int] | None = None
+) -> np.ndarray:
+    """Boxes in the colours of their classes, or of the given labels.
 
     Args:
         picture: uint8 (h, w, 3).
@@ -127,11 +129,12 @@ def draw_boxes(picture: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) ->
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image)
     rows, columns = picture.shape[0] / size[0], picture.shape[1] / size[1]
-    for x0, y0, x1, y1, class_index in boxes:
+    labels = boxes[:, 4].astype(int) + 1 if labels is None else labels
+    for (x0, y0, x1, y1), label in zip(boxes[:, :4], labels, strict=True):
         corners = [round(float(value)) for value in (x0 * columns, y0 * rows, x1 * columns - 1, y1 * rows - 1)]
         corners[2:] = max(corners[0], corners[2]), max(corners[1], corners[3])
         draw.rectangle([corners[0] - 1, corners[1] - 1, corners[2] + 1, corners[3] + 1], outline=PAPER, width=4)
-        draw.rectangle(corners, outline=_colour(int(class_index) + 1), width=2)
+        draw.rectangle(corners, outline=_colour(label), width=2)
     return np.asarray(image)
 
 
@@ -152,7 +155,8 @@ def _rounded(picture: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
 
-def _divided_by_peak(scores: np.ndarray) -> np.ndarray:
+def divided_by_peak(scores: np.ndarray) -> np.ndarray:
+    """Maps (K, h, w), >= 0, each divided by its maximum: float32 in [0, 1]."""
     scores = scores.astype(np.float32)
     return scores / np.maximum(scores.max(axis=(1, 2), keepdims=True, initial=0), 1e-5)
 
@@ -171,7 +175,7 @@ def _colour(label: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
-# What an artifact holds of one image
+# Cells of a montage
 
 
 @dataclass(frozen=True)
@@ -181,53 +185,6 @@ class Cell:
     picture: np.ndarray
     caption: str = ""
     labels: frozenset[int] = frozenset()
-
-
-def cells(schema: str, arrays: Mapping[str, np.ndarray], image: np.ndarray, classes: Sequence[str]) -> list[Cell]:
-    """Pictures of everything that an artifact holds of one image.
-
-    Args:
-        schema: saliency, cam, affinity_labels, mask, truth, prediction or images.
-        arrays: as `artifacts.Reader.read` gives them.
-        image: uint8 (H, W, 3) RGB.
-        classes: names of the object classes.
-    """
-    if schema == "images":
-        boxes = arrays.get("boxes", np.zeros((0, 5))).reshape(-1, 5)
-        return [image_cell(image, arrays.get("labels", ()), boxes, classes)]
-    if schema == "saliency":
-        saliency = arrays["saliency"]
-        return [
-            Cell(heat_map(image, saliency / 255), f"{saliency.min()} to {saliency.max()}, mean {saliency.mean():.0f}")
-        ]
-    if schema == "cam":
-        maps = [(classes[index], scores) for index, scores in zip(arrays["classes"], arrays["scores"], strict=True)]
-        if "background" in arrays:
-            maps.append(("learnt background", arrays["background"]))
-        return [
-            Cell(heat_map(image, _divided_by_peak(m[None])[0]), f"{name} {m.min():.2f} to {m.max():.2f}")
-            for name, m in maps
-        ]
-    if schema == "affinity_labels":  # of the image's size, or of its feature cells
-        height, width = image.shape[:2]
-        strides = (1, 2, 4, 8, 16, 32)
-        cell = next(s for s in strides if (-(-height // s), -(-width // s)) == arrays["label"].shape)
-        label = arrays["label"].repeat(cell, axis=0).repeat(cell, axis=1)[:height, :width]
-        return [label_cell(image, label, classes)]
-    if schema == "prediction" and "scores" in arrays:
-        scores = upsampled(arrays["scores"], *image.shape[:2])
-        confidence = scores.max(axis=0)
-        likely = label_cell(image, scores.argmax(axis=0).astype(np.uint8), classes)
-        return [
-            likely,
-            Cell(heat_map(image, confidence), f"confidence {confidence.min():.2f} to {confidence.max():.2f}"),
-        ]
-    found = [label_cell(image, arrays[name], classes) for name in ("label", "label_retrieved") if name in arrays]
-    for name in ("instance", "context"):
-        if name in arrays:
-            values = np.setdiff1d(arrays[name], [0, VOID])
-            found.append(Cell(overlay(image, arrays[name]), f"{name}: {', '.join(map(str, values)) or 'none'}"))
-    return found
 
 
 def image_cell(image: np.ndarray, labels: Sequence[int], boxes: np.ndarray, classes: Sequence[str]) -> Cell:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from workflow_scripts import segmentation
 from workflow_scripts.data import transforms
 from workflow_scripts.data.checkpoints.weights import load_weights
+from workflow_scripts.data.maps import stored_size
 from workflow_scripts.segmentation.pyramids import copies
 from workflow_scripts.training.device import autocast, device
 
@@ -37,7 +38,7 @@ def soft_prediction(network: nn.Module, image: np.ndarray, options) -> np.ndarra
         merged = transforms.resize_maps(merged, *size, options.align_corners)
     if options.merge.endswith("logits"):
         merged = merged.softmax(dim=1)
-    stored = transforms.stored_size(*size, options.resolution)
+    stored = stored_size(*size, options.resolution)
     return nn.functional.interpolate(merged, size=stored, mode="area")[0].cpu().numpy().astype(np.float16)
 
 

@@ -14,6 +14,7 @@ from workflow_scripts.data import transforms
 from workflow_scripts.data.by_image import store
 from workflow_scripts.data.checkpoints.weights import load_weights
 from workflow_scripts.data.index import Images, read_index
+from workflow_scripts.data.maps import stored_size
 from workflow_scripts.run.command import Job, run
 from workflow_scripts.training.device import autocast, device
 
@@ -55,9 +56,9 @@ def maps_of(state: State, identifier: str) -> dict[str, np.ndarray]:
     block, image = state.block, state.images.read(identifier)
     size = image.shape[:2]
     classes = state.images.index.classes_of(identifier)
-    stored_size = transforms.stored_size(*size, block.resolution)
+    shape = stored_size(*size, block.resolution)
     if not len(classes) and not state.network.learns_background:
-        return {"classes": classes, "scores": np.zeros((0, *stored_size), np.float16)}
+        return {"classes": classes, "scores": np.zeros((0, *shape), np.float16)}
     chosen = torch.from_numpy(classes).long()
     labels = torch.from_numpy(state.images.index.labels[state.images.index.row[identifier]]).float()[None]
     merged, passes = None, 0
@@ -84,7 +85,7 @@ def maps_of(state: State, identifier: str) -> dict[str, np.ndarray]:
     if getattr(block, "normalise", None) == "min_max":
         low, high = merged.amin(dim=(2, 3), keepdim=True), merged.amax(dim=(2, 3), keepdim=True)
         merged = (merged - low) / (high - low + 1e-8)  # 1e-8 as in the published code
-    stored = torch.nn.functional.interpolate(merged, size=stored_size, mode="area")
+    stored = torch.nn.functional.interpolate(merged, size=shape, mode="area")
     stored = stored[0].cpu().numpy().astype(np.float16)
     arrays = {"classes": classes, "scores": stored[: len(classes)]}
     return arrays | ({"background": stored[-1]} if state.network.learns_background else {})

@@ -24,6 +24,7 @@ from workflow_scripts.evaluation.miou import confusion_matrix, intersection_over
 from workflow_scripts.evaluation.saliency import foreground_iou
 from workflow_scripts.look import gallery, pictures
 from workflow_scripts.look.gallery import tiles
+from workflow_scripts.look.schemas import SCHEMAS
 from workflow_scripts.run.command import Job, run
 from workflow_scripts.run.parallel import ordered_map
 from workflow_scripts.store.artifacts import Reader, replaced
@@ -48,7 +49,7 @@ def make_state(job: Job, ids: Sequence[str]) -> State:
     columns, wanted = [], frozenset(ids)
     for column, path in zip(settings.columns, inputs.artifacts, strict=True):
         threshold = None
-        if column.schema == "cam":
+        if SCHEMAS[column.schema].threshold:
             threshold = thresholds.pop(0) if inputs.thresholds else settings.threshold
         reader = Reader(path, column.schema, settings.dataset)
         columns.append((reader, wanted & frozenset(reader.ids), threshold))
@@ -79,17 +80,13 @@ def cell_of(
         labels: number of classes and background.
     """
     image, picture = size
-    if schema == "saliency":
-        saliency = arrays["saliency"]
-        iou = foreground_iou(saliency, truth) if truth is not None else None
-        return tiles.Cell(soft=[(None, 1.0, tiles.resized(saliency, picture))], iou=iou)
-    soft = []
-    if schema == "cam":
-        named = [*zip((arrays["classes"] + 1).tolist(), arrays["scores"], strict=True)]
-        named += [(0, arrays["background"])] if "background" in arrays else []
-        soft = [(label, *tiles.quantised(scores)) for label, scores in named]
+    kind = SCHEMAS[schema]
+    cell = tiles.Cell(soft=kind.soft(arrays, picture))
+    if not kind.label_map:
+        cell.iou = foreground_iou(arrays["saliency"], truth) if truth is not None else None
+        return cell
     label = label_map(arrays, image, threshold)
-    cell = tiles.Cell(tiles.resized(label, picture), soft)
+    cell.label = tiles.resized(label, picture)
     if truth is not None:
         confusion = confusion_matrix(label, truth, labels, missed_column=True)
         cell.iou = mean_intersection_over_union(confusion)

@@ -9,6 +9,7 @@ import numpy as np
 
 from workflow_scripts.data.index import Images, Index, read_index
 from workflow_scripts.look import pictures
+from workflow_scripts.look.schemas import SCHEMAS
 from workflow_scripts.run.command import Job, run
 from workflow_scripts.store.artifacts import Reader, replaced
 
@@ -40,15 +41,6 @@ def representative(index: Index, split: str, count: int) -> list[str]:
     return chosen
 
 
-def cell(schema: str, arrays: dict[str, np.ndarray], image: np.ndarray, classes: tuple[str, ...]) -> pictures.Cell:
-    """One picture of what an artifact holds of an image; the maps of all classes together, each in its colour."""
-    if schema == "cam":
-        labels = frozenset((arrays["classes"] + 1).tolist())
-        return pictures.Cell(pictures.class_map(image, arrays["scores"], arrays["classes"]), labels=labels)
-    first = pictures.cells(schema, arrays, image, classes)[0]
-    return pictures.Cell(first.picture, labels=first.labels)
-
-
 def block_of(split: str, ids: list[str], images: Images, columns: list[tuple[str, Reader]]) -> pictures.Block:
     """The rows of one split; artifacts that hold none of its images have no column."""
     index = images.index
@@ -59,7 +51,7 @@ def block_of(split: str, ids: list[str], images: Images, columns: list[tuple[str
         found: list[pictures.Cell | None] = [pictures.Cell(pictures.shown(image))]
         for _, reader in columns:
             arrays = reader.read(identifier) if identifier in reader else None
-            found.append(cell(reader.schema, arrays, image, index.classes) if arrays else None)
+            found.append(SCHEMAS[reader.schema].cell(arrays, image, index.classes) if arrays else None)
         names = [index.classes[label] for label in index.classes_of(identifier)]
         rows.append(pictures.Row([identifier, *names], found))
     heading = f"split {split}: {len(ids)} of {len(index.rows(split))} images"

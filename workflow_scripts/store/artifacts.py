@@ -5,26 +5,7 @@
     reader = Reader(path, "mask", dataset="voc")
     reader.read("2007_000032")["label"]
 
-What each schema holds (K = labelled classes of the image, L = classes + background):
-
-    saliency    saliency    uint8   (H, W)     0 to 255
-    cam         classes     int16   (K,)       object classes, 0-based
-                scores      float16 (K, h, w)  mean activation over the test passes, >= 0, not normalised
-                background  float16 (h, w)     only where the method learns one
-    affinity_labels label   uint8   (h, w)     0 sure background, class + 1 sure object, 255 unknown, a value a feature cell
-    mask        label       uint8   (H, W)     0 background, 1..C class + 1, 255 ignore; and label_retrieved, a second
-                                               label map, where the rule makes two
-    truth       label       uint8   (H, W)     as mask; instance uint8 and context uint8 where the data set has them
-    prediction  scores      float16 (L, h, w)  softmax probabilities, background first; or
-                label       uint8   (H, W)     where a CRF made the decision
-    images      image       uint8   (H, W, 3)  rendered images, RGB
-    instances   boxes       float32 (M, 5)     x0, y0, x1, y1 in pixels, 0-based class
-                windows     int32   (M, 4)     the part of the image that a mask is stored for: rows and columns
-                pixels      uint8   (P,)       these parts one after another: 0, 1 object, 255 unreliable
-                scores      float32 (M,)       where a network found them
-                crowd       uint8   (M,)       and areas float32 (M,), of truth, where the data set has them
-
-h, w is a fraction of the image's size (`resolution` of the block that made it).
+`look/schemas.py` says what each schema holds.
 """
 
 import contextlib
