@@ -363,7 +363,7 @@ ELSEWHERE = (
     "config/planning/jobs/pictures.py",
     "look/grid_plots.py",
     "config/planning/jobs/paper_tables.py",
-    "stages/table.py",
+    "stages/paper_table.py",
     "evaluation/boundary.py",
     "stages/tune.py",
     "stages/cost.py",

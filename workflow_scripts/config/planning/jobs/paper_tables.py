@@ -23,8 +23,8 @@ class Missing(Exception):
     """Why a cell cannot be measured."""
 
 
-@job("table")
-def table(plan: Context, dataset: str, table: str) -> Job:
+@job("paper_table")
+def paper_table(plan: Context, dataset: str, table: str) -> Job:
     block, names = plan.block(dataset, "tables", table), plan.config.lineage(dataset)
     columns = block.named_columns()
     named: dict = next((block.systems[name] for name in names if name in block.systems), {})
@@ -57,12 +57,12 @@ def table(plan: Context, dataset: str, table: str) -> Job:
     return Job({name: list(dict.fromkeys(paths)) for name, paths in inputs.items()}, settings)
 
 
-@job("tables")
-def tables(plan: Context, dataset: str) -> Job:
+@job("all_paper_tables")
+def all_paper_tables(plan: Context, dataset: str) -> Job:
     names = _named(plan, dataset)
     if not names:
         raise UserError(f"config: tables: none names systems of data set {dataset!r}; name them under systems")
-    return Job({"tables": [output_path("table", "text", dataset=dataset, table=name) for name in names]}, {})
+    return Job({"tables": [output_path("paper_table", "text", dataset=dataset, table=name) for name in names]}, {})
 
 
 @job("boundaries")
@@ -298,9 +298,9 @@ def _refuse_missing(plan: Context, dataset: str, kind: str, name: str) -> None:
 def _requested(plan: Context, dataset: str) -> list[str]:
     """Every table, all of them in one text where any names the data set, and the tables of the measures that they have."""
     some = {
-        "tables": _named(plan, dataset),
+        "all_paper_tables": _named(plan, dataset),
         "boundary_table": _tolerances(plan, dataset),
         "confusion_table": _knows_backgrounds(plan, dataset),
     }
-    tables = [output_path("table", dataset=dataset, table=name) for name in plan.config.names(dataset, "tables")]
+    tables = [output_path("paper_table", dataset=dataset, table=name) for name in plan.config.names(dataset, "tables")]
     return [*tables, *(output_path(stage, dataset=dataset) for stage in some if some[stage])]

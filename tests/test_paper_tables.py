@@ -14,7 +14,7 @@ from workflow_scripts.config.planning.outputs import output_path
 from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.run.command import Job
-from workflow_scripts.stages import table, tables
+from workflow_scripts.stages import all_paper_tables, paper_table
 
 COUNTS = {"eps": 9, "eps_affinity": 2, "seenet": 2, "bana": 7, "semantic_modulation": 8}
 
@@ -64,23 +64,23 @@ def test_tables_of_a_data_set_can_be_planned(plan, raw, tmp_path, monkeypatch, d
     monkeypatch.chdir(tmp_path)
     if dataset == "demo_boxes":
         plan = Plan(Config(put(raw, "datasets.demo_boxes", {"base": "demo", "systems": ["bana"]})))
-    target = output_path("tables", dataset=dataset)
+    target = output_path("all_paper_tables", dataset=dataset)
     stages = [stage for stage, _ in plan.jobs(dataset, target)]
     number = {"demo": 27, "demo_boxes": 27, "voc": 24, "coco": 3, "coco2017": 4}[dataset]
-    assert stages.count("table") == number and stages[-1] == "tables"
+    assert stages.count("paper_table") == number and stages[-1] == "all_paper_tables"
 
 
 def test_the_demo_needs_nothing_that_is_not_there(plan, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     missing = set()
     for name in paper_tables._named(plan, "demo"):
-        rows = plan.job("table", {"dataset": "demo", "table": name}).settings["rows"]
+        rows = plan.job("paper_table", {"dataset": "demo", "table": name}).settings["rows"]
         missing |= {what for row in rows for what in row["missing"]}
     assert missing == {"split test", "background platform"}
 
 
 def row_of(plan: Plan, dataset: str, name: str, method: str, place: int = 0) -> dict:
-    rows = plan.job("table", {"dataset": dataset, "table": name}).settings["rows"]
+    rows = plan.job("paper_table", {"dataset": dataset, "table": name}).settings["rows"]
     return next(row for row in rows if (row["method"], row["place"]) == (method, place))
 
 
@@ -142,7 +142,7 @@ def test_tolerances_and_pairs_come_from_the_tables(plan, raw):
     assert variant.settings["split"] == "voc_and_sbd" and variant.inputs["truth"] == []
     refused(lambda: plan.job("confusion_ratios", names | {"dataset": "coco"}), "coco")
     del raw["tables"]
-    refused(lambda: Plan(Config(raw)).job("tables", {"dataset": "demo"}), "none names systems", "'demo'")
+    refused(lambda: Plan(Config(raw)).job("all_paper_tables", {"dataset": "demo"}), "none names systems", "'demo'")
 
 
 FAULTS = {
@@ -198,7 +198,7 @@ def settings(tmp_path: Path, shares: dict[str, list[float]], of: str = "mine") -
 def made(tmp_path: Path, values: dict) -> tuple[list[dict], str]:
     outputs = SimpleNamespace(table=str(tmp_path / "t.csv"), text=str(tmp_path / "t.md"))
     space = json.loads(json.dumps(values), object_hook=lambda item: SimpleNamespace(**item))
-    table.main(Job(space, SimpleNamespace(scores=[], tables=[]), outputs, 1, "0"))
+    paper_table.main(Job(space, SimpleNamespace(scores=[], tables=[]), outputs, 1, "0"))
     with open(outputs.table, newline="") as file:
         return list(csv.DictReader(file)), Path(outputs.text).read_text()
 
@@ -253,7 +253,7 @@ def test_measures_of_other_kinds(tmp_path):
     }
 
     def value(measure: str, **more) -> float:
-        return float(np.mean(table._values(measure, SimpleNamespace(**values[measure], **more))))
+        return float(np.mean(paper_table._values(measure, SimpleNamespace(**values[measure], **more))))
 
     assert value("boundary", value="precision") == 75 and value("boundary", value="recall") == 25
     assert value("boundary", value="f1") == 37.5 and value("confusion_ratio") == 0.25
@@ -266,14 +266,14 @@ def test_all_tables_on_one_page(tmp_path):
         (tmp_path / f"{name}.md").write_text(f"### {name} says\n")
     paths = [str(tmp_path / f"eps_table_{number}.md") for number in (2, 1)]
     out = tmp_path / "all.md"
-    tables.main(Job(SimpleNamespace(), SimpleNamespace(tables=paths), SimpleNamespace(text=str(out)), 1, "0"))
+    all_paper_tables.main(Job(SimpleNamespace(), SimpleNamespace(tables=paths), SimpleNamespace(text=str(out)), 1, "0"))
     assert out.read_text().index("eps_table_2 says") < out.read_text().index("eps_table_1 says")
 
 
 def test_what_a_table_adds_to_the_small_demo(tree):
     """Of a table all of whose systems are made: the table alone; nothing else becomes stale."""
     jobs = dry_run(tree, "results/demo/tables/eps_table_7.csv", "results/demo/miou.csv")
-    assert jobs == [("table", "eps_table_7")]
+    assert jobs == [("paper_table", "eps_table_7")]
     jobs = dry_run(tree, "results/demo/tables/eps_table_2.md", "results/demo/boundaries.csv")
     masks = (
         "bana",
@@ -288,5 +288,8 @@ def test_what_a_table_adds_to_the_small_demo(tree):
         "semantic_modulation",
         "truth",
     )
-    expected = {("boundaries", f"0/{mask}") for mask in masks} | {("boundary_table", ""), ("table", "eps_table_2")}
+    expected = {("boundaries", f"0/{mask}") for mask in masks} | {
+        ("boundary_table", ""),
+        ("paper_table", "eps_table_2"),
+    }
     assert set(jobs) == expected | {("confusion_ratios", f"0/{mask}") for mask in ("cam", "eps", "eps_learnt")}
