@@ -1,4 +1,4 @@
-"""Readers on damaged files, the short form of benchmarks/fuzz_readers.py; and that it notices what it is there for."""
+"""Readers on damaged files, the short form of tests/tools/fuzz_readers.py; and that it notices what it is there for."""
 
 import mmap
 import os
@@ -8,9 +8,9 @@ from random import Random
 
 import pytest
 
-from benchmarks import fuzz_readers
-from benchmarks.fuzz_targets import Target
-from benchmarks.mutations import damaged, of_png, of_safetensors, of_zip, reworded
+from tests.tools import fuzz_readers
+from tests.tools.fuzz_targets import Target
+from tests.tools.mutations import damaged, of_png, of_safetensors, of_zip, reworded
 from workflow_scripts.base.errors import UserError
 
 INPUTS = 120

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from snakemake.scheduling.job_scheduler import JobScheduler
 
-from benchmarks.kills import Kill, digests, disturb, durations, prepare
+from tests.tools.kills import Kill, digests, disturb, durations, prepare
 from workflow_scripts.base import stopping
 from workflow_scripts.store.artifacts import replaced
 from workflow_scripts.workflow import runs
@@ -210,7 +210,7 @@ KILLS = [
 
 
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(tree, tmp_path):
-    """The short form of benchmarks/kills.py, which kills every stage."""
+    """The short form of tests/tools/kills.py, which kills every stage."""
     command = prepare(tmp_path, ["results/demo/seed-0/cams/cam.h5"])
     done, faults = disturb(tmp_path, command, KILLS, durations(tree))
     assert (done, faults) == (KILLS, [])

@@ -1,6 +1,6 @@
 """Kill the workflow at random moments of every stage, and compare what it ends with to an undisturbed run.
 
-    python benchmarks/kills.py [--kills 60] [--seed 0] [--folder /tmp/kills] [--targets ...] [--reference a finished tree]
+    python tests/tools/kills.py [--kills 60] [--seed 0] [--folder /tmp/kills] [--targets ...] [--reference a finished tree]
 
 A small demo with every kind of stage is run in one folder undisturbed and in another with kills: of a stage's process,
 of its shell or of Snakemake, by SIGKILL, SIGTERM or (Snakemake and all it started, as Ctrl-C does) SIGINT. After each kill
@@ -30,7 +30,7 @@ import yaml
 from workflow_scripts.config.planning.stages import STAGES as DECLARED
 from workflow_scripts.store.provenance import read_sidecar
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = (
     "Snakefile",
     "config.yaml",

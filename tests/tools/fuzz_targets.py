@@ -20,7 +20,7 @@ from scipy.io import savemat
 from scipy.sparse import csc_matrix
 from torch import nn
 
-from benchmarks.mutations import Mutate, damaged, of_png, of_safetensors, of_zip, reworded
+from tests.tools.mutations import Mutate, damaged, of_png, of_safetensors, of_zip, reworded
 from workflow_scripts.commands.inspect import describe_weights
 from workflow_scripts.config.layers import read_settings
 from workflow_scripts.config.planning.sources import digest_of

@@ -1,6 +1,6 @@
 """Read damaged files: whatever is in a file, a reader gives a value or the project's one-line error, soon and in little memory.
 
-    python benchmarks/fuzz_readers.py [--inputs 20000] [--seed 0] [--only images csv ...] [--keep folder]
+    python tests/tools/fuzz_readers.py [--inputs 20000] [--seed 0] [--only images csv ...] [--keep folder]
 
 Every reader of files that come from elsewhere, or that lie on a disk between two jobs, is given sound small files that are
 damaged at random, the same ones for the same seed. It works in a process of its own, of which the address space is
@@ -31,7 +31,7 @@ from random import Random
 
 import torch
 
-from benchmarks.fuzz_targets import Target, targets
+from tests.tools.fuzz_targets import Target, targets
 from workflow_scripts.base.errors import UserError
 
 PATIENCE = 5  # seconds of computing that one input may take
