@@ -2,13 +2,10 @@
 
 from pydantic import BaseModel
 
-from workflow_scripts.config.planning.outputs import of_seeds, output_path
+from workflow_scripts.config.planning.outputs import BLOCKS, of_seeds, output_path
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.config.types import blocks, mask_blocks
 from workflow_scripts.config.types.saliency_blocks import LearntSaliency
-
-# Kinds of blocks whose networks are trained on a data set, by the wildcard that names one.
-NETWORKS = {"classifier": "classifiers", "affinity": "affinities", "segmenter": "segmenters"}
 
 
 def chain(config: Config, dataset: str, system: str, seed: int | None = None) -> list[tuple[str, dict[str, str]]]:
@@ -94,8 +91,8 @@ def boxed(config: Config, dataset: str) -> list[str]:
 
 def is_imported(config: Config, stage: str, names: dict[str, str]) -> bool:
     """Whether a training stage takes over trained weights instead of training."""
-    what = stage.removeprefix("train_")
-    return what in NETWORKS and config.block(names["dataset"], NETWORKS[what], names[what]).trained is not None
+    section, wildcard = BLOCKS[stage]
+    return getattr(config.block(names["dataset"], section, names[wildcard]), "trained", None) is not None
 
 
 def rows(config: Config, dataset: str, system: str) -> list[dict]:

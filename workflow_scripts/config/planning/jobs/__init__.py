@@ -1,7 +1,7 @@
 """What the jobs of each stage read, the settings they run under and the modules that their blocks name.
 
-One function a stage, called with the wildcards of the rule of the same name; nothing is computed and no file of results
-is opened. Each module has the stages of the file in `rules/` of the same name; all are imported here.
+One function a stage, called with the wildcards of its rule; nothing is computed and no file of results is opened. All
+modules here are imported.
 """
 
 import importlib

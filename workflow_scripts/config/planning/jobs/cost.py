@@ -2,18 +2,15 @@
 
 from collections.abc import Iterable
 
+from workflow_scripts.config.families import module
 from workflow_scripts.config.planning import systems
 from workflow_scripts.config.planning.context import Context
 from workflow_scripts.config.planning.jobs.classifiers import network_modules
-from workflow_scripts.config.planning.outputs import output_path
+from workflow_scripts.config.planning.outputs import BLOCKS, output_path
 from workflow_scripts.config.planning.registry import Job, job, on_request
 
-# Stages that train a network: its kind and section, the modules that its block names and by which key, the stage that uses it.
-NETWORKS = {
-    "train_classifier": ("classifier", "classifiers", "methods", "method", "cams"),
-    "train_affinity": ("affinity", "affinities", "refine", "network", "masks"),
-    "train_segmenter": ("segmenter", "segmenters", "segmentation", "network", "predictions"),
-}
+# Stages that train the networks of systems, and the stages that use these.
+USES = {"train_classifier": "cams", "train_affinity": "masks", "train_segmenter": "predictions"}
 
 
 @job("cost")
@@ -26,23 +23,23 @@ def cost_system(plan: Context, dataset: str, system: str) -> Job:
     return _cost(plan, dataset, [system])
 
 
-def _cost(plan: Context, dataset: str, names: Iterable[str]) -> Job:
+def _cost(plan: Context, dataset: str, measured: Iterable[str]) -> Job:
     """Of the systems' classifiers, affinities and segmenters, all of one seed."""
     data, found = plan.dataset(dataset), []
     modules: dict[str, None] = {}
-    for system in names:
+    for system in measured:
         stages, networks = systems.chain(plan.config, dataset, system), []
         paths = [output_path(stage, **names) for stage, names in stages]
         for place, (stage, names) in enumerate(stages):
-            if stage not in NETWORKS:
+            if stage not in USES:
                 continue
-            kind, section, family, named, use = NETWORKS[stage]
+            section, kind = BLOCKS[stage]
             block = plan.block(dataset, section, names[kind])
-            used = [path for path, (later, _) in zip(paths, stages, strict=True) if later == use]
+            used = [path for path, (later, _) in zip(paths, stages, strict=True) if later == USES[stage]]
             kept = block.model_dump(exclude={"recipe", "initial", "saliency", "cam", "labels"})
             network = {"kind": kind, "name": names[kind], "block": kept, "side": block.recipe.crop}
             networks.append(network | {"trained": paths[place], "used": used[0] if used else None})
-            modules |= dict.fromkeys([f"{family}.{getattr(block, named)}", *network_modules(block)])
+            modules |= dict.fromkeys([module(block), *network_modules(block)])
         found.append({"name": system, "networks": networks, "artifacts": paths})
     artifacts = dict.fromkeys(path for system in found for path in system["artifacts"])
     settings = {"dataset": dataset, "classes": list(data.classes), "systems": found}
