@@ -35,19 +35,10 @@ NAME = r"[A-Za-z0-9]\w*"
 
 wildcard_constraints:
     **dict.fromkeys(
-        (
-            "saliency",
-            "classifier",
-            "cam",
-            "affinity",
-            "mask",
-            "segmenter",
-            "prediction",
-        ),
-        BLOCK,
+        "saliency classifier cam affinity mask segmenter prediction".split(), BLOCK
     ),
-    **dict.fromkeys(("archive", "dataset", "instances", "network", "tuning"), NAME),
-    **dict.fromkeys(("seed", "shard", "shards"), r"\d+"),
+    **dict.fromkeys("archive dataset instances network tuning".split(), NAME),
+    **dict.fromkeys("seed shard shards".split(), r"\d+"),
     file=r"[0-9a-f]{12}-[\w.-]+",
     system=rf"(?!(?:classes|curves|filling_rates|stages|thresholds)\.png){NAME}",  # other rules make these pictures
     table=rf"(?!all\.){NAME}",  # all.md is made by another rule

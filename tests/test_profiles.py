@@ -154,4 +154,4 @@ def test_every_job_that_runs_a_command_has_the_environment(conda, tmp_path):
     assert [line.split()[0] for line in lines] == ["FROM", "LABEL", "LABEL", "RUN", "COPY", "RUN"]
     assert lines[4].startswith("COPY envs/workflow.yaml ")
     blocks = re.split(r"(?m)^ *rule", Path("rules/stages.smk").read_text())[1:]
-    assert len(blocks) == 2 and all('conda:\n            "../envs/workflow.yaml"' in block for block in blocks)
+    assert len(blocks) == 2 and all('conda: "../envs/workflow.yaml"' in block for block in blocks)

@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ PARTS = ("results", "categories", "rulegraph_spec", "runtimes_spec")  # of Snake
 
 def flagged() -> dict[str, int]:
     """How often each caption is named by a stage."""
-    names = [about["caption"] for stage in STAGES.values() for about in stage.report.values()]
+    names = [Path(about["caption"]).stem for stage in STAGES.values() for about in stage.report.values()]
     return {name: names.count(name) for name in names}
 
 

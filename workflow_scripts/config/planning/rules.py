@@ -131,16 +131,16 @@ class Rules:
 
     def threads(self, stage: Stage) -> int | Callable:
         """Of a rule."""
-        if stage.resources.get("threads") == "torch":
+        if stage.threads == "torch":
             return self.training_threads(stage.name)
         if stage.by_image:
             return self.image_workers(stage.name)
-        return self.workers if "threads" in stage.resources else 1
+        return self.workers if stage.threads else 1
 
     def resources(self, stage: Stage) -> dict[str, int | Callable]:
         """Of a rule, by name."""
-        resources = {"mem_mb": self.memory(stage.resources["mem_mb"]), "runtime": stage.resources["runtime"]}
-        return resources | ({"gpu": self.gpus(stage.name)} if "gpu" in stage.resources else {})
+        resources = {"mem_mb": self.memory(stage.mem_mb), "runtime": stage.runtime}
+        return resources | ({"gpu": self.gpus(stage.name)} if stage.gpu else {})
 
     def torch_threads(self, wildcards) -> int:
         """Threads of a training job, from the data set's configuration, as they decide the bytes.

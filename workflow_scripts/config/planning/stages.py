@@ -1,8 +1,9 @@
 """The stages as rules/stages.yaml declares them: rules are made of it, and planning asks it what a stage reads and writes."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from workflow_scripts.config.fingerprint import ROOT
 from workflow_scripts.config.yaml_files import read_yaml
@@ -10,21 +11,24 @@ from workflow_scripts.config.yaml_files import read_yaml
 
 @dataclass(frozen=True)
 class Stage:
-    """What one rule is made of; `docs/parallel.md` and the head of the file say what the keys mean."""
+    """What one rule is made of; the head of the file says what the keys mean."""
 
     name: str
     message: str
     output: Mapping[str, str]
-    resources: Mapping[str, int | str]
+    mem_mb: int
+    runtime: int
     input: tuple[str, ...] = ()
     module: str = ""
+    folder: Mapping[str, str] = field(default_factory=dict)
+    report: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     block: str = ""
     by_image: bool = False
     trains: bool = False
+    threads: str = ""
+    gpu: int = 0
     localrule: bool = False
     cache: bool = False
-    folder: Mapping[str, str] = field(default_factory=dict)
-    report: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def wildcards(self) -> list[str]:
@@ -44,8 +48,8 @@ class Stage:
         """What a shell runs, before Snakemake puts in files and params."""
         words = [f"{{params.python}} -m workflow_scripts.stages.{self.module or self.name}"]
         words += ["--settings {params.settings:q} --code {params.code}"]
-        words += ["--gpus {resources.gpu}"] if "gpu" in self.resources else []
-        words += ["--workers {threads}"] if "threads" in self.resources else []
+        words += ["--gpus {resources.gpu}"] if self.gpu else []
+        words += ["--workers {threads}"] if self.threads else []
         words += ["--save-every {params.save_every}"] if self.trains else []
         words += [f"--{name} {{input.{name}:q}}" for name in self.input]
         words += ["--shard {params.shard:q} --shards {input.shards:q}"] if self.by_image else []
@@ -53,8 +57,8 @@ class Stage:
         return " ".join([*words, "> {log:q} 2>&1"])
 
 
-def _stage(name: str, declared: Mapping) -> Stage:
-    return Stage(name, **declared | {"input": tuple(declared.get("input", ()))})
+def _stage(name: str, message: str, output: Mapping, job: Mapping, input: Sequence = (), **more: Any) -> Stage:
+    return Stage(name, message, output, input=tuple(input), **job, **more)
 
 
-STAGES = {name: _stage(name, declared) for name, declared in read_yaml(ROOT.parent / "rules" / "stages.yaml").items()}
+STAGES = {name: _stage(name, **declared) for name, declared in read_yaml(ROOT.parent / "rules" / "stages.yaml").items()}
