@@ -11,8 +11,8 @@ from PIL import Image
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.data.index import read_index, write_index
 from workflow_scripts.data.index_entries import Faults
-from workflow_scripts.data.kinds import coco_instances, coco_truth
 from workflow_scripts.data.kinds.coco import read_coco
+from workflow_scripts.data.readers import coco_masks
 
 CLASSES = ("cat", "dog", "cow")
 HEIGHT, WIDTH = 48, 64
@@ -65,4 +65,4 @@ def truths(root: Path, faults: Faults | None = None, **splits) -> tuple:
         root=str(root), files=list(splits.values()), splits=list(splits), maps=[], crowd="class", overlap="later"
     )
     faults = Faults() if faults is None else faults
-    return coco_truth.reader(about, index, faults), coco_instances.reader(about, index)
+    return coco_masks.truth(about, index, faults), coco_masks.instances(about, index)

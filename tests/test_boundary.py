@@ -12,8 +12,8 @@ from scipy.sparse import csc_array
 
 from workflow_scripts.data.index import write_index
 from workflow_scripts.data.index_entries import Entry
-from workflow_scripts.data.kinds.pascal_context import read_context, read_names
-from workflow_scripts.data.kinds.sbd_contours import read_contours
+from workflow_scripts.data.readers.pascal_context import read_context, read_names
+from workflow_scripts.data.readers.sbd import read_contours
 from workflow_scripts.evaluation.boundary import boundary_scores, contours, precision_recall_f1
 from workflow_scripts.evaluation.confusion_ratio import confusion_ratio
 from workflow_scripts.run.command import Job
@@ -135,9 +135,9 @@ def test_labels_of_pascal_context(tmp_path):
     assert read_names(tmp_path) == {"aeroplane": 2, "platform": 307, "water": 431}
     path = tmp_path / "x.mat"
     path.write_bytes(mat(LabelMap=np.array([[2, 431], [307, 431]], np.uint16)))
-    assert read_context(path, [431, 307]).tolist() == [[0, 1], [2, 1]]
+    assert read_context(path).tolist() == [[2, 431], [307, 431]]
     path.write_bytes(b"no MATLAB file")
-    refused(lambda: read_context(path, [431]), path, "LabelMap")
+    refused(lambda: read_context(path), path, "LabelMap")
     (tmp_path / "labels.txt").write_text("water\n")
     refused(lambda: read_names(tmp_path), "labels.txt, line 1", "'water'")
     refused(lambda: read_names(tmp_path / "no"), "labels.txt", "PASCAL-Context")

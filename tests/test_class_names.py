@@ -16,8 +16,8 @@ from stage_runs import run
 
 from workflow_scripts.commands.contents import faults
 from workflow_scripts.commands.show import show
+from workflow_scripts.config.families import union
 from workflow_scripts.config.typed import typed
-from workflow_scripts.config.types.datasets import AnyDataset
 from workflow_scripts.data.readers.labelmap import label_of
 from workflow_scripts.evaluation.mask_ap import MEASURES
 from workflow_scripts.look.chart_plots import class_bars
@@ -145,7 +145,7 @@ def dataset(kind: str, classes: list[str]):
     block |= {"use": {"train": "all", "masks": "all", "evaluation": ["all"]}, "torch_threads": 1, "workers": 1}
     block |= {"gpus": 0, "threshold": 0.2, "montage": 2}
     block |= {"table": "t.csv"} if kind == "csv" else {"root": "r", "images": "i", "annotations": "a"}
-    return typed(AnyDataset, block, "datasets.mine")
+    return typed(union("datasets"), block, "datasets.mine")
 
 
 @given(st.integers(0, 600))

@@ -13,8 +13,8 @@ from pycocotools import mask as rle
 from workflow_scripts.data.edges import clipped
 from workflow_scripts.data.index import read_index, write_index
 from workflow_scripts.data.index_entries import Faults
-from workflow_scripts.data.kinds import coco_instances, coco_truth
-from workflow_scripts.data.kinds.coco_segmentation import encode
+from workflow_scripts.data.readers import coco_masks
+from workflow_scripts.data.readers.coco_segmentation import encode
 
 QUIET = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -155,8 +155,8 @@ def test_only_the_split_that_is_scored_needs_outlines(folder):
     about = SimpleNamespace(root=str(folder), files=list(splits.values()), splits=["val"], maps=[])
     about.crowd, about.overlap = "class", "later"
     index = read_index(str(folder / "index.h5"))
-    assert np.unique(coco_truth.reader(about, index, Faults())("v")["label"]).tolist() == [0, 2]
-    assert len(coco_instances.reader(about, index)("v")) == 1
+    assert np.unique(coco_masks.truth(about, index, Faults())("v")["label"]).tolist() == [0, 2]
+    assert len(coco_masks.instances(about, index)("v")) == 1
 
 
 def test_a_polygon_of_two_points_beside_others_is_told(folder):

@@ -13,8 +13,8 @@ from PIL import Image
 
 from workflow_scripts.data.index_entries import Faults, check_id
 from workflow_scripts.data.kinds.coco import identifiers, read_coco
-from workflow_scripts.data.kinds.coco_file import InstancesFile
 from workflow_scripts.data.readers import json_lists
+from workflow_scripts.data.readers.coco_file import InstancesFile
 
 QUIET = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

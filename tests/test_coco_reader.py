@@ -18,9 +18,11 @@ from workflow_scripts.data.boxes import background_mask, boxes_of, objects_of
 from workflow_scripts.data.index import Images, read_index, write_index
 from workflow_scripts.data.index_entries import Faults
 from workflow_scripts.data.kinds.coco import read_coco
-from workflow_scripts.data.kinds.coco_segmentation import encode, runs
-from workflow_scripts.data.kinds.coco_truth import CATEGORY_IDS, UNUSED, Region, draw, map_values, reader
 from workflow_scripts.data.readers import json_lists
+from workflow_scripts.data.readers.coco_file import CATEGORY_IDS, UNUSED, Outline
+from workflow_scripts.data.readers.coco_masks import draw, map_values
+from workflow_scripts.data.readers.coco_masks import truth as reader
+from workflow_scripts.data.readers.coco_segmentation import encode, runs
 from workflow_scripts.data.samples.box_samples import BoxSamples
 from workflow_scripts.run.command import Job
 from workflow_scripts.stages import index as index_stage
@@ -266,7 +268,8 @@ def test_an_endless_element(tmp_path, monkeypatch):
 
 def square(label: int, x: int, y: int, size: int, crowd: bool = False):
     polygon = [x, y, x + size, y, x + size, y + size, x, y + size]
-    return Region(label, crowd, encode([polygon], (HEIGHT, WIDTH), "x"))
+    encoded = encode([polygon], (HEIGHT, WIDTH), "x")
+    return Outline(label - 1, crowd, (x, y, x + size, y + size), size**2, encoded)
 
 
 def test_overlapping_instances_and_crowds():
@@ -412,16 +415,22 @@ def test_what_is_published_is_read_as_ever(root, monkeypatch):
         for name, (file, folder) in SPLITS.items()
     }
     about = {"splits": splits, "split_order": list(splits), "limit": None, "unannotated": "left_out"}
-    index_stage.main(job(settings | about, {}, {"index": "index.h5", "findings": "index.json"}))
+    index_stage.main(job(settings | about, {"images": None}, {"index": "index.h5", "findings": "index.json"}))
     index = read_index("index.h5")
     columns = (index.sizes, index.labels, index.boxes, index.crowds, index.box_offsets)
     found = {"index": digest(index.ids, index.images, *columns, *index.splits.values())}
     settings |= {"splits": list(SPLITS), "files": FILES, "maps": [], "unlabelled": "ignore"}
     for crowd, overlap in (("class", "later"), ("ignore", "smaller"), ("class", "ignore")):
         about = {"crowd": crowd, "overlap": overlap}
-        truth.main(job(settings | about, {"index": "index.h5"}, {"truth": "truth.h5", "findings": "truth.json"}))
+        truth.main(
+            job(
+                settings | about,
+                {"index": "index.h5", "rendered": None},
+                {"truth": "truth.h5", "findings": "truth.json"},
+            )
+        )
         found[overlap] = digest_of("truth.h5", "truth", index.ids)
-    instance_truth.main(job(settings, {"index": "index.h5"}, {"truth": "instances.h5"}))
+    instance_truth.main(job(settings, {"index": "index.h5", "rendered": None}, {"truth": "instances.h5"}))
     assert found | {"instances": digest_of("instances.h5", "instances", index.ids)} == {
         "index": "a39afdcd60e9fc64",
         "later": "8bab126f679a383c",
@@ -449,9 +458,9 @@ def test_values_of_pixel_maps():
 
 
 def test_pixel_maps_by_id_or_number(root, index, monkeypatch):
-    from workflow_scripts.data.kinds import coco_truth
+    from workflow_scripts.data.readers import coco_masks
 
-    monkeypatch.setattr(coco_truth, "CATEGORY_IDS", (17, 18))
+    monkeypatch.setattr(coco_masks, "CATEGORY_IDS", (17, 18))
     stuff = np.full((HEIGHT, WIDTH), 120, np.uint8)
     stuff[:3], stuff[3:6], stuff[6:9] = 16, 17, 255
     (root / "maps/a").mkdir(parents=True)

@@ -14,10 +14,8 @@ from small_images import CLASSES, HEIGHT, WIDTH, noise, one_fault
 
 from workflow_scripts.base.digests import file_sha256
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.config.planning.sources import _files
-from workflow_scripts.config.types.datasets import CsvDataset
 from workflow_scripts.data.index_entries import Faults
-from workflow_scripts.data.kinds.csv_table import read_csv, read_mask_paths
+from workflow_scripts.data.kinds.csv import Csv, read_csv, read_mask_paths
 
 HEADER = "id,image,labels,mask,boxes,split"
 ROWS = (
@@ -281,7 +279,7 @@ def test_csv_dialects(table, columns, separator, end, quoting, case, mark, told,
     assert [entry.labels for entry in entries] == [(1,), (0, 1), (0,)]
     assert [len(entry.boxes) for entry in entries] == [1, 2, 0]
     assert {(f.check, f.identifier) for f in faults.findings} == {("ignored_column", name) for name in notes}
-    assert [Path(path) for path in _files(CsvDataset.model_construct(table=str(table)), "images", None)] == [
+    assert [Path(path) for path in Csv.model_construct(table=str(table)).paths("images")] == [
         table,
         *(table.parent / name for name in TABLE["image"]),
     ]  # which planning watches

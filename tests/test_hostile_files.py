@@ -25,7 +25,7 @@ from workflow_scripts.data.checkpoints.mxnet_params import read_params
 from workflow_scripts.data.checkpoints.weights import load_weights
 from workflow_scripts.data.index_entries import check_id
 from workflow_scripts.data.kinds.coco import read_coco
-from workflow_scripts.data.kinds.csv_table import read_csv
+from workflow_scripts.data.kinds.csv import read_csv
 from workflow_scripts.data.kinds.voc import read_voc
 from workflow_scripts.data.readers.archives import unpack
 from workflow_scripts.data.readers.images import check_image, read_image, read_label_png

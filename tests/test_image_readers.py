@@ -11,13 +11,13 @@ from small_images import HEIGHT, WIDTH, noise, png
 from workflow_scripts.base.digests import file_sha256
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.data.index_entries import Faults, check_id, nearest
-from workflow_scripts.data.kinds.voc import mask_ids
 from workflow_scripts.data.readers.images import (
     check_image,
     read_image,
     read_label_png,
     read_saliency,
 )
+from workflow_scripts.data.readers.voc_masks import mask_ids
 
 # --- images ---------------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from workflow_scripts.config.resolve import Config
 from workflow_scripts.data.index import read_index, write_index
 from workflow_scripts.data.index_entries import Entry
 from workflow_scripts.data.instances import Instances, from_masks
-from workflow_scripts.data.kinds import coco_instances, voc_instances
+from workflow_scripts.data.readers import coco_masks, voc_masks
 from workflow_scripts.data.synthetic.synthetic import render_scene
 from workflow_scripts.evaluation.mask_ap import MEASURES, average_precision
 from workflow_scripts.look.schemas import SCHEMAS
@@ -351,7 +351,7 @@ def voc(tmp_path) -> tuple[SimpleNamespace, object]:
 
 
 def test_true_instances_of_voc(tmp_path):
-    read = voc_instances.reader(*voc(tmp_path))
+    read = voc_masks.instances(*voc(tmp_path))
     own, other = read("a"), read("b")
     assert own.boxes.tolist() == [[5, 5, 15, 15, 0], [16, 5, 30, 15, 0]]  # void is of neither
     assert other.boxes[:, 4].tolist() == [0, 1] and (other.windows == own.windows).all()
@@ -364,18 +364,18 @@ def test_true_instances_of_voc_with_values_of_its_own(tmp_path):
         label = np.array(image)
     Image.fromarray(np.where((label > 0) & (label < 255), 7, label).astype(np.uint8)).save(mask)
     settings.mask_ids = SimpleNamespace(**dict.fromkeys(index.classes, 9) | {index.classes[0]: 7})
-    assert voc_instances.reader(settings, index)("a").boxes[:, 4].tolist() == [0, 0]
+    assert voc_masks.instances(settings, index)("a").boxes[:, 4].tolist() == [0, 0]
 
 
 def test_faults_of_voc(tmp_path):
     settings, index = voc(tmp_path)
-    read = voc_instances.reader(settings, index)
+    read = voc_masks.instances(settings, index)
     (tmp_path / "inst/b.mat").write_bytes(b"nothing")
     refused(lambda: read("b"), "inst/b.mat", "GTinst")
     (tmp_path / "SegmentationObject/a.png").unlink()
     refused(lambda: read("a"), "SegmentationObject/a.png", "missing")
     mixed = np.array([[1, 1]], np.uint8), np.array([[1, 2]], np.uint8)
-    refused(lambda: voc_instances.of_maps(*mixed, "x.png"), "x.png: object 1 is not of one class")
+    refused(lambda: voc_masks.of_maps(*mixed, "x.png"), "x.png: object 1 is not of one class")
 
 
 def test_true_instances_of_coco(tmp_path):
@@ -390,7 +390,7 @@ def test_true_instances_of_coco(tmp_path):
     entries = [Entry(name, str(tmp_path / f"{name}.jpg"), *SIZE, "", (1,), np.zeros((0, 5))) for name in "ab"]
     write_index(tmp_path / "index.h5", "coco", ("cat", "dog"), entries, {"all": ["a", "b"]})
     settings = SimpleNamespace(splits=["all"], root=str(tmp_path), files=[("x.json", ".")])
-    read = coco_instances.reader(settings, read_index(tmp_path / "index.h5"))
+    read = coco_masks.instances(settings, read_index(tmp_path / "index.h5"))
     found = Instances.from_arrays(read("a").arrays())
     assert found.boxes.tolist() == [[5, 5, 15, 15, 1], [0, 0, 2, 40, 1]]
     assert found.crowd.tolist() == [0, 1] and found.areas.tolist() == [97.5, 80]

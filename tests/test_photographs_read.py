@@ -15,7 +15,7 @@ from workflow_scripts.commands.export import image_file
 from workflow_scripts.data.beside import DataSet
 from workflow_scripts.data.index import Images, read_index, write_index
 from workflow_scripts.data.index_entries import Faults, check_entry
-from workflow_scripts.data.kinds import csv_table
+from workflow_scripts.data.kinds.csv import read_csv
 from workflow_scripts.data.samples.salient_folder import Folder
 
 EXAMPLES = settings(max_examples=60, deadline=None)
@@ -110,7 +110,7 @@ def test_normalised_boxes_are_one_fault_an_image(place, corners, number):
     Image.fromarray(noise()).save(place / "n.png")
     box = f"{' '.join(str(value / 999) for value in corners)} cat"  # 1.0 among them
     (place / "t.csv").write_text(f"id,image,labels,boxes\np,n.png,cat,{';'.join([box] * number)}\n")
-    read = lambda: csv_table.read_csv(place / "t.csv", ["cat"], {"all": ""})  # noqa: E731
+    read = lambda: read_csv(place / "t.csv", ["cat"], {"all": ""})  # noqa: E731
     one_fault(read, place / "t.csv", "'p'", "normalised", "multiply x by the width")
 
 
@@ -118,7 +118,7 @@ def test_normalised_boxes_are_one_fault_an_image(place, corners, number):
 def test_normalised_boxes_a_little_over_the_edge(place, box):
     Image.fromarray(noise()).save(place / "n.png")
     (place / "t.csv").write_text(f"id,image,labels,boxes\np,n.png,cat,{box} cat\n")
-    one_fault(lambda: csv_table.read_csv(place / "t.csv", ["cat"], {"all": ""}), place / "t.csv", "normalised")
+    one_fault(lambda: read_csv(place / "t.csv", ["cat"], {"all": ""}), place / "t.csv", "normalised")
 
 
 @settings(max_examples=40, deadline=None)
@@ -127,5 +127,5 @@ def test_boxes_in_pixels_are_read(place, x0, y0, data):
     x1, y1 = data.draw(st.integers(x0 + 1, 30)), data.draw(st.integers(y0 + 1, 20))
     Image.fromarray(noise()).save(place / "n.png")
     (place / "t.csv").write_text(f"id,image,labels,boxes\np,n.png,cat,{x0} {y0} {x1} {y1} cat\n")
-    _, (entry,) = csv_table.read_csv(place / "t.csv", ["cat"], {"all": ""})
+    _, (entry,) = read_csv(place / "t.csv", ["cat"], {"all": ""})
     assert entry.boxes.tolist() == [[x0, y0, x1, y1, 0]]

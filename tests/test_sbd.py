@@ -8,8 +8,8 @@ from conftest import refused
 from scipy.io import savemat
 from small_archives import mat, sbd_label
 
-from workflow_scripts.data.kinds.sbd import read_label_mat
-from workflow_scripts.data.kinds.voc import VOC_CLASSES, mask_ids
+from workflow_scripts.data.readers.sbd import read_label_mat
+from workflow_scripts.data.readers.voc_masks import VOC_CLASSES, mask_ids
 
 ALL = mask_ids(VOC_CLASSES)
 

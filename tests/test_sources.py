@@ -10,7 +10,7 @@ from own_photographs import CSV, HEIGHT, IDS, VOC, WIDTH, plan_of, write_photogr
 from PIL import Image
 
 from workflow_scripts.config.planning import sources
-from workflow_scripts.data.kinds.csv_table import read_csv, read_mask_paths
+from workflow_scripts.data.kinds.csv import read_csv, read_mask_paths
 from workflow_scripts.data.kinds.voc import read_voc
 
 CLASSES = ["cat", "dog"]
@@ -100,29 +100,29 @@ def test_the_readers_read_nothing_else(voc, table):
     rename(IDS[0], "my cat.1")
     splits = {"all": "train.txt", "val": "val.txt"}
     _, entries = read_voc(Path("VOC"), CLASSES, splits)
-    digested = {str(path) for path in sources._files(voc, "images", None) if str(path).endswith(".jpg")}
+    digested = {str(path) for path in voc.paths("images") if str(path).endswith(".jpg")}
     assert digested == {entry.image for entry in entries}
 
     write = Path("table.csv").read_text().replace(IDS[0] + ".jpg", "my cat.1.jpg").replace(HEADER, f"{HEADER} ")
     Path("table.csv").write_text(write, encoding="utf-8-sig")
     _, entries = read_csv(Path("table.csv"), CLASSES, {"all": "train", "val": "val"})
-    digested = {str(path) for path in sources._files(table, "images", None)}
+    digested = {str(path) for path in table.paths("images")}
     assert digested == {"table.csv", *(entry.image for entry in entries)}
     masks = read_mask_paths(Path("table.csv")).values()
-    assert set(sources._files(table, "truth", None)) == {Path("table.csv"), *masks}
+    assert set(table.paths("truth")) == {Path("table.csv"), *masks}
 
 
 def test_data_sets_with_and_without_truth(voc, table):
-    assert sources.has_truth(plan_of(VOC).config.dataset("demo"))
-    assert sources.has_truth(voc) and not sources.has_truth(voc.model_copy(update={"masks": None}))
-    assert sources.has_truth(table)
+    assert plan_of(VOC).config.dataset("demo").has_truth()
+    assert voc.has_truth() and not voc.model_copy(update={"masks": None}).has_truth()
+    assert table.has_truth()
     lines = Path("table.csv").read_text().splitlines()
     Path("table.csv").write_text("\n".join(re.sub("masks/[^,]*", " ", line) for line in lines))
-    assert not sources.has_truth(table)
+    assert not table.has_truth()
     Path("table.csv").write_text("\n".join(",".join(line.split(",")[:3]) for line in lines))
-    assert not sources.has_truth(table)
+    assert not table.has_truth()
     Path("table.csv").unlink()
-    assert not sources.has_truth(table)
+    assert not table.has_truth()
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe", b'id,image,labels\n"open', b"a\0b\n", b""])

@@ -355,7 +355,7 @@ ELSEWHERE = (
     "refine/boxes.py",
     "refine/grabcut_mask.py",
     "data/kinds/voc.py",
-    "data/kinds/csv_table.py",
+    "data/kinds/csv.py",
     "base/listings.py",
     "workflow/runs.py",
     "config/planning/plan.py",

@@ -9,7 +9,9 @@ from small_images import CLASSES, HEIGHT, WIDTH, noise, one_fault, png
 from workflow_scripts.base.digests import file_sha256
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.data.index_entries import Faults
-from workflow_scripts.data.kinds.voc import VOC_CLASSES, mask_ids, read_voc
+from workflow_scripts.data.kinds.voc import read_voc
+from workflow_scripts.data.readers.class_masks import given_ids
+from workflow_scripts.data.readers.voc_masks import VOC_CLASSES, mask_ids
 
 DOG = ("dog", (3, 4, 20, 18))
 LISTS = {"train": "ImageSets/train.txt", "val": "ImageSets/val.txt"}
@@ -313,4 +315,4 @@ def test_mask_ids():
     assert mask_ids(VOC_CLASSES) == {number: number for number in range(1, 21)}
     assert mask_ids(["cat", "cow", "dog", "horse", "person", "sheep"]) == {8: 1, 10: 2, 12: 3, 13: 4, 15: 5, 17: 6}
     assert mask_ids(["cat", "unicorn"]) == {1: 1, 2: 2}
-    assert mask_ids(["cat", "dog"], {"dog": 1, "cat": 255}) == {255: 1, 1: 2}
+    assert given_ids(["cat", "dog"], {"dog": 1, "cat": 255}) == {255: 1, 1: 2} and given_ids(["cat"], None) is None

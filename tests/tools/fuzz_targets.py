@@ -32,17 +32,16 @@ from workflow_scripts.data.checkpoints.weights import load_weights
 from workflow_scripts.data.coco_regions import region
 from workflow_scripts.data.index import Images, read_index, write_index
 from workflow_scripts.data.index_entries import Entry, Faults
-from workflow_scripts.data.kinds import coco_instances, coco_truth
 from workflow_scripts.data.kinds.coco import read_coco
-from workflow_scripts.data.kinds.csv_table import read_csv, read_mask_paths
-from workflow_scripts.data.kinds.pascal_context import read_context, read_names
-from workflow_scripts.data.kinds.sbd import read_label_mat
-from workflow_scripts.data.kinds.sbd_contours import read_contours
-from workflow_scripts.data.kinds.voc import mask_ids, read_voc
-from workflow_scripts.data.kinds.voc_instances import read_mat
+from workflow_scripts.data.kinds.csv import read_csv, read_mask_paths
+from workflow_scripts.data.kinds.voc import read_voc
+from workflow_scripts.data.readers import coco_masks
 from workflow_scripts.data.readers.archives import unpack
 from workflow_scripts.data.readers.images import check_image, read_image, read_label_png, read_saliency
 from workflow_scripts.data.readers.mask_folder import MaskFolder
+from workflow_scripts.data.readers.pascal_context import read_context, read_names
+from workflow_scripts.data.readers.sbd import read_contours, read_instances, read_label_mat
+from workflow_scripts.data.readers.voc_masks import mask_ids
 from workflow_scripts.look.plots import read_curve
 from workflow_scripts.store.artifacts import Reader, create
 from workflow_scripts.store.provenance import parent_digests, read_sidecar, write_sidecar
@@ -257,8 +256,8 @@ def _json(folder: Path) -> list[Target]:
             "crowd": "ignore",
             "overlap": "smaller",
         }
-        truth = coco_truth.reader(SimpleNamespace(**about), index, Faults())
-        instances = coco_instances.reader(SimpleNamespace(**about), index)
+        truth = coco_masks.truth(SimpleNamespace(**about), index, Faults())
+        instances = coco_masks.instances(SimpleNamespace(**about), index)
         for identifier in index.ids:
             assert truth(identifier)["label"].shape == index.size_of(identifier)
             found = instances(identifier)
@@ -385,8 +384,8 @@ def _matlab() -> list[Target]:
     readers = {
         "sbd_mat": (truth, lambda path: read_label_mat(path, ids)),
         "sbd_contours": (truth, read_contours),
-        "sbd_instances": (instances, lambda path: read_mat(path, ids).arrays()),
-        "context_mat": (context, lambda path: read_context(path, [1, 255])),
+        "sbd_instances": (instances, lambda path: read_instances(path, ids).arrays()),
+        "context_mat": (context, read_context),
     }
     return [
         Target(name, read, "a.mat", (mat(content, True), mat(content, False)))

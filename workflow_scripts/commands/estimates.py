@@ -5,10 +5,8 @@ how long a dense CRF takes, are the measured figures below.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 
 import torch
@@ -16,12 +14,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from workflow_scripts import instance_segmentation, methods, segmentation
-from workflow_scripts.base.errors import UserError
-from workflow_scripts.base.listings import listed_ids, table_rows
 from workflow_scripts.config.planning import instance_systems, systems
+from workflow_scripts.config.planning.members import known_members
 from workflow_scripts.config.planning.plan import Plan
-from workflow_scripts.config.resolve import Config, order_splits
-from workflow_scripts.config.types import blocks, datasets
+from workflow_scripts.config.resolve import Config
+from workflow_scripts.config.types import blocks
+from workflow_scripts.config.types.datasets import Dataset, Id
 from workflow_scripts.config.types.initial import Network
 from workflow_scripts.instance_segmentation.mask_rcnn import BOX_CELLS, MASK_CELLS
 from workflow_scripts.refine import affinity_networks
@@ -43,8 +41,7 @@ LABEL_BYTES, SALIENCY_BYTES = 0.06, 0.15
 # Bytes that the store takes beside: for an image, and for each of its compressed arrays (benchmarks/scale.py artifact, bytes).
 ENTRY_BYTES, ARRAY_BYTES = 1_400, 2_700
 LABELS = 1.55  # classes of an image; VOC
-SIZES = {"synthetic": (96, 128), "coco": (480, 640)}  # pixels; of others:
-VOC_SIZE = (375, 500)
+MEASURED = 375 * 500  # pixels of the images that seconds were measured on
 
 
 @dataclass(frozen=True)
@@ -63,35 +60,10 @@ class Cost:
         return (self.operations / speed + self.seconds / cores) / 3600
 
 
-def members(data: datasets.Dataset) -> dict[str, set] | None:
-    """Ids of every split, read from its lists or table; as many as it must have where they are not there yet."""
-    found: dict[str, set] = {}
-    for name in order_splits(data.splits, "datasets"):
-        split = data.splits[name]
-        try:
-            ids = found[split.of] if split.of else _source(data, split)
-            ids = ids - found[split.without] if split.without else ids
-        except (UserError, OSError, KeyError, ValueError):
-            if split.count is None:
-                continue
-            apart = name in data.use.evaluation  # no image of theirs is one of the training split's
-            ids = set(range(-split.count, 0) if apart else range(split.count))
-        found[name] = set(sorted(ids, key=str)[: split.first or data.limit])
-    used = {data.use.train, data.use.masks, *data.use.evaluation}
-    return found if used <= found.keys() else None
-
-
-def _source(data: datasets.Dataset, split: datasets.Split) -> set:
-    if split.images:
-        return {(id(split), number) for number in range(split.images)}
-    if isinstance(data, datasets.VocDataset):
-        lists = [(split.root or data.root, split.ids), *((data.sbd or data.root, name) for name in split.sbd)]
-        return {name for folder, path in lists for _, name in listed_ids(Path(folder) / path)}
-    if isinstance(data, datasets.CsvDataset):
-        (_, header), *rows = table_rows(Path(data.table))
-        place = header.index("split") if "split" in header else None
-        return {cells[header.index("id")] for _, cells in rows if place is None or cells[place] == split.ids}
-    raise KeyError(data.kind)
+def members(data: Dataset) -> dict[str, set[Id]] | None:
+    """Ids of every split as far as they are known; None where those of a split in use are not."""
+    found = {name: set(ids) for name, ids in known_members(data).items() if ids is not None}
+    return found if {data.use.train, data.use.masks, *data.use.evaluation} <= found.keys() else None
 
 
 class Estimates:
@@ -101,7 +73,7 @@ class Estimates:
         self.config, self.dataset, self.plan = config, dataset, Plan(config)
         self.data = config.dataset(dataset)
         self.members = members(self.data)
-        self.height, self.width = SIZES.get(self.data.kind, VOC_SIZE)
+        self.height, self.width = self.data.size
         self._counted: dict[str, tuple[float, float, str]] = {}
         self._parts: dict[str, SimpleNamespace] = {}
 
@@ -228,7 +200,7 @@ class Estimates:
     @property
     def relative(self) -> float:
         """Size of an image, that of VOC's being 1."""
-        return self.pixels / math.prod(VOC_SIZE)
+        return self.pixels / MEASURED
 
     def _stored(self, content: float, images: int, arrays: int = 1) -> float:
         """Bytes of an artifact whose images hold so many, in so many arrays."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from workflow_scripts.base.errors import UserError, one_line
 
 TYPES = "workflow_scripts.config.types"
-READ = ("typing", "pydantic", "collections.abc", "math", "re", "workflow_scripts.base.errors", TYPES)
+READ = ("typing", "pydantic", "collections", "itertools", "math", "os", "pathlib", "re", "workflow_scripts.base", TYPES)
 
 
 def read(path: Path, name: str) -> list[type]:

@@ -21,6 +21,7 @@ from workflow_scripts.config.fingerprint import PACKAGE, ROOT
 from workflow_scripts.config.types import blocks, instance_blocks, mask_blocks
 from workflow_scripts.config.types.affinity_blocks import Affinity
 from workflow_scripts.config.types.classifiers import Classifier
+from workflow_scripts.config.types.datasets import Dataset
 from workflow_scripts.config.types.paper_tables import Table
 from workflow_scripts.config.types.parts import AnyOf, Backbone, Of
 from workflow_scripts.config.types.saliency_blocks import Detector, FolderSaliency, SaliencyNetwork
@@ -53,6 +54,7 @@ class Family:
 
 
 FAMILIES = {
+    "datasets": Family("data.kinds", Dataset, "kind"),
     "saliency": Family("detectors", Detector, "detector", without_module=(FolderSaliency,)),
     "classifiers": Family("methods", Classifier, "method"),
     "affinities": Family("refine", Affinity, "network"),
@@ -81,7 +83,7 @@ def use(named: Any) -> None:
         return
     os.environ[plugins.FOLDERS] = os.pathsep.join(found)
     fingerprint.forget()
-    for cached in (outside, union, sections):
+    for cached in (outside, members, union, sections):
         cached.cache_clear()
 
 
@@ -169,13 +171,19 @@ def _check_imports(path: Path, folders: Iterable[str]) -> None:
 
 
 @cache
-def union(family: str) -> Any:
-    """The type of a block of any class of a family."""
+def members(family: str) -> tuple[type[BaseModel], ...]:
+    """The classes of a family."""
     about = FAMILIES[family]
     known = (*own(about.folder), *outside())
     found = [cls for cls in known if issubclass(cls, about.base) and about.key in cls.model_fields]
-    members = (*found, *about.without_module)
-    return Annotated[reduce(or_, members), Discriminator(about.key)] if len(members) > 1 else members[0]
+    return (*found, *about.without_module)
+
+
+@cache
+def union(family: str) -> Any:
+    """The type of a block of any class of a family."""
+    found = members(family)
+    return Annotated[reduce(or_, found), Discriminator(FAMILIES[family].key)] if len(found) > 1 else found[0]
 
 
 AnyOf.union = union

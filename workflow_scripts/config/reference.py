@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 
 from pydantic import TypeAdapter
 
-from workflow_scripts.config.families import references, sections
-from workflow_scripts.config.types import archives, datasets
+from workflow_scripts.config.families import references, sections, union
+from workflow_scripts.config.types import archives
 
 SECTIONS = {
     "saliency": "Maps of what stands out in an image, whatever it is. A block is a detector.",
@@ -25,7 +25,7 @@ SECTIONS = {
     "archives": "What is downloaded and unpacked before a data set is read.",
 }
 
-TYPES = {**sections(), "datasets": datasets.AnyDataset, "archives": archives.Archive}
+TYPES = {**sections(), "datasets": union("datasets"), "archives": archives.Archive}
 
 HEAD = """# Reference of `config.yaml`
 

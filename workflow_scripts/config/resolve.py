@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.config import families
-from workflow_scripts.config.families import references, sections
+from workflow_scripts.config.families import references, sections, union
 from workflow_scripts.config.layers import (
     check_values,
     inherit,
@@ -52,7 +52,7 @@ class Config:
         inherited = inherit(self._raw["datasets"], "datasets", self._gone["datasets"])
         plain = {name: _without_nulls(data) for name, data in inherited.items()}
         self.datasets: dict[str, datasets.Dataset] = {
-            name: typed(datasets.AnyDataset, data, f"datasets.{name}") for name, data in plain.items()
+            name: typed(union("datasets"), data, f"datasets.{name}") for name, data in plain.items()
         }
         self._overrides = {name: data.get("overrides", {}) for name, data in plain.items()}
         self.archives: dict[str, Archive] = {
@@ -220,12 +220,7 @@ class Config:
         ]:
             if split is not None and split not in known:
                 raise UserError(f"{where}.use.{field}: no split {split!r}, {nearest(split, known)}")
-        source, other_source = ("images", "ids") if dataset.kind == "synthetic" else ("ids", "images")
         for key, split in known.items():
-            if getattr(split, other_source) is not None:
-                raise UserError(
-                    f"{where}.splits.{key}.{other_source}: not for kind {dataset.kind!r}, give {source} or of instead"
-                )
             for field in ("of", "without"):
                 other = getattr(split, field)
                 if other is not None and other not in known:
@@ -253,22 +248,11 @@ class Config:
             )
 
     def _check_sources(self, where: str, dataset: datasets.Dataset) -> None:
-        """What of the splits and of the use belongs to one kind of data set, and what needs labels."""
+        """Archives, and uses that need labels."""
         for name in dataset.archives:
             if name not in self.archives:
                 hint = self._nearest("archives", name, self.archives)
                 raise UserError(f"{where}.archives: no archive {name!r}, {hint}")
-        kinds = {"sbd": "voc", "root": "voc", "folder": "coco"}
-        for key, split in dataset.splits.items():
-            for field, kind in kinds.items():
-                if getattr(split, field) and (dataset.kind != kind or split.ids is None):
-                    raise UserError(f"{where}.splits.{key}.{field}: only for kind {kind!r}, beside ids; take it away")
-            if dataset.kind == "coco" and split.ids and not split.folder:
-                raise UserError(f"{where}.splits.{key}.folder: missing; name the folder of its images, under root")
-            if split.sbd and getattr(dataset, "sbd", None) is None:
-                raise UserError(f"{where}.splits.{key}.sbd: the data set has no folder sbd that these lists are in")
-            if not split.labelled and dataset.kind != "voc":
-                raise UserError(f"{where}.splits.{key}.labelled: only for kind 'voc'; take it away")
         use = dataset.use
         for field in ("train", "masks", "affinity", "thresholds", "instances"):
             split = getattr(use, field)

@@ -4,8 +4,8 @@ import json
 
 from pydantic import TypeAdapter
 
-from workflow_scripts.config.families import sections
-from workflow_scripts.config.types import archives, datasets
+from workflow_scripts.config.families import sections, union
+from workflow_scripts.config.types import archives
 
 HEADER = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "config.yaml"}
 
@@ -16,7 +16,7 @@ def schema() -> dict:
     properties = {}
     for section, type_ in (
         *sections().items(),
-        ("datasets", datasets.AnyDataset),
+        ("datasets", union("datasets")),
         ("archives", archives.Archive),
     ):
         part = TypeAdapter(type_).json_schema(ref_template="#/$defs/{model}")

@@ -53,7 +53,7 @@ def _truth(job: Job) -> Callable[[str], np.ndarray | None]:
     if job.settings.sbd is None:
         truth = Reader(job.inputs.truth, "truth", job.settings.dataset)
         return lambda identifier: contours(truth.read(identifier)["label"])
-    folder, read = Path(job.settings.sbd) / "cls", plugin("data.kinds", "sbd_contours").read_contours
+    folder, read = Path(job.settings.sbd) / "cls", plugin("data.readers", "sbd").read_contours
 
     def of_sbd(identifier: str) -> np.ndarray | None:
         path = folder / f"{identifier}.mat"

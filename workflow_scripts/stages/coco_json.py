@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 from pycocotools import mask as rle
 
+from workflow_scripts.base.plugins import plugin
 from workflow_scripts.base.progress import progress
 from workflow_scripts.data.coco_regions import as_text, file_names, image_entry, image_numbers
 from workflow_scripts.data.index import read_index
 from workflow_scripts.data.instances import UNRELIABLE, Instances
-from workflow_scripts.data.kinds.coco_truth import CATEGORY_IDS
 from workflow_scripts.run.command import Job, run
 from workflow_scripts.store.artifacts import Reader, replaced
 
@@ -20,8 +20,8 @@ def main(job: Job) -> None:
     reader = Reader(job.inputs.instances, "instances", settings.dataset)
     # In the order of the index, which is that of the data set's lists.
     ids = sorted(reader.ids, key=index.row.__getitem__)
-    ours = settings.kind != "coco" or len(index.classes) != len(CATEGORY_IDS)
-    categories = list(range(1, len(index.classes) + 1)) if ours else list(CATEGORY_IDS)
+    kind, ours = plugin("data.kinds", settings.kind), range(1, len(index.classes) + 1)
+    categories = kind.category_ids(index.classes) if hasattr(kind, "category_ids") else ours
     numbers = dict(zip(ids, image_numbers(ids), strict=True))
     named = [{"id": number, "name": name} for number, name in zip(categories, index.classes, strict=True)]
     with replaced(job.outputs.annotations) as temporary, open(temporary, "w", encoding="utf-8") as file:

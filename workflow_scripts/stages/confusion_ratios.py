@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
@@ -46,28 +45,16 @@ def main(job: Job) -> None:
 
 
 def _context(settings, names: list[str], truth: Reader) -> Callable[[str], np.ndarray | None]:
-    """Maps of backgrounds by id, k + 1 for `names[k]`; none of images that nobody labelled."""
-    if settings.kind == "synthetic":
-        known = {
-            context.name: number
-            for number, context in enumerate(plugin("data.synthetic", "synthetic").CONTEXTS, start=1)
-        }
-        values = [_value(name, known, "the rendered scenes") for name in names]
+    """Maps of backgrounds by id, uint8 (H, W): k + 1 for `names[k]`, else 0; none of images that nobody labelled."""
+    where, known, read = plugin("data.kinds", settings.kind).backgrounds(settings, truth)
+    values = [_value(name, known, where) for name in names]
 
-        def rendered(identifier: str) -> np.ndarray:
-            stored = truth.read(identifier)["context"]
-            return sum((stored == value) * np.uint8(number) for number, value in enumerate(values, start=1))
+    def context(identifier: str) -> np.ndarray | None:
+        found = read(identifier)
+        numbered = enumerate(values, start=1)
+        return None if found is None else sum((found == value) * np.uint8(number) for number, value in numbered)
 
-        return rendered
-    pascal, folder = plugin("data.kinds", "pascal_context"), Path(settings.context)
-    known = pascal.read_names(folder)
-    values = [_value(name, known, str(folder / pascal.NAMES)) for name in names]
-
-    def labelled(identifier: str) -> np.ndarray | None:
-        path = folder / f"{identifier}.mat"
-        return pascal.read_context(path, values) if path.exists() else None
-
-    return labelled
+    return context
 
 
 def _value(name: str, known: dict[str, int], where: str) -> int:

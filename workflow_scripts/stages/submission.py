@@ -28,7 +28,7 @@ def main(job: Job) -> None:
     predictions = Reader(job.inputs.predictions, "prediction", settings.dataset)
     ids = index.split(*settings.splits)
     source_ids = np.zeros(256, np.uint8)
-    for source, number in plugin("data.kinds", "voc").mask_ids(settings.classes).items():
+    for source, number in plugin("data.readers", "voc_masks").mask_ids(settings.classes).items():
         source_ids[number] = source
 
     def files() -> Iterator[tuple[str, bytes]]:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.families import members
 from workflow_scripts.config.planning.outputs import BLOCKS, maker
 from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
-from workflow_scripts.config.types import datasets
 
 MOST = 8  # changes told of one job
 LONGEST = 60  # characters of a value
@@ -19,11 +19,7 @@ SHARD = re.compile(r"\.\d+-of-\d+(\.json)?$")
 # Blocks that a stage is given beside its own, by the key of its settings: the section.
 OTHERS = {"classifier": "classifiers", "affinity": "affinities", "segmenter": "segmenters"}
 # Settings that are keys of the data set; `splits` of other stages are those that they work on.
-OF_DATASET = {"threads": "torch_threads"} | {
-    key: key
-    for kind in (datasets.SyntheticDataset, datasets.VocDataset, datasets.CocoDataset, datasets.CsvDataset)
-    for key in kind.model_fields
-}
+OF_DATASET = {"threads": "torch_threads"} | {key: key for kind in members("datasets") for key in kind.model_fields}
 # Digests say that something changed, not what.
 DIGESTS = {
     "sources": "files of datasets.{dataset}",

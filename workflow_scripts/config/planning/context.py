@@ -5,10 +5,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.planning import instance_systems, sources, systems
 from workflow_scripts.config.planning.outputs import output_path
 from workflow_scripts.config.resolve import Config
-from workflow_scripts.config.types import datasets, mask_blocks
+from workflow_scripts.config.types import mask_blocks
 from workflow_scripts.config.types.initial import Download, FromClassifier
 
 
@@ -18,6 +19,7 @@ class Context:
     def __init__(self, config: Config):
         self.config = config
         self.digest, self.masks_digest = cache(self._digest), cache(self._masks_digest)
+        self.folder_digest = cache(sources.folder_digest)
         self.initial_digest = cache(self._initial_digest)
         self.mask_splits, self.truth_splits = cache(self._mask_splits), cache(self._truth_splits)
 
@@ -34,13 +36,15 @@ class Context:
 
     def truth(self, dataset: str) -> str | list[str]:
         """The truth masks, or nothing where a data set has none."""
-        return output_path("truth", dataset=dataset) if sources.has_truth(self.dataset(dataset)) else []
+        return output_path("truth", dataset=dataset) if self.dataset(dataset).has_truth() else []
 
     def images(self, dataset: str) -> str | list[str]:
         """Rendered images are an artifact; those of other kinds are watched by their digests in the index."""
-        if isinstance(self.dataset(dataset), datasets.SyntheticDataset):
-            return output_path("render", dataset=dataset)
-        return []
+        return output_path("render", dataset=dataset) if self.dataset(dataset).rendered else []
+
+    def rendered(self, dataset: str) -> str | list[str]:
+        """The truth of rendered images."""
+        return output_path("render", output="truth", dataset=dataset) if self.dataset(dataset).rendered else []
 
     def manifests(self, dataset: str) -> list[str]:
         """Lists of what was unpacked for a data set; unpacked files are watched by them, not one by one."""
@@ -61,8 +65,8 @@ class Context:
 
     # Digests
 
-    def _digest(self, dataset: str, what: str, folder: str | None = None) -> str:
-        return sources.digest(dataset, self.dataset(dataset), what, folder)
+    def _digest(self, dataset: str, part: str) -> str:
+        return sources.digest(dataset, self.dataset(dataset), part)
 
     def _masks_digest(self, dataset: str, path: str) -> str:
         return sources.digest_of(dataset, sources.mask_files(path))
@@ -79,6 +83,18 @@ class Context:
         """What every training is told of its data set."""
         data = self.dataset(dataset)
         return {"dataset": dataset, "classes": list(data.classes), "threads": data.torch_threads}
+
+    def reading(self, dataset: str, part: str) -> tuple[dict, tuple[str, ...]]:
+        """Settings and modules of a job that reads a part of a data set.
+
+        Raises:
+            UserError: the data set has no such part.
+        """
+        data = self.dataset(dataset)
+        if lack := data.lacks(part):
+            raise UserError(f"config: datasets.{dataset}: has no {part} to read ({lack}); drop what is scored by it")
+        settings = {"dataset": dataset, "kind": data.kind, "classes": list(data.classes)} | data.told(part)
+        return settings | {"sources": self.digest(dataset, part)}, data.modules(part)
 
     # Splits
 

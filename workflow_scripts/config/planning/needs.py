@@ -14,12 +14,17 @@ from pathlib import Path
 from workflow_scripts.config.planning.members import emptied, known_members
 from workflow_scripts.config.planning.outputs import BLOCKS, output_path
 from workflow_scripts.config.resolve import Config
-from workflow_scripts.config.types import datasets, mask_blocks, saliency_blocks
+from workflow_scripts.config.types import mask_blocks, saliency_blocks
+from workflow_scripts.config.types.datasets import Dataset
 from workflow_scripts.config.types.initial import Download, Network
 from workflow_scripts.config.types.parts import Block
 
 PRESENT, BY_ITSELF = "present", "missing, comes by itself"  # the second: a job downloads it
-TRUTH = "truth masks"
+PARTS = {
+    "index": "images",
+    "truth": "truth",
+    "confusion_ratios": "backgrounds",
+}  # of a data set, that jobs of a stage read
 CRF_PACKAGE, CRF_INSTALL = "pydensecrf2", "pip install -r requirements.txt, with g++ and make"
 MODULES = {CRF_PACKAGE: "pydensecrf"}
 INSTALL = "pip install -r requirements.txt"
@@ -179,7 +184,7 @@ def _detector(config: Config, dataset: str, block: Block, user: str) -> Iterator
         yield _model(block, user)
 
 
-def _maps(data: datasets.Dataset, folder: str, user: str) -> Need:
+def _maps(data: Dataset, folder: str, user: str) -> Need:
     """A folder of saliency maps, one for each image where the images are known."""
     way = "put {id}.png of every image there, any detector's, or name another saliency block"
     found = _folder("saliency", folder, "any detector's maps; EPS used PFAN's", user, way)
@@ -228,32 +233,14 @@ def of_data(config: Config, dataset: str) -> Iterator[Need]:
         yield from files_of_data(data, f"datasets.{dataset}")
 
 
-def files_of_data(data: datasets.Dataset, user: str) -> Iterator[Need]:
+def files_of_data(data: Dataset, user: str, *parts: str) -> Iterator[Need]:
     """Its table, or its lists and the folders of its images and labels."""
     way = f"put it there, or name another path in {user}"
-    if isinstance(data, datasets.CsvDataset):
-        yield file_need("table", data.table, Known("yours"), user, way=way)
-        return
-    roots = []
-    for split in data.splits.values():
-        if not split.ids:
-            continue
-        if isinstance(data, datasets.CocoDataset):
-            yield file_need("list", f"{data.root}/{split.ids}", Known("COCO"), user, way=way)
-            yield _folder("images", f"{data.root}/{split.folder or '.'}", "COCO", user, way)
-        elif isinstance(data, datasets.VocDataset):
-            root = split.root or data.root
-            for path in (f"{root}/{split.ids}", *(f"{data.sbd}/{name}" for name in split.sbd)):
-                yield file_need("list", path, Known("VOC, SBD, or yours"), user, way=way)
-            roots.append((root, split.labelled))
-    for root, labelled in dict.fromkeys(roots):
-        yield _folder("images", f"{root}/{data.images}", "VOC, or yours", user, way)
-        if labelled:
-            yield _folder("annotations", f"{root}/{data.annotations}", "VOC, or yours", user, way)
-    if isinstance(data, datasets.VocDataset) and data.masks:
-        yield _folder(TRUTH, f"{data.root}/{data.masks}", "VOC, SBD, or yours", user, way)
-    elif isinstance(data, datasets.CocoDataset):
-        yield from (_folder(TRUTH, f"{data.root}/{name}", "COCO-Stuff", user, way) for name in data.maps)
+    for place in (place for part in parts or ("images", "truth") for place in data.places(part)):
+        if place.is_folder:
+            yield _folder(place.what, place.path, place.source, user, way)
+        else:
+            yield file_need(place.what, place.path, Known(place.source), user, way=way)
 
 
 def of_archive(config: Config, name: str) -> Need:
@@ -291,17 +278,13 @@ def of_job(config: Config, stage: str, names: Mapping[str, str]) -> Iterator[Nee
     dataset = names.get("dataset", "")
     if stage == "unpack":
         yield of_archive(config, names["archive"])
-    elif stage in {"index", "truth"}:
+    elif part := PARTS.get(stage):
         data = config.dataset(dataset)
-        files = [] if data.archives else [*files_of_data(data, f"datasets.{dataset}")]
+        needed = any(place.needed for place in data.places(part))
+        if needed and not (data.archives and part in {"images", "truth"}):
+            yield from files_of_data(data, f"datasets.{dataset}", part)
         if stage == "index":
-            yield from (need for need in files if need.what != TRUTH)
             yield from of_limit(config, dataset)
-        elif not getattr(data, "sbd", None):  # whose masks serve as well
-            yield from (need for need in files if need.what == TRUTH)
-    elif stage == "confusion_ratios":
-        if folder := getattr(config.dataset(dataset), "context", None):
-            yield _folder("folder", folder, "PASCAL-Context", f"datasets.{dataset}.context")
     elif stage == "erasing":
         yield from of_job(config, "train_classifier", names)
     elif stage == "confidence":

@@ -12,7 +12,6 @@ from workflow_scripts.config.planning.context import Context
 from workflow_scripts.config.planning.jobs import JOBS, ON_REQUEST
 from workflow_scripts.config.planning.outputs import OUTPUTS, maker, output_path
 from workflow_scripts.config.planning.registry import Job
-from workflow_scripts.config.planning.sources import has_truth
 from workflow_scripts.config.planning.stages import STAGES
 from workflow_scripts.config.resolve import Config
 
@@ -75,7 +74,7 @@ class Plan(Context):
 
     def targets(self, dataset: str) -> list[str]:
         """The table, where there is truth to score on, and the pictures."""
-        table = [output_path("miou", dataset=dataset)] if has_truth(self.config.dataset(dataset)) else []
+        table = [output_path("miou", dataset=dataset)] if self.config.dataset(dataset).has_truth() else []
         return [*table, *self.pictures(dataset), *self.submissions(dataset)]
 
     def submissions(self, dataset: str) -> list[str]:
@@ -91,10 +90,10 @@ class Plan(Context):
 
     def pictures(self, dataset: str) -> list[str]:
         names = self.config.dataset(dataset).systems
-        boxes = systems.boxed(self.config, dataset) and has_truth(self.config.dataset(dataset))
+        boxes = systems.boxed(self.config, dataset) and self.config.dataset(dataset).has_truth()
         rates = [output_path("filling_rates", dataset=dataset)] if boxes else []
         montages = [output_path("montage", dataset=dataset, system=name) for name in names]
-        stages = ["curves", *(["charts"] if has_truth(self.config.dataset(dataset)) else [])]
+        stages = ["curves", *(["charts"] if self.config.dataset(dataset).has_truth() else [])]
         common = [path.format(dataset=dataset) for stage in stages for path in OUTPUTS[stage].values()]
         return [*common, *rates, *montages]
 

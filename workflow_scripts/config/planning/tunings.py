@@ -21,7 +21,6 @@ from pydantic import BaseModel
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.families import references, sections
-from workflow_scripts.config.planning.sources import has_truth
 from workflow_scripts.config.typed import typed
 from workflow_scripts.config.types import datasets
 from workflow_scripts.config.types.initial import FromClassifier
@@ -121,7 +120,7 @@ def _split(data: datasets.Dataset, dataset: str, tuning, where: str) -> str:
         )
     if split not in data.splits:
         raise UserError(f"{where}.split: data set {dataset!r} has no split {split!r}, {nearest(split, data.splits)}")
-    if not has_truth(data):
+    if not data.has_truth():
         raise UserError(f"{where}: data set {dataset!r} has no truth masks, so no number can be chosen on it")
     for scored in dict.fromkeys([data.use.masks, *data.use.evaluation]):
         inside = split in _within(data, scored) or scored in _within(data, split)

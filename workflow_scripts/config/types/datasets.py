@@ -1,13 +1,36 @@
 """Types of the data sets of `config.yaml`: their files, splits and what the splits are used for, with units and limits."""
 
 from collections import Counter
-from typing import Annotated, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, ClassVar, NamedTuple
 
-from pydantic import AfterValidator, Discriminator, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from workflow_scripts.config.types.parts import ORIENTATION, Block, Name, Orientation, Share
 
 MOST_CLASSES = 254  # a label map has 8 bits: 0 is the background, 255 is ignored
+TRUTH = "truth masks"
+Id = str | tuple[str, int]  # a name, or the number of an image in a list that is not there yet
+
+
+class Reading(NamedTuple):
+    """How jobs read a part of a data set: keys that they are told, those of them that must not be null, modules beside the kind's."""
+
+    told: tuple[str, ...] = ()
+    needed: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+
+
+class Place(NamedTuple):
+    """A file or a folder that a data set is in; without one that is not `needed` there may be a way."""
+
+    what: str
+    path: str
+    source: str
+    is_folder: bool = True
+    needed: bool = True
 
 
 def _classes(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -50,6 +73,8 @@ class Split(Block):
             raise ValueError("a split has exactly one of ids, images, of")
         if self.of is None and (self.without or self.first):
             raise ValueError("without and first take from another split: name it with of")
+        if self.ids is None and (self.sbd or self.root or self.folder):
+            raise ValueError("sbd, root and folder are said beside ids; take them away")
         if self.of is not None and not self.labelled:
             raise ValueError("labelled is said of the split that it takes from")
         return self
@@ -109,6 +134,74 @@ class Dataset(Block):
         (), description="unpacked before anything is read; none where the files are there"
     )
 
+    # What a kind says. Parts are images (with labels and lists), truth, instances, backgrounds and contours. The module
+    # `data.kinds.{kind}` has a function of that name that reads the part; `index` reads the images.
+    kind: str
+    reads: ClassVar[Mapping[str, Reading]] = {}
+    split_keys: ClassVar[tuple[str, ...]] = ("ids",)
+    rendered: ClassVar[bool] = False  # by a job of stage `render`, of the sources of its splits
+    size: ClassVar[tuple[int, int]] = (375, 500)  # of an image, height and width in pixels, for estimates
+
+    def paths(self, part: str) -> Iterable[Path | str]:
+        """Files of a part whose contents decide what is read of it, as lists and tables name them; nothing is checked."""
+        return ()
+
+    def places(self, part: str) -> Iterable[Place]:
+        """Files and folders without which a part cannot be read; not the images one by one."""
+        return ()
+
+    def ids(self, name: str) -> Iterable[Id]:
+        """Images of a split that is no part of another, within the limit: by default as many as the split must have.
+
+        Raises:
+            UserError, LookupError, ValueError: they are not known yet.
+        """
+        return self.numbered(self.splits[name].ids)
+
+    def present(self, known: Mapping[str, list[Id]]) -> Iterable[tuple[str, str, list[bool]]]:
+        """What files are, their folder, and of each that the splits name whether it is there.
+
+        Args:
+            known: ids of the splits, as far as they are known.
+        """
+        return ()
+
+    # What others ask
+
+    def lacks(self, part: str) -> str | None:
+        """Why the data set has no such part; None where it has."""
+        if part not in self.reads:
+            return f"kind {self.kind!r} has none"
+        return next((f"{key} is null" for key in self.reads[part].needed if getattr(self, key) is None), None)
+
+    def has_truth(self) -> bool:
+        """Whether there are truth masks."""
+        return self.lacks("truth") is None
+
+    def told(self, part: str) -> dict:
+        """Settings of a job that reads a part."""
+        return {key: getattr(self, key) for key in self.reads[part].told}
+
+    def modules(self, part: str) -> tuple[str, ...]:
+        """Modules by which a job reads a part."""
+        return (f"data.kinds.{self.kind}", *self.reads[part].modules)
+
+    def numbered(self, listed: str | None) -> Iterator[Id]:
+        """As many images of a list as splits of it must have."""
+        counts = [
+            split.count for split in self.splits.values() if split.ids == listed and split.count and not split.sbd
+        ]
+        return islice(((listed, number) for number in range(counts[0])), self.limit)
+
+    @model_validator(mode="after")
+    def _keys_of_splits(self) -> "Dataset":
+        for name, split in self.splits.items():
+            for key in ("ids", "images", "sbd", "root", "folder", "labelled"):
+                if key not in self.split_keys and getattr(split, key) != Split.model_fields[key].default:
+                    way = f"give {self.split_keys[0]} or of instead" if key in ("ids", "images") else "take it away"
+                    raise ValueError(f"splits.{name}.{key}: not for kind {self.kind!r}; {way}")
+        return self
+
     def labelled(self, split: str) -> bool:
         """Whether labels and truth of a split are public."""
         origin = self.splits[split]
@@ -121,11 +214,6 @@ class Dataset(Block):
     def scored_evaluation(self) -> tuple[str, ...]:
         """Splits that predictions are scored on."""
         return tuple(split for split in self.use.evaluation if self.labelled(split))
-
-
-class SyntheticDataset(Dataset):
-    kind: Literal["synthetic"]
-    seed: NonNegativeInt = Field(description="of the renderer")
 
 
 class Photographs(Dataset):
@@ -149,58 +237,9 @@ class Masked(Photographs):
         return self
 
 
-class VocDataset(Masked):
-    kind: Literal["voc"]
-    root: str = Field(description="folder that holds images, annotations, masks and ImageSets")
-    images: str
-    annotations: str
-    masks: str | None = Field(None, description="folder of truth masks; null where there are none")
-    objects: str | None = Field(None, description="folder of masks of single objects; null where there are none")
-    sbd: str | None = Field(
-        None,
-        description="folder of SBD, with cls/{id}.mat, and inst/{id}.mat for single objects: truth of the images that have "
-        "none in masks",
-    )
-    context: str | None = Field(
-        None,
-        description="folder of PASCAL-Context, with {id}.mat and labels.txt: backgrounds that are taken for a class",
-    )
-
-
-class CocoDataset(Photographs):
-    kind: Literal["coco"]
-    root: str = Field(description="folder that the instances JSON, the images and the maps are under")
-    maps: tuple[str, ...] = Field(
-        (), description="folders of COCO-Stuff's pixel maps, which are then the truth; none: drawn from the instances"
-    )
-    unannotated: Literal["left_out", "negatives"] = Field(
-        "left_out",
-        description="images without any annotation: in no split, as in the lists of the field, or kept as images that show none of the "
-        "classes",
-    )
-    unlabelled: Literal["ignore", "background"] = Field(description="what value 255 of the pixel maps becomes")
-    crowd: Literal["class", "ignore"] = Field(description="what the pixels of a crowd region become")
-    overlap: Literal["later", "smaller", "ignore"] = Field(
-        description="where instances of two classes overlap: the later one in the file, the smaller one, or neither"
-    )
-
-    def instances_files(self) -> list[list[str]]:
-        """Instances files under root, each with the folder of its images."""
-        found = {(split.ids, split.folder or "") for split in self.splits.values() if split.ids}
-        return [list(pair) for pair in sorted(found)]
-
-
-class CsvDataset(Masked):
-    kind: Literal["csv"]
-    table: str = Field(description="CSV: id,image,labels[,mask][,boxes][,split]; paths are relative to it")
-
-    @model_validator(mode="after")
-    def _can_be_written(self) -> "CsvDataset":
-        """Cells separate names by ";", and "-" alone stands for no label."""
-        for name in self.classes:
-            if ";" in name or name == "-":
-                raise ValueError(f"classes: {name!r} cannot be written in a cell of the table; rename the class")
-        return self
-
-
-AnyDataset = Annotated[SyntheticDataset | VocDataset | CocoDataset | CsvDataset, Discriminator("kind")]
+def by_folder(what: str, paths: Iterable[Path]) -> Iterator[tuple[str, str, list[bool]]]:
+    """Files by their folders, each once, for `Dataset.present`."""
+    folders: dict[str, list[bool]] = {}
+    for path in dict.fromkeys(paths):
+        folders.setdefault(str(path.parent), []).append(path.is_file() and path.stat().st_size > 0)
+    return ((what, folder, there) for folder, there in folders.items())

@@ -1,15 +1,91 @@
 """COCO: images of everyday scenes with instances in one JSON file a split (Lin et al., ECCV 2014)."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PurePosixPath
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.listings import files_below, pictures_in
+from workflow_scripts.base.plugins import plugin
+from workflow_scripts.config.types.datasets import TRUTH, Id, Photographs, Place, Reading
 from workflow_scripts.data.edges import is_same, overlap
 from workflow_scripts.data.index_entries import Entry, Faults, Progress, check_entry, check_id, gather, is_normalised
-from workflow_scripts.data.kinds import coco_segmentation
-from workflow_scripts.data.kinds.coco_file import InstancesFile, image_path
+from workflow_scripts.data.readers import coco_segmentation
+from workflow_scripts.data.readers.coco_file import CATEGORY_IDS, InstancesFile, image_path
+from workflow_scripts.run.command import plain
+
+
+class Coco(Photographs):
+    kind: Literal["coco"]
+    root: str = Field(description="folder that the instances JSON, the images and the maps are under")
+    maps: tuple[str, ...] = Field(
+        (), description="folders of COCO-Stuff's pixel maps, which are then the truth; none: drawn from the instances"
+    )
+    unannotated: Literal["left_out", "negatives"] = Field(
+        "left_out",
+        description="images without any annotation: in no split, as in the lists of the field, or kept as images that show none of the "
+        "classes",
+    )
+    unlabelled: Literal["ignore", "background"] = Field(description="what value 255 of the pixel maps becomes")
+    crowd: Literal["class", "ignore"] = Field(description="what the pixels of a crowd region become")
+    overlap: Literal["later", "smaller", "ignore"] = Field(
+        description="where instances of two classes overlap: the later one in the file, the smaller one, or neither"
+    )
+
+    reads: ClassVar = {
+        "images": Reading(("root", "unannotated", "orientation")),
+        "truth": Reading(
+            ("root", "maps", "unlabelled", "crowd", "overlap", "files"), modules=("data.readers.coco_masks",)
+        ),
+        "instances": Reading(("root", "files"), modules=("data.readers.coco_masks",)),
+    }
+    split_keys: ClassVar = ("ids", "folder")
+    size: ClassVar = (480, 640)
+
+    @model_validator(mode="after")
+    def _folders(self) -> "Coco":
+        for name, split in self.splits.items():
+            if split.ids and not split.folder:
+                raise ValueError(f"splits.{name}.folder: missing; name the folder of its images, under root")
+        return self
+
+    @property
+    def files(self) -> list[list[str]]:
+        """Instances files under root, each with the folder of its images."""
+        found = {(split.ids, split.folder or "") for split in self.splits.values() if split.ids}
+        return [list(pair) for pair in sorted(found)]
+
+    def paths(self, part: str) -> Iterator[Path | str]:
+        """Whole folders: which of their images have a label is known to the instances alone, which take long to read."""
+        yield from (Path(self.root) / file for file, _ in self.files)
+        if part == "images":
+            for _, folder in self.files:
+                yield from files_below(Path(self.root) / folder)
+        elif part == "truth":
+            for name in self.maps:
+                yield from pictures_in(Path(self.root) / name)
+
+    def places(self, part: str) -> Iterator[Place]:
+        if part == "images":
+            for file, folder in self.files:
+                yield Place("list", f"{self.root}/{file}", "COCO", is_folder=False)
+                yield Place("images", f"{self.root}/{folder}", "COCO")
+        elif part == "truth":
+            yield from (Place(TRUTH, f"{self.root}/{name}", "COCO-Stuff") for name in self.maps)
+
+    def present(self, known: Mapping[str, list[Id]]) -> Iterator[tuple[str, str, list[bool]]]:
+        """Photographs with an object."""
+        for file, folder in self.files:
+            path, images = Path(self.root) / file, Path(self.root) / folder
+            if path.is_file():
+                there = plugin("data.readers", "coco_file").present(path, images, self.classes)
+                if images.is_dir():
+                    yield "images", f"{self.root}/{folder}".removesuffix("/"), there[: self.limit]
+
 
 Box = tuple[float, float, float, float, int]
 ALIKE = 0.5  # intersection over union of a box and its outline's
@@ -37,6 +113,29 @@ class Found:
     name: str
     size: tuple[int, int] | None
     objects: Objects
+
+
+def index(settings: Any, rendered: None, **checking: Any) -> tuple[dict[str, list[str]], list[Entry]]:
+    """As `read_coco`, from the settings of a job."""
+    splits = plain(settings.splits).items()
+    files = {name: (split["ids"], split["folder"]) for name, split in splits if split["ids"] is not None}
+    negatives = settings.unannotated == "negatives"
+    return read_coco(Path(settings.root), settings.classes, files, negatives=negatives, **checking)
+
+
+def truth(settings: Any, index: Any, faults: Faults, **_: Any) -> Callable[[str], dict]:
+    """As `coco_masks.truth`."""
+    return plugin("data.readers", "coco_masks").truth(settings, index, faults)
+
+
+def instances(settings: Any, index: Any, rendered: None) -> Callable[[str], Any]:
+    """As `coco_masks.instances`."""
+    return plugin("data.readers", "coco_masks").instances(settings, index)
+
+
+def category_ids(classes: Sequence[str]) -> Sequence[int]:
+    """Numbers of the classes in COCO's files, where these are its 80."""
+    return CATEGORY_IDS if len(classes) == len(CATEGORY_IDS) else range(1, len(classes) + 1)
 
 
 def read_coco(

@@ -1,16 +1,20 @@
 """PASCAL VOC: the VOCdevkit folder with its lists of ids and its XML annotations (Everingham et al., IJCV 2010)."""
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar, Literal
 from xml.etree.ElementTree import ParseError
 
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse
+from pydantic import Field, model_validator
 
 from workflow_scripts.base.errors import UserError, one_line
-from workflow_scripts.base.listings import PICTURE_SUFFIXES, listed_ids, picture_files
+from workflow_scripts.base.listings import PICTURE_SUFFIXES, listed_ids, picture_files, readable_ids
+from workflow_scripts.base.plugins import plugin
+from workflow_scripts.config.types.datasets import TRUTH, Id, Masked, Place, Reading, Split, by_folder
 from workflow_scripts.data.index_entries import (
     Entry,
     Faults,
@@ -21,29 +25,125 @@ from workflow_scripts.data.index_entries import (
     gather,
     parse_box,
 )
+from workflow_scripts.run.command import plain
 
-VOC_CLASSES = (
-    "aeroplane",
-    "bicycle",
-    "bird",
-    "boat",
-    "bottle",
-    "bus",
-    "car",
-    "cat",
-    "chair",
-    "cow",
-    "diningtable",
-    "dog",
-    "horse",
-    "motorbike",
-    "person",
-    "pottedplant",
-    "sheep",
-    "sofa",
-    "train",
-    "tvmonitor",
-)
+
+class Voc(Masked):
+    kind: Literal["voc"]
+    root: str = Field(description="folder that holds images, annotations, masks and ImageSets")
+    images: str
+    annotations: str
+    masks: str | None = Field(None, description="folder of truth masks; null where there are none")
+    objects: str | None = Field(None, description="folder of masks of single objects; null where there are none")
+    sbd: str | None = Field(
+        None,
+        description="folder of SBD, with cls/{id}.mat, and inst/{id}.mat for single objects: truth of the images that have "
+        "none in masks",
+    )
+    context: str | None = Field(
+        None,
+        description="folder of PASCAL-Context, with {id}.mat and labels.txt: backgrounds that are taken for a class",
+    )
+
+    reads: ClassVar = {
+        "images": Reading(("root", "images", "annotations", "sbd", "orientation")),
+        "truth": Reading(("root", "masks", "sbd", "mask_ids"), ("masks",), ("data.readers.voc_masks",)),
+        "instances": Reading(
+            ("root", "masks", "objects", "sbd", "mask_ids"), ("objects", "masks"), ("data.readers.voc_masks",)
+        ),
+        "backgrounds": Reading(("context",), ("context",), ("data.readers.pascal_context",)),
+        "contours": Reading(("sbd",), ("sbd",), ("data.readers.sbd",)),
+    }
+    split_keys: ClassVar = ("ids", "sbd", "root", "labelled")
+
+    @model_validator(mode="after")
+    def _lists_of_sbd(self) -> "Voc":
+        for name, split in self.splits.items():
+            if split.sbd and self.sbd is None:
+                raise ValueError(f"splits.{name}.sbd: the data set has no folder sbd that these lists are in; name it")
+        return self
+
+    def _listed(self) -> Iterator[tuple[Split, Path, list[Path]]]:
+        """Splits of lists, the folder of their images, and the lists."""
+        for split in self.splits.values():
+            if split.ids is not None:
+                root = Path(split.root or self.root)
+                yield split, root, [root / split.ids, *(Path(self.sbd or "") / name for name in split.sbd)]
+
+    def paths(self, part: str) -> Iterator[Path | str]:
+        sbd, context = Path(self.sbd or ""), Path(self.context or "")
+        if part == "backgrounds":
+            yield context / "labels.txt"
+        for split, root, lists in self._listed():
+            if part != "images" and not split.labelled:
+                continue
+            ids = dict.fromkeys(identifier for path in lists for identifier in readable_ids(path))
+            if part == "images":
+                yield from lists
+                pictures, absent = picture_files(root / self.images), f"{root / self.images}{os.sep}"
+                yield from (path for name in ids for path in pictures.get(name) or [f"{absent}{name}.jpg"])
+            folders = {
+                "images": [(root / self.annotations, ".xml")] if split.labelled else [],
+                "truth": [(root / (self.masks or ""), ".png"), *([(sbd / "cls", ".mat")] if self.sbd else [])],
+                "instances": [
+                    (root / (self.masks or ""), ".png"),
+                    (root / (self.objects or ""), ".png"),
+                    *([(sbd / "inst", ".mat")] if self.sbd else []),
+                ],
+                "backgrounds": [(context, ".mat")],
+                "contours": [(sbd / "cls", ".mat")],
+            }
+            for folder, suffix in folders[part]:
+                yield from (f"{folder}{os.sep}{name}{suffix}" for name in ids)  # tens of thousands: no `Path`s
+
+    def places(self, part: str) -> Iterator[Place]:
+        source = "VOC, SBD, or yours"
+        if part == "images":
+            roots: dict[tuple[Path, bool], None] = {}
+            for split, root, lists in self._listed():
+                yield from (Place("list", str(path), source, is_folder=False) for path in lists)
+                roots[root, split.labelled] = None
+            for root, labelled in roots:
+                yield Place("images", f"{root}/{self.images}", "VOC, or yours")
+                if labelled:
+                    yield Place("annotations", f"{root}/{self.annotations}", "VOC, or yours")
+        elif part == "truth" and self.masks:
+            yield Place(TRUTH, f"{self.root}/{self.masks}", source, needed=not self.sbd)  # whose masks serve as well
+        elif part == "backgrounds" and self.context:
+            yield Place("folder", self.context, "PASCAL-Context")
+
+    def ids(self, name: str) -> Iterator[Id]:
+        ((split, _, lists),) = (found for found in self._listed() if found[0] is self.splits[name])
+        for path in lists:
+            if path.is_file():
+                yield from (identifier for _, identifier in listed_ids(path)[: self.limit])
+            else:
+                yield from self.numbered(split.ids if path is lists[0] else str(path))
+
+    def present(self, known: Mapping[str, list[Id]]) -> Iterator[tuple[str, str, list[bool]]]:
+        """Photographs of any ending; a mask of VOC's or SBD's for each image that has labels."""
+        images: dict[str, dict[str, bool]] = {}
+        annotations: list[Path] = []
+        masks: dict[str, bool] = {}
+        for name, split in self.splits.items():
+            if not split.ids:
+                continue
+            root = Path(split.root or self.root)
+            ids, folder = [item for item in known[name] if isinstance(item, str)], root / self.images
+            pictures = picture_files(folder)
+            images.setdefault(str(folder), {}).update((identifier, identifier in pictures) for identifier in ids)
+            if split.labelled:
+                annotations += [root / self.annotations / f"{identifier}.xml" for identifier in ids]
+                masks |= {identifier: self._has_mask(root, identifier) for identifier in ids} if self.masks else {}
+        yield from (("images", folder, [*there.values()]) for folder, there in images.items() if os.path.isdir(folder))
+        yield from by_folder("annotations", annotations)
+        if masks and os.path.isdir(f"{self.root}/{self.masks}"):
+            yield TRUTH, f"{self.root}/{self.masks}", [*masks.values()]
+
+    def _has_mask(self, root: Path, identifier: str) -> bool:
+        own = (root / self.masks / f"{identifier}.png").is_file()
+        return own or bool(self.sbd) and Path(self.sbd, "cls", f"{identifier}.mat").is_file()
+
 
 LARGEST = 1 << 26  # bytes of an annotation
 
@@ -63,13 +163,36 @@ class Source:
     labelled: bool = True
 
 
-def mask_ids(classes: Sequence[str], given: Mapping[str, int] | None = None) -> dict[int, int]:
-    """From the ids in label files to the classes 1..C: those given, VOC's ids if all classes are VOC's, else 1..C as they are."""
-    if given is not None:
-        return {given[name]: number for number, name in enumerate(classes, start=1)}
-    if all(name in VOC_CLASSES for name in classes):
-        return {VOC_CLASSES.index(name) + 1: number for number, name in enumerate(classes, start=1)}
-    return {number: number for number in range(1, len(classes) + 1)}
+def index(settings: Any, rendered: None, **checking: Any) -> tuple[dict[str, list[str]], list[Entry]]:
+    """As `read_voc`, from the settings of a job."""
+    sources = {}
+    for name, split in plain(settings.splits).items():
+        if split["ids"] is not None:
+            root = Path(split["root"] or settings.root)
+            lists = [root / split["ids"], *(Path(settings.sbd) / path for path in split["sbd"])]
+            sources[name] = Source(tuple(lists), root, split["labelled"])
+    return read_voc(Path(settings.root), settings.classes, sources, settings.images, settings.annotations, **checking)
+
+
+def truth(settings: Any, index: Any, **_: Any) -> Callable[[str], dict]:
+    """As `voc_masks.truth`."""
+    return plugin("data.readers", "voc_masks").truth(settings, index)
+
+
+def instances(settings: Any, index: Any, rendered: None) -> Callable[[str], Any]:
+    """As `voc_masks.instances`."""
+    return plugin("data.readers", "voc_masks").instances(settings, index)
+
+
+def backgrounds(settings: Any, truth: Any) -> tuple[str, dict[str, int], Callable[[str], Any]]:
+    """Of PASCAL-Context, in the folder `context`."""
+    pascal, folder = plugin("data.readers", "pascal_context"), Path(settings.context)
+
+    def read(identifier: str) -> Any:
+        path = folder / f"{identifier}.mat"
+        return pascal.read_context(path) if path.exists() else None
+
+    return str(folder / pascal.NAMES), pascal.read_names(folder), read
 
 
 def read_voc(

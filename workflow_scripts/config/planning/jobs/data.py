@@ -1,12 +1,10 @@
 """Jobs that make a data set: archives, rendered scenes, index, truth, checks; and initial weights from the network."""
 
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.config.planning import sources
 from workflow_scripts.config.planning.context import Context
 from workflow_scripts.config.planning.outputs import output_path
 from workflow_scripts.config.planning.registry import Job, job, on_request
 from workflow_scripts.config.resolve import order_splits
-from workflow_scripts.config.types import datasets
 
 
 @job("weights")
@@ -46,55 +44,20 @@ def render(plan: Context, dataset: str) -> Job:
 def index(plan: Context, dataset: str) -> Job:
     data = plan.dataset(dataset)
     names = order_splits(data.splits, f"datasets.{dataset}")
-    settings = {
-        "dataset": dataset,
-        "kind": data.kind,
-        "classes": list(data.classes),
+    settings, modules = plan.reading(dataset, "images")
+    settings |= {
         "splits": {name: data.splits[name].model_dump() for name in names},
         "split_order": names,
         "limit": data.limit,
     }
-    modules: tuple[str, ...] = ()
-    if isinstance(data, datasets.VocDataset):
-        settings |= {"root": data.root, "images": data.images, "annotations": data.annotations, "sbd": data.sbd}
-        modules = ("data.kinds.voc",)
-    elif isinstance(data, datasets.CocoDataset):
-        settings |= {"root": data.root, "unannotated": data.unannotated}
-        modules = ("data.kinds.coco",)
-    elif isinstance(data, datasets.CsvDataset):
-        settings |= {"table": data.table}
-        modules = ("data.kinds.csv_table",)
-    if isinstance(data, datasets.Photographs):
-        settings["orientation"] = data.orientation
-    settings["sources"] = plan.digest(dataset, "images")
     return Job({"images": plan.images(dataset), "archives": plan.manifests(dataset)}, settings, modules)
 
 
 @job("truth")
 def truth(plan: Context, dataset: str) -> Job:
-    data = plan.dataset(dataset)
-    settings = {"dataset": dataset, "kind": data.kind, "classes": list(data.classes)}
-    settings["splits"] = plan.truth_splits(dataset)
-    inputs: dict = {"index": plan.index(dataset), "rendered": [], "archives": plan.manifests(dataset)}
-    modules: tuple[str, ...] = ()
-    if isinstance(data, datasets.SyntheticDataset):
-        inputs["rendered"] = output_path("render", output="truth", dataset=dataset)
-    elif isinstance(data, datasets.VocDataset):
-        if data.masks is None:
-            raise UserError(f"config: datasets.{dataset}.masks is null: there is no truth to read; drop what is scored")
-        settings |= {"root": data.root, "masks": data.masks, "sbd": data.sbd}
-        modules = ("data.kinds.voc", *(("data.kinds.sbd",) if data.sbd else ()))
-    elif isinstance(data, datasets.CocoDataset):
-        settings |= {"root": data.root} | data.model_dump(include={"maps", "unlabelled", "crowd", "overlap"})
-        settings["files"] = data.instances_files()
-        modules = ("data.kinds.coco_truth",)
-    else:
-        settings |= {"table": data.table}
-        modules = ("data.kinds.csv_table",)
-    if isinstance(data, datasets.Masked):
-        settings["mask_ids"] = data.mask_ids
-    settings["sources"] = plan.digest(dataset, "truth")
-    return Job(inputs, settings, modules)
+    settings, modules = plan.reading(dataset, "truth")
+    inputs = {"index": plan.index(dataset), "rendered": plan.rendered(dataset), "archives": plan.manifests(dataset)}
+    return Job(inputs, settings | {"splits": plan.truth_splits(dataset)}, modules)
 
 
 @job("checks")
@@ -102,7 +65,7 @@ def checks(plan: Context, dataset: str) -> Job:
     data = plan.dataset(dataset)
     inputs: dict = {"index": plan.index(dataset), "images": plan.images(dataset), "truth": []}
     inputs["findings"] = [output_path("index", output="findings", dataset=dataset)]
-    if sources.has_truth(data):
+    if data.has_truth():
         inputs["truth"] = output_path("truth", dataset=dataset)
         inputs["findings"].append(output_path("truth", output="findings", dataset=dataset))
     settings = {"dataset": dataset, "train": data.use.train, "evaluation": list(data.use.evaluation)}

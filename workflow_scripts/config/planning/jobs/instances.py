@@ -6,33 +6,14 @@ from workflow_scripts.config.planning.context import Context
 from workflow_scripts.config.planning.jobs.classifiers import imported, network_modules
 from workflow_scripts.config.planning.outputs import of_seeds, output_path
 from workflow_scripts.config.planning.registry import Job, job, on_request
-from workflow_scripts.config.types import datasets
 from workflow_scripts.config.types.instance_blocks import TrueInstances
 
 
 @job("instance_truth")
 def instance_truth(plan: Context, dataset: str) -> Job:
-    data = plan.dataset(dataset)
-    settings = {"dataset": dataset, "kind": data.kind, "classes": list(data.classes)}
-    settings["splits"] = _true_instance_splits(plan, dataset)
-    inputs: dict = {"index": plan.index(dataset), "rendered": [], "archives": plan.manifests(dataset)}
-    modules: tuple[str, ...] = ()
-    if isinstance(data, datasets.SyntheticDataset):
-        inputs["rendered"] = output_path("render", output="truth", dataset=dataset)
-    elif isinstance(data, datasets.CocoDataset):
-        settings |= {"root": data.root, "files": data.instances_files()}
-        modules = ("data.kinds.coco_instances",)
-    elif isinstance(data, datasets.VocDataset) and data.objects and data.masks:
-        settings |= {"root": data.root, "masks": data.masks, "objects": data.objects, "sbd": data.sbd}
-        settings["mask_ids"] = data.mask_ids
-        modules = ("data.kinds.voc_instances",)
-    else:
-        reason = "objects is null" if data.kind == "voc" else f"kind {data.kind!r} has none"
-        raise UserError(
-            f"config: datasets.{dataset}: there are no true instances to read ({reason}); drop what is scored by them"
-        )
-    settings["sources"] = plan.digest(dataset, "instances")
-    return Job(inputs, settings, modules)
+    settings, modules = plan.reading(dataset, "instances")
+    inputs = {"index": plan.index(dataset), "rendered": plan.rendered(dataset), "archives": plan.manifests(dataset)}
+    return Job(inputs, settings | {"splits": _true_instance_splits(plan, dataset)}, modules)
 
 
 @job("instances")
@@ -58,7 +39,8 @@ def coco_json(plan: Context, dataset: str, seed: str, instances: str) -> Job:
         "index": plan.index(dataset),
         "instances": output_path("instances", dataset=dataset, seed=seed, instances=instances),
     }
-    return Job(inputs, {"dataset": dataset, "kind": plan.dataset(dataset).kind})
+    data = plan.dataset(dataset)
+    return Job(inputs, {"dataset": dataset, "kind": data.kind}, data.modules("images"))
 
 
 @job("precision_instances")

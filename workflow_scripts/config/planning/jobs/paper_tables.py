@@ -13,9 +13,8 @@ from workflow_scripts.config.planning.context import Context
 from workflow_scripts.config.planning.needs import of_block
 from workflow_scripts.config.planning.outputs import of_seeds, output_path
 from workflow_scripts.config.planning.registry import Job, job, on_request
-from workflow_scripts.config.planning.sources import has_truth
 from workflow_scripts.config.planning.tunings import behind
-from workflow_scripts.config.types import blocks, datasets
+from workflow_scripts.config.types import blocks
 from workflow_scripts.config.types import paper_tables as table_blocks
 
 
@@ -72,7 +71,7 @@ def boundaries(plan: Context, dataset: str, seed: str, mask: str) -> Job:
     settings = job.settings | {"sbd": sbd, "tolerances": _tolerances(plan, dataset)}
     if sbd is None:
         return Job(job.inputs, settings)
-    return Job(job.inputs, settings | {"sources": plan.digest(dataset, "contours")}, ("data.kinds.sbd_contours",))
+    return Job(job.inputs, settings | {"sources": plan.digest(dataset, "contours")}, ("data.readers.sbd",))
 
 
 @job("boundary_table")
@@ -89,11 +88,9 @@ def confusion_ratios(plan: Context, dataset: str, seed: str, mask: str) -> Job:
             "context, and under tables a column of measure confusion_ratio"
         )
     job = _measure(plan, dataset, seed, mask, needs_truth=True)
-    context = getattr(data, "context", None)
-    module = "data.kinds.pascal_context" if context else "data.synthetic.synthetic"
-    settings = {"kind": data.kind, "context": context, "pairs": pairs}
-    settings |= {"sources": plan.digest(dataset, "context")} if context else {}
-    return Job(job.inputs, job.settings | settings, (module,))
+    settings = {"kind": data.kind, "context": None, "pairs": pairs} | data.told("backgrounds")
+    settings |= {} if data.rendered else {"sources": plan.digest(dataset, "backgrounds")}
+    return Job(job.inputs, job.settings | settings, data.modules("backgrounds"))
 
 
 @job("confusion_table")
@@ -110,9 +107,7 @@ def _named(plan: Context, dataset: str) -> list[str]:
 
 def _knows_backgrounds(plan: Context, dataset: str) -> bool:
     """Whether there are true backgrounds that tables ask for."""
-    data = plan.dataset(dataset)
-    known = isinstance(data, datasets.SyntheticDataset) or getattr(data, "context", None) is not None
-    return known and bool(_pairs(plan, dataset))
+    return plan.dataset(dataset).lacks("backgrounds") is None and bool(_pairs(plan, dataset))
 
 
 def _tolerances(plan: Context, dataset: str) -> list[float]:
@@ -188,9 +183,11 @@ def _context_of(plan: Context, dataset: str, column: table_blocks.ConfusionColum
     data, name = plan.dataset(dataset), _context_name(plan, dataset, column)
     if name is None or column.of not in data.classes:
         raise Missing(f"background {name or next(iter(column.context.values()))}")
-    folder = getattr(data, "context", None)
-    if not isinstance(data, datasets.SyntheticDataset) and not (folder and Path(folder).is_dir()):
-        raise Missing(folder or "true backgrounds")
+    if data.lacks("backgrounds"):
+        raise Missing("true backgrounds")
+    for place in data.places("backgrounds"):
+        if not Path(place.path).exists():
+            raise Missing(place.path)
     return name
 
 
@@ -280,7 +277,7 @@ def _predicted(plan: Context, dataset: str, column: table_blocks.MiouColumn, sys
 
 def _refuse_unlabelled(plan: Context, dataset: str, split: str) -> None:
     data = plan.dataset(dataset)
-    if not has_truth(data) or not data.labelled(split) or split not in plan.truth_splits(dataset):
+    if not data.has_truth() or not data.labelled(split) or split not in plan.truth_splits(dataset):
         raise Missing(f"truth of split {split}")
 
 

@@ -45,7 +45,7 @@ def saliency(plan: Context, dataset: str, saliency: str) -> Job:
     inputs: dict = {"index": plan.index(dataset), "images": plan.images(dataset), "weights": []}
     settings: dict = {"dataset": dataset, "block": block.model_dump(exclude=LEARNING)}
     if isinstance(block, saliency_blocks.FolderSaliency):
-        settings["sources"] = plan.digest(dataset, "saliency", block.path)
+        settings["sources"] = plan.folder_digest(dataset, block.path)
         return Job(inputs, settings)
     modules = ["refine.dense_crf"] if block.crf else []
     if isinstance(block, saliency_blocks.LearntSaliency):

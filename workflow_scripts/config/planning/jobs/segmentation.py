@@ -65,4 +65,6 @@ def submission(plan: Context, dataset: str, seed: str, mask: str, segmenter: str
         )
     names = {"dataset": dataset, "seed": seed, "mask": mask, "segmenter": segmenter, "prediction": prediction}
     inputs = {"index": plan.index(dataset), "predictions": output_path("predictions", **names)}
-    return Job(inputs, {"dataset": dataset, "splits": splits, "classes": list(data.classes)}, ("data.kinds.voc",))
+    return Job(
+        inputs, {"dataset": dataset, "splits": splits, "classes": list(data.classes)}, ("data.readers.voc_masks",)
+    )

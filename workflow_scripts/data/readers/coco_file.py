@@ -15,10 +15,13 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.data.edges import Corners, clipped, is_inside
 from workflow_scripts.data.index import Index
 from workflow_scripts.data.index_entries import Faults, nearest
-from workflow_scripts.data.kinds import coco_segmentation
+from workflow_scripts.data.readers import coco_segmentation
 from workflow_scripts.data.readers.json_lists import is_number, read_lists
 
 KEYS = ("images", "annotations", "categories")
+# Category ids in the order of the 80 classes: 1 to 90, ten of which COCO never used.
+UNUSED = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+CATEGORY_IDS = tuple(number for number in range(1, 91) if number not in UNUSED)
 DRIVE = re.compile("[A-Za-z]:/")
 
 
@@ -245,6 +248,16 @@ def _outline(annotation: Annotation, identifier: str, index: Index, path: Path, 
             faults.suspect("polygon_of_two_points", identifier, name)
     box = clipped(annotation.box, height, width) or annotation.box
     return Outline(annotation.label, annotation.crowd, box, annotation.area or float(rle.area(encoded)), encoded)
+
+
+def present(path: Path, images: Path, classes: Sequence[str]) -> list[bool]:
+    """Of each image with an object, whether it is in its folder; annotations, which are many, are read only where one is not."""
+    contents = InstancesFile(path, classes, Faults())
+    there = {number: (images / picture.name).is_file() for number, picture in contents.pictures.items()}
+    if not all(there.values()):
+        labelled = {annotation.image for annotation in contents.annotations()}
+        there = {number: found for number, found in there.items() if number in labelled}
+    return [*there.values()]
 
 
 def image_path(root: str | Path, folder: str, name: str) -> Path:

@@ -1,8 +1,7 @@
-"""Truth masks of COCO: drawn from its instances, or the pixel maps of COCO-Stuff (Caesar et al., CVPR 2018)."""
+"""Truth masks of COCO, drawn from its instances or the pixel maps of COCO-Stuff (Caesar et al., CVPR 2018); true instances."""
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +11,14 @@ from pycocotools import mask as rle
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.data.index import Index
 from workflow_scripts.data.index_entries import Faults
-from workflow_scripts.data.kinds.coco_file import outlines
+from workflow_scripts.data.instances import Instances
+from workflow_scripts.data.readers.coco_file import CATEGORY_IDS, Outline, outlines
 from workflow_scripts.data.readers.images import VOID, read_label_png
 
-# Category ids in the order of the 80 classes: 1 to 90, ten of which COCO never used.
-UNUSED = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
-CATEGORY_IDS = tuple(number for number in range(1, 91) if number not in UNUSED)
 UNLABELLED = 255  # value of COCO-Stuff's maps
 
 
-@dataclass(frozen=True)
-class Region:
-    """Pixels of one instance, run-length encoded."""
-
-    label: int
-    crowd: bool
-    encoded: dict
-
-
-def reader(settings: Any, index: Index, faults: Faults) -> Callable[[str], dict[str, np.ndarray]]:
+def truth(settings: Any, index: Index, faults: Faults) -> Callable[[str], dict[str, np.ndarray]]:
     """The function from an image's id to its `label`, uint8 (H, W): 0 background, 1..C classes, 255 ignored.
 
     Memory: the encoded instances of all images that are asked for, less than a kilobyte each.
@@ -49,12 +37,44 @@ def reader(settings: Any, index: Index, faults: Faults) -> Callable[[str], dict[
         return lambda identifier: {
             "label": values[read_label_png(map_path(folders, identifier), None, VOID, index.oriented)]
         }
-    regions: dict[str, list[Region]] = {}
+    found: dict[str, list[Outline]] = {}
     for identifier, outline in outlines(settings, index, faults):
-        regions.setdefault(identifier, []).append(Region(outline.label + 1, outline.crowd, outline.encoded))
+        found.setdefault(identifier, []).append(outline)
     return lambda identifier: {
-        "label": draw(regions.get(identifier, []), index.size_of(identifier), settings.crowd, settings.overlap)
+        "label": draw(found.get(identifier, []), index.size_of(identifier), settings.crowd, settings.overlap)
     }
+
+
+def instances(settings: Any, index: Index) -> Callable[[str], Instances]:
+    """The function from an image's id to its instances, crowd regions among them; memory as `truth`.
+
+    Args:
+        settings: `root`; `files`, instances files and the folders of their images, under it; `splits` that are asked for.
+        index: of the data set.
+
+    Raises:
+        UserError: an instance whose pixels are not there or cannot be read.
+    """
+    found: dict[str, list[Outline]] = {}
+    for identifier, outline in outlines(settings, index, Faults()):
+        if rle.area(outline.encoded):
+            found.setdefault(identifier, []).append(outline)
+    return lambda identifier: _instances(found.get(identifier, []))
+
+
+def _instances(found: list[Outline]) -> Instances:
+    windows, patches = np.zeros((len(found), 4), np.int32), []
+    for row, one in enumerate(found):
+        left, top, wide, high = (int(value) for value in rle.toBbox(one.encoded))
+        windows[row] = top, top + high, left, left + wide
+        patches.append(rle.decode(one.encoded)[top : top + high, left : left + wide])
+    return Instances(
+        np.array([(*one.box, one.label) for one in found], np.float32).reshape(-1, 5),
+        windows,
+        tuple(patches),
+        crowd=np.array([one.crowd for one in found], np.uint8),
+        areas=np.array([one.area for one in found], np.float32),
+    )
 
 
 def map_path(folders: Collection[Path], identifier: str) -> Path:
@@ -75,7 +95,7 @@ def map_values(num_classes: int, unlabelled: str, where: str) -> np.ndarray:
     return values
 
 
-def draw(regions: list[Region], size: tuple[int, int], crowd: str, overlap: str) -> np.ndarray:
+def draw(found: list[Outline], size: tuple[int, int], crowd: str, overlap: str) -> np.ndarray:
     """The label map of an image, uint8 (H, W).
 
     Crowd regions lie below all instances. Among instances of two classes that share a pixel, `overlap` decides: the
@@ -83,15 +103,15 @@ def draw(regions: list[Region], size: tuple[int, int], crowd: str, overlap: str)
     """
     label = np.zeros(size, np.uint8)
     drawn = np.zeros(size, bool)
-    instances = [region for region in regions if not region.crowd]
+    instances = [one for one in found if not one.crowd]
     if overlap == "smaller":
-        instances.sort(key=lambda region: -int(rle.area(region.encoded)))
-    for region in [region for region in regions if region.crowd]:
-        label[rle.decode(region.encoded).astype(bool)] = region.label if crowd == "class" else VOID
-    for region in instances:
-        inside = rle.decode(region.encoded).astype(bool)
-        shared = inside & drawn & (label != region.label)
-        label[inside] = region.label
+        instances.sort(key=lambda one: -int(rle.area(one.encoded)))
+    for one in [one for one in found if one.crowd]:
+        label[rle.decode(one.encoded).astype(bool)] = one.label + 1 if crowd == "class" else VOID
+    for one in instances:
+        inside = rle.decode(one.encoded).astype(bool)
+        shared = inside & drawn & (label != one.label + 1)
+        label[inside] = one.label + 1
         if overlap == "ignore":
             label[shared] = VOID
         drawn |= inside

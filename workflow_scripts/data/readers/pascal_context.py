@@ -1,7 +1,6 @@
 """Labels of the whole scene of PASCAL VOC's photographs: PASCAL-Context (Mottaghi et al., CVPR 2014), from its MATLAB files."""
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +35,8 @@ def read_names(folder: Path) -> dict[str, int]:
     return names
 
 
-def read_context(path: Path, labels: Sequence[int]) -> np.ndarray:
-    """`LabelMap` of a file `{id}.mat`, reduced to the labels asked for: k + 1 for `labels[k]`, else 0; uint8 (H, W).
+def read_context(path: Path) -> np.ndarray:
+    """`LabelMap` of a file `{id}.mat`: the number of a label in each pixel, (H, W).
 
     Raises:
         UserError: the file is damaged or has no such map.
@@ -50,7 +49,4 @@ def read_context(path: Path, labels: Sequence[int]) -> np.ndarray:
         raise UserError(
             f"{path}: no map LabelMap can be read ({one_line(error)}); unpack PASCAL-Context again"
         ) from None
-    context = np.zeros(found.shape, np.uint8)
-    for number, label in enumerate(labels, start=1):
-        context[found == label] = number
-    return context
+    return found

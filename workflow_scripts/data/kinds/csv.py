@@ -2,11 +2,17 @@
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
 
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.base.listings import COLUMNS, REQUIRED_COLUMNS, table_rows
+from workflow_scripts.base.listings import COLUMNS, REQUIRED_COLUMNS, readable_rows, table_rows
+from workflow_scripts.base.plugins import plugin
+from workflow_scripts.config.types.datasets import TRUTH, Id, Masked, Place, Reading, by_folder
 from workflow_scripts.data.index_entries import (
     Entry,
     Faults,
@@ -18,6 +24,50 @@ from workflow_scripts.data.index_entries import (
     parse_box,
     refuse_normalised,
 )
+from workflow_scripts.run.command import plain
+
+
+class Csv(Masked):
+    kind: Literal["csv"]
+    table: str = Field(description="CSV: id,image,labels[,mask][,boxes][,split]; paths are relative to it")
+
+    @model_validator(mode="after")
+    def _can_be_written(self) -> "Csv":
+        """Cells separate names by ";", and "-" alone stands for no label."""
+        for name in self.classes:
+            if ";" in name or name == "-":
+                raise ValueError(f"classes: {name!r} cannot be written in a cell of the table; rename the class")
+        return self
+
+    reads: ClassVar = {
+        "images": Reading(("table", "orientation")),
+        "truth": Reading(("table", "mask_ids"), modules=("data.readers.class_masks",)),
+    }
+
+    def has_truth(self) -> bool:
+        return any(row.get("mask") for row in readable_rows(Path(self.table)))
+
+    def paths(self, part: str) -> Iterator[Path | str]:
+        table, column = Path(self.table), "mask" if part == "truth" else "image"
+        yield table
+        yield from (table.parent / row[column] for row in readable_rows(table) if row.get(column))
+
+    def places(self, part: str) -> Iterator[Place]:
+        if part == "images":
+            yield Place("table", self.table, "yours", is_folder=False)
+
+    def ids(self, name: str) -> Iterable[Id]:
+        (_, header), *rows = table_rows(Path(self.table))
+        if value := self.splits[name].ids:
+            rows = [row for row in rows if row[1][header.index("split")] == value]
+        return [cells[header.index("id")] for _, cells in rows[: self.limit]]
+
+    def present(self, known: Mapping[str, list[Id]]) -> Iterator[tuple[str, str, list[bool]]]:
+        ids, table = {name for names in known.values() for name in names}, Path(self.table)
+        rows = [row for row in readable_rows(table) if row.get("id") in ids]
+        for column, what in (("image", "images"), ("mask", TRUTH)):
+            yield from by_folder(what, [table.parent / row[column] for row in rows if row.get(column)])
+
 
 NO_OBJECT = {
     *"-\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}"
@@ -38,6 +88,29 @@ MOST_SHOWN = 200  # characters of a header
 ALIKE = 0.7  # ratio of difflib, from which a name is taken for a misspelt one
 
 Row = dict[str, str]
+
+
+def index(settings: Any, rendered: None, **checking: Any) -> tuple[dict[str, list[str]], list[Entry]]:
+    """As `read_csv`, from the settings of a job."""
+    splits = {name: split["ids"] for name, split in plain(settings.splits).items() if split["ids"] is not None}
+    return read_csv(Path(settings.table), settings.classes, splits, **checking)
+
+
+def truth(settings: Any, index: Any, **_: Any) -> Callable[[str], dict]:
+    """Masks of the table; background alone where the table says that an image shows none of the classes."""
+    paths = read_mask_paths(Path(settings.table))
+    read_png = plugin("data.readers", "class_masks").reader(paths.__getitem__, settings, index)
+
+    def read(identifier: str) -> dict:
+        if identifier in paths:
+            return {"label": read_png(identifier)}
+        if len(index.classes_of(identifier)):
+            raise UserError(
+                f"{settings.table}: image {identifier!r} has no mask, but its split is scored; fill in the column 'mask'"
+            )
+        return {"label": np.zeros(index.size_of(identifier), np.uint8)}
+
+    return read
 
 
 def read_csv(
