@@ -10,7 +10,7 @@ from small_images import HEIGHT, WIDTH, noise, png
 
 from workflow_scripts.base.digests import file_sha256
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.data.index_entries import Faults, check_id, nearest
+from workflow_scripts.data.index_entries import Faults, check_id, nearest_name
 from workflow_scripts.data.readers.images import (
     check_image,
     read_image,
@@ -170,5 +170,5 @@ def test_good_ids(identifier):
 
 
 def test_nearest_ignores_case():
-    assert nearest("DOGE", ["cat", "dog", "person"]) == "dog"
-    assert nearest("Person", ["cat", "dog", "person"]) == "person"
+    assert nearest_name("DOGE", ["cat", "dog", "person"]) == "dog"
+    assert nearest_name("Person", ["cat", "dog", "person"]) == "person"

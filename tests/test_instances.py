@@ -21,7 +21,7 @@ from workflow_scripts.data.readers import coco_masks, voc_masks
 from workflow_scripts.data.synthetic.synthetic import render_scene
 from workflow_scripts.evaluation.mask_ap import MEASURES, average_precision
 from workflow_scripts.look.schemas import SCHEMAS
-from workflow_scripts.refine.instances import boxed_instances
+from workflow_scripts.refine.boxed_instances import boxed_instances
 from workflow_scripts.run.command import Job
 from workflow_scripts.stages import coco_json, instance_truth, mask_ap, precision
 from workflow_scripts.stages import instances as stage

@@ -8,7 +8,7 @@ import numpy as np
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.data.index import Images, Index, read_index
-from workflow_scripts.data.index_entries import nearest
+from workflow_scripts.data.index_entries import nearest_name
 from workflow_scripts.store.artifacts import Reader
 
 
@@ -42,7 +42,7 @@ def asked_for(known: Sequence[str], ids: Sequence[str], path: Path) -> list[str]
     held = set(known)
     for identifier in ids:
         if identifier not in held:
-            near = f"the nearest known id is {nearest(identifier, known)!r}" if known else "it holds no image"
+            near = f"the nearest known id is {nearest_name(identifier, known)!r}" if known else "it holds no image"
             raise UserError(f"{path}: has no image {identifier!r}; {near}")
     return list(dict.fromkeys(ids))
 

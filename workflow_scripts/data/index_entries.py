@@ -125,7 +125,7 @@ def check_id(identifier: str) -> None:
         raise UserError(f"image id {shown} is an option or a device as a file name; {expected}")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest_name(name: str, known: Iterable[str]) -> str:
     """The known name that is spelled most like `name`, upper and lower case being equal."""
     by_lower = {candidate.lower(): candidate for candidate in known}
     return by_lower[difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.0)[0]]
@@ -136,7 +136,7 @@ def class_index(name: str, classes: Sequence[str], where: str) -> int:
     if name in classes:
         return classes.index(name)
     raise UserError(
-        f"{where}: label {name!r} is unknown, the nearest known class is {nearest(name, classes)!r}; correct it or add"
+        f"{where}: label {name!r} is unknown, the nearest known class is {nearest_name(name, classes)!r}; correct it or add"
         " it to the classes of the data set"
     )
 

@@ -24,7 +24,7 @@ def _read(job: Job, index, ids: list[str]):
         yield from map(truth.read, ids)
         return
     masks = Reader(job.inputs.masks, "mask", settings.dataset)
-    boxed, objects_of = plugin("refine", "instances").boxed_instances, plugin("data", "boxes").objects_of
+    boxed, objects_of = plugin("refine", "boxed_instances").boxed_instances, plugin("data", "boxes").objects_of
     for identifier in ids:
         label = masks.read(identifier)["label"]
         yield boxed(label, objects_of(index, identifier), settings.block.overlap).arrays()

@@ -14,7 +14,7 @@ from pycocotools import mask as rle
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.data.edges import Corners, clipped, is_inside
 from workflow_scripts.data.index import Index
-from workflow_scripts.data.index_entries import Faults, nearest
+from workflow_scripts.data.index_entries import Faults, nearest_name
 from workflow_scripts.data.readers import coco_segmentation
 from workflow_scripts.data.readers.json_lists import is_number, read_lists
 
@@ -161,7 +161,7 @@ class InstancesFile:
             elif name not in self.classes:
                 self.faults.add(
                     f"{self.path}: category {name!r} of {_count(count)} is none of the classes, the nearest is "
-                    f"{nearest(name, self.classes)!r}; correct it, or add it to the classes of the data set"
+                    f"{nearest_name(name, self.classes)!r}; correct it, or add it to the classes of the data set"
                 )
             elif name in by_name:
                 self.faults.add(

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from workflow_scripts.base.errors import UserError, one_line
-from workflow_scripts.data.index_entries import Faults, nearest
+from workflow_scripts.data.index_entries import Faults, nearest_name
 from workflow_scripts.data.readers import labelmap
 from workflow_scripts.data.readers.archives import BROKEN
 from workflow_scripts.data.readers.images import VOID, label_values, loaded
@@ -64,7 +64,7 @@ class MaskFolder:
             if identifier not in known:
                 faults.add(
                     f"{self._where(name)}: no image has the id {identifier!r}, the nearest known is "
-                    f"{nearest(identifier, known)!r}; rename the mask or take it away"
+                    f"{nearest_name(identifier, known)!r}; rename the mask or take it away"
                 )
         for identifier in needed:
             if identifier not in self._masks:
@@ -131,7 +131,7 @@ class MaskFolder:
             if label is None:
                 raise UserError(
                     f"{where}: label {names[place]!r} is unknown, the nearest known class is "
-                    f"{nearest(names[place], self.classes)!r}; correct it or add it to the classes of the data set"
+                    f"{nearest_name(names[place], self.classes)!r}; correct it or add it to the classes of the data set"
                 )
             table[place] = label
         return table[places]

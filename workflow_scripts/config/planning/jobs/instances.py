@@ -30,7 +30,7 @@ def instance_masks(plan: Context, dataset: str, seed: str, instances: str) -> Jo
     inputs["masks"] = output_path("masks", dataset=dataset, seed=seed, mask=block.mask)
     made = plan.mask_splits(dataset, seed, block.mask)
     settings["splits"] = [split for split in settings["splits"] if split in made]
-    return Job(inputs, settings, ("refine.instances", "data.boxes"))
+    return Job(inputs, settings, ("refine.boxed_instances", "data.boxes"))
 
 
 @job("coco_json")
