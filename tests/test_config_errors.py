@@ -211,12 +211,12 @@ WRONG = {
     "split to be rendered of files": (
         "datasets.voc.splits.val",
         {"images": 10},
-        "config: datasets.voc.splits.val.images: not for kind 'voc', give ids or of instead",
+        "config: datasets.voc.splits.val.images: not for kind 'voc'; give ids or of instead",
     ),
     "split of files to be rendered": (
         "datasets.demo.splits.val",
         {"ids": "val.txt"},
-        "config: datasets.demo.splits.val.ids: not for kind 'synthetic', give images or of instead",
+        "config: datasets.demo.splits.val.ids: not for kind 'synthetic'; give images or of instead",
     ),
     "negative seed": (
         "datasets.voc.seeds",
@@ -322,7 +322,7 @@ def test_a_chosen_threshold_without_a_split_to_choose_it_on(raw):
 
 def test_no_truth_to_score_with(raw):
     put(raw, "datasets.voc.masks", None)
-    assert plan_error(raw, "voc").startswith("config: datasets.voc.masks is null: there is no truth to read")
+    assert plan_error(raw, "voc").startswith("config: datasets.voc: has no truth to read (masks is null)")
 
 
 def test_asking_for_what_is_not_there(raw):

@@ -226,7 +226,11 @@ class Config:
                 if other is not None and other not in known:
                     raise UserError(f"{where}.splits.{key}.{field}: no split {other!r}, {nearest(other, known)}")
         order_splits(known, where)
-        self._check_sources(where, dataset)
+        for archive in dataset.archives:
+            if archive not in self.archives:
+                hint = self._nearest("archives", archive, self.archives)
+                raise UserError(f"{where}.archives: no archive {archive!r}, {hint}")
+        dataset.check(where, {kind: self._blocks[name, kind] for kind in sections()})
         for system in dataset.systems:
             systems = self._blocks[name, "systems"]
             if system not in systems:
@@ -246,18 +250,6 @@ class Config:
             raise UserError(
                 f"{where}.segmentation_seeds: {list(dataset.segmentation_seeds)} are not all among seeds {list(dataset.seeds)}"
             )
-
-    def _check_sources(self, where: str, dataset: datasets.Dataset) -> None:
-        """Archives, and uses that need labels."""
-        for name in dataset.archives:
-            if name not in self.archives:
-                hint = self._nearest("archives", name, self.archives)
-                raise UserError(f"{where}.archives: no archive {name!r}, {hint}")
-        use = dataset.use
-        for field in ("train", "masks", "affinity", "thresholds", "instances"):
-            split = getattr(use, field)
-            if split is not None and not dataset.labelled(split):
-                raise UserError(f"{where}.use.{field}: split {split!r} has no labels; name it under evaluation alone")
 
 
 @contextlib.contextmanager

@@ -18,8 +18,6 @@ SHARD = re.compile(r"\.\d+-of-\d+(\.json)?$")
 
 # Blocks that a stage is given beside its own, by the key of its settings: the section.
 OTHERS = {"classifier": "classifiers", "affinity": "affinities", "segmenter": "segmenters"}
-# Settings that are keys of the data set; `splits` of other stages are those that they work on.
-OF_DATASET = {"threads": "torch_threads"} | {key: key for kind in members("datasets") for key in kind.model_fields}
 # Digests say that something changed, not what.
 DIGESTS = {
     "sources": "files of datasets.{dataset}",
@@ -99,8 +97,10 @@ def _place(stage: str, names: Mapping[str, str], key: str, config: Config | None
         return [kind, own, key]
     if key in OTHERS:
         return [OTHERS[key], names.get(key) or _named(config, names.get("dataset", ""), kind, own, key) or key]
-    if "dataset" in names and key in OF_DATASET and (key != "splits" or stage == "index"):
-        return ["datasets", names["dataset"], OF_DATASET[key]]
+    key = "torch_threads" if key == "threads" else key
+    of_dataset = any(key in kind.model_fields for kind in members("datasets"))
+    if "dataset" in names and of_dataset and (key != "splits" or stage == "index"):  # others are told which to work on
+        return ["datasets", names["dataset"], key]
     return []
 
 

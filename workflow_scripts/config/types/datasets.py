@@ -8,7 +8,8 @@ from typing import Annotated, ClassVar, NamedTuple
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
-from workflow_scripts.config.types.parts import ORIENTATION, Block, Name, Orientation, Share
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.types.parts import ORIENTATION, Block, Name, Orientation, Sections, Share
 
 MOST_CLASSES = 254  # a label map has 8 bits: 0 is the background, 255 is ignored
 TRUTH = "truth masks"
@@ -193,14 +194,17 @@ class Dataset(Block):
         ]
         return islice(((listed, number) for number in range(counts[0])), self.limit)
 
-    @model_validator(mode="after")
-    def _keys_of_splits(self) -> "Dataset":
+    def check(self, where: str, sections: Sections) -> None:
+        """Keys of splits that a kind has not, and uses of splits that need labels."""
         for name, split in self.splits.items():
             for key in ("ids", "images", "sbd", "root", "folder", "labelled"):
                 if key not in self.split_keys and getattr(split, key) != Split.model_fields[key].default:
                     way = f"give {self.split_keys[0]} or of instead" if key in ("ids", "images") else "take it away"
-                    raise ValueError(f"splits.{name}.{key}: not for kind {self.kind!r}; {way}")
-        return self
+                    raise UserError(f"{where}.splits.{name}.{key}: not for kind {self.kind!r}; {way}")
+        for key in ("train", "masks", "affinity", "thresholds", "instances"):
+            split = getattr(self.use, key)
+            if split is not None and not self.labelled(split):
+                raise UserError(f"{where}.use.{key}: split {split!r} has no labels; name it under evaluation alone")
 
     def labelled(self, split: str) -> bool:
         """Whether labels and truth of a split are public."""

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.listings import files_below, pictures_in
 from workflow_scripts.base.plugins import plugin
 from workflow_scripts.config.types.datasets import TRUTH, Id, Photographs, Place, Reading
+from workflow_scripts.config.types.parts import Sections
 from workflow_scripts.data.edges import is_same, overlap
 from workflow_scripts.data.index_entries import Entry, Faults, Progress, check_entry, check_id, gather, is_normalised
 from workflow_scripts.data.readers import coco_segmentation
@@ -46,12 +47,11 @@ class Coco(Photographs):
     split_keys: ClassVar = ("ids", "folder")
     size: ClassVar = (480, 640)
 
-    @model_validator(mode="after")
-    def _folders(self) -> "Coco":
+    def check(self, where: str, sections: Sections) -> None:
+        super().check(where, sections)
         for name, split in self.splits.items():
             if split.ids and not split.folder:
-                raise ValueError(f"splits.{name}.folder: missing; name the folder of its images, under root")
-        return self
+                raise UserError(f"{where}.splits.{name}.folder: missing; name the folder of its images, under root")
 
     @property
     def files(self) -> list[list[str]]:

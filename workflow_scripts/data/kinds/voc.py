@@ -9,12 +9,13 @@ from xml.etree.ElementTree import ParseError
 
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from workflow_scripts.base.errors import UserError, one_line
 from workflow_scripts.base.listings import PICTURE_SUFFIXES, listed_ids, picture_files, readable_ids
 from workflow_scripts.base.plugins import plugin
 from workflow_scripts.config.types.datasets import TRUTH, Id, Masked, Place, Reading, Split, by_folder
+from workflow_scripts.config.types.parts import Sections
 from workflow_scripts.data.index_entries import (
     Entry,
     Faults,
@@ -56,12 +57,11 @@ class Voc(Masked):
     }
     split_keys: ClassVar = ("ids", "sbd", "root", "labelled")
 
-    @model_validator(mode="after")
-    def _lists_of_sbd(self) -> "Voc":
+    def check(self, where: str, sections: Sections) -> None:
+        super().check(where, sections)
         for name, split in self.splits.items():
             if split.sbd and self.sbd is None:
-                raise ValueError(f"splits.{name}.sbd: the data set has no folder sbd that these lists are in; name it")
-        return self
+                raise UserError(f"{where}.splits.{name}.sbd: the data set has no folder sbd that these lists are in")
 
     def _listed(self) -> Iterator[tuple[Split, Path, list[Path]]]:
         """Splits of lists, the folder of their images, and the lists."""
