@@ -88,34 +88,6 @@ def without_nulls(data: Mapping, levels: int = -1) -> dict:
     return Placed(kept, getattr(data, "places", {}))
 
 
-def inherit(section: Mapping[str, Mapping], where: str, gone: Collection[str] = ()) -> dict[str, dict]:
-    """Lay every block over the block that its `base` names; nulls are kept.
-
-    Args:
-        gone: blocks of the section that are null.
-    """
-    found: dict[str, dict] = {}  # a base before what is built on it, so that a fault is told of the base
-
-    def resolved(name: str, path: tuple[str, ...] = ()) -> dict:
-        if name in path:
-            circle = " -> ".join([*path[path.index(name) :], name])
-            raise UserError(f"config: {where}.{name}.base: goes in a circle: {circle}; take one away")
-        if name in found:
-            return found[name]
-        block = Placed(section[name])
-        base = block.pop("base", None)
-        if base is not None and base not in section:
-            raise UserError(
-                f"config: {where}.{name}.base: no block {base!r}, {known_block(where, base, section, gone)}"
-            )
-        found[name] = block if base is None else merge(resolved(base, (*path, name)), block)
-        return found[name]
-
-    for name in section:
-        resolved(name)
-    return found
-
-
 def known_block(kind: str, name: str, known: Iterable[str], gone: Collection[str]) -> str:
     """Which block may have been meant by a name, or why there is none of that name."""
     if name in gone:

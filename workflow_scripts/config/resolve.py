@@ -11,10 +11,10 @@ from pydantic import BaseModel
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.config import families
+from workflow_scripts.config.chain import Chain, is_base
 from workflow_scripts.config.families import references, sections, union
 from workflow_scripts.config.layers import (
     check_values,
-    inherit,
     known_block,
     merge,
     read_settings,
@@ -49,23 +49,22 @@ class Config:
                 raise UserError(f"config: unknown key {key!r}, {nearest(key, {*known, 'plugins', 'shards'})}")
         self._raw = {key: section(raw, key) for key in known}
         self._gone = {key: {*(raw.get(key) or ())} - self._raw[key].keys() for key in known}
-        inherited = inherit(self._raw["datasets"], "datasets", self._gone["datasets"])
-        plain = {name: _without_nulls(data) for name, data in inherited.items()}
+        shared = Chain(self._raw, self._gone)
+        plain = {name: _without_nulls(shared, name) for name in self._raw["datasets"] if not is_base(name)}
         self.datasets: dict[str, datasets.Dataset] = {
             name: typed(union("datasets"), data, f"datasets.{name}") for name, data in plain.items()
         }
-        self._overrides = {name: data.get("overrides", {}) for name, data in plain.items()}
         self.archives: dict[str, Archive] = {
-            name: typed(Archive, without_nulls(data), f"archives.{name}")
-            for name, data in inherit(self._raw["archives"], "archives", self._gone["archives"]).items()
+            name: typed(Archive, shared.plain("archives", name), f"archives.{name}") for name in self._raw["archives"]
         }
-        self._plain = {(name, kind): self._resolve(name, kind) for name in self.datasets for kind in sections()}
-        self._blocks = {}
-        for (dataset, kind), named in self._plain.items():
-            with _placed({kind: named}):
-                self._blocks[dataset, kind] = {
-                    name: typed(sections()[kind], data, f"{kind}.{name}") for name, data in named.items()
-                }
+        self._chains = {name: self._chain(name, data.get("overrides", {})) for name, data in plain.items()}
+        self._plain: dict[tuple[str, str], dict[str, dict]] = {}
+        self._blocks: dict[tuple[str, str], dict[str, BaseModel]] = {}
+        for dataset, chain in self._chains.items():
+            for kind in sections():
+                self._plain[dataset, kind], self._blocks[dataset, kind] = {}, {}
+                for name in chain.written(kind):
+                    self._find(dataset, kind, name)
         self._grids: dict[tuple[str, str], Grid | UserError] = {}
         self._of_splits: dict[tuple[str, str, str], Variant | None] = {}
         for name, dataset in self.datasets.items():
@@ -86,15 +85,15 @@ class Config:
     def block(self, dataset: str, kind: str, name: str) -> Any:
         """The block of that kind and name as the data set sees it."""
         self.dataset(dataset)
-        known = self._blocks[dataset, kind]
-        if name in known:
-            return known[name]
+        if found := self._find(dataset, kind, name):
+            return found
         if variant := self.variant(dataset, kind, name):
             return variant.block
-        raise UserError(f"config: {kind} has no block {name!r}, {self._nearest(kind, name, known)}")
+        raise UserError(f"config: {kind} has no block {name!r}, {self._hint(dataset, kind, name)}")
 
     def plain(self, dataset: str, kind: str, name: str) -> dict:
         """The values of a block as they are written, inheritance and overrides applied."""
+        self.block(dataset, kind, name)
         return self._plain[dataset, kind][name]
 
     def grid(self, dataset: str, tuning: str) -> Grid:
@@ -148,37 +147,52 @@ class Config:
     def names(self, dataset: str, kind: str) -> list[str]:
         return list(self._blocks[dataset, kind])
 
-    def _resolve(self, dataset: str, kind: str) -> dict[str, dict]:
-        overrides = self._overrides[dataset]
-        for key in overrides:
-            if key not in sections():
-                raise UserError(
-                    f"config: datasets.{dataset}.overrides: unknown key {key!r}, {nearest(key, sections())}"
-                )
-        raw = dict(self._raw[kind])
-        for name, change in overrides.get(kind, {}).items():
-            if name not in raw:
-                raise UserError(
-                    f"config: datasets.{dataset}.overrides.{kind}: no block {name!r}, {self._nearest(kind, name, raw)}"
-                )
-            raw[name] = merge(raw[name], change)
-        return {name: without_nulls(data) for name, data in inherit(raw, kind, self._gone[kind]).items()}
+    def _chain(self, dataset: str, overrides: Mapping[str, Mapping[str, Mapping]]) -> Chain:
+        """The blocks as the data set has them, with its overrides."""
+        shared, written = Chain(self._raw, self._gone), dict(self._raw)
+        for kind, changes in overrides.items():
+            where = f"config: datasets.{dataset}.overrides"
+            if kind not in sections():
+                raise UserError(f"{where}: unknown key {kind!r}, {nearest(kind, sections())}")
+            for name in changes:
+                if not shared.has(kind, name):
+                    raise UserError(
+                        f"{where}.{kind}: no block {name!r}, {known_block(kind, name, shared.names(kind), self._gone[kind])}"
+                    )
+            written[kind] = merge(self._raw[kind], changes)
+        return Chain(written, self._gone)
+
+    def _find(self, dataset: str, kind: str, name: str) -> BaseModel | None:
+        """The block, written or implied; None if there is none."""
+        known, chain = self._blocks[dataset, kind], self._chains[dataset]
+        if name not in known and chain.has(kind, name) and not is_base(name):
+            plain = self._plain[dataset, kind][name] = chain.plain(kind, name)
+            with _placed({kind: {name: plain}}):
+                known[name] = typed(sections()[kind], plain, f"{kind}.{name}")
+        return known.get(name)
+
+    def _hint(self, dataset: str, kind: str, name: str) -> str:
+        return self._nearest(kind, name, self._chains[dataset].names(kind))
 
     def _nearest(self, kind: str, name: str, known) -> str:
         return known_block(kind, name, known, self._gone[kind])
 
     def _check_references(self, dataset: str) -> None:
         kinds = {kind: self._blocks[dataset, kind] for kind in sections()}
-        for kind, named_blocks in kinds.items():
-            for name, block in named_blocks.items():
-                for field, target in references(type(block)).items():
-                    named = getattr(block, field)
-                    for reference in named if isinstance(named, tuple) else [named] if named else []:
-                        if reference not in kinds[target]:
-                            raise UserError(
-                                f"config: {kind}.{name}.{field}: {target} has no block {reference!r}, "
-                                f"{self._nearest(target, reference, kinds[target])}"
-                            )
+        unseen = [(kind, name) for kind in kinds for name in kinds[kind]]
+        while unseen:
+            kind, name = unseen.pop(0)
+            block = kinds[kind][name]
+            for field, target in references(type(block)).items():
+                named = getattr(block, field)
+                for reference in named if isinstance(named, tuple) else [named] if named else []:
+                    if reference not in kinds[target] and self._find(dataset, target, reference):
+                        unseen.append((target, reference))
+                    if reference not in kinds[target]:
+                        raise UserError(
+                            f"config: {kind}.{name}.{field}: {target} has no block {reference!r}, "
+                            f"{self._hint(dataset, target, reference)}"
+                        )
         for kind, named_blocks in kinds.items():
             for name, block in named_blocks.items():
                 block.check(f"config: {kind}.{name}", kinds)
@@ -194,16 +208,16 @@ class Config:
 
     def _check_tables(self, dataset: str, kinds: Mapping[str, Mapping[str, BaseModel]]) -> None:
         for name, table in kinds["tables"].items():
-            systems = kinds[table.kind]
             for key in (*table.systems, *table.splits):
                 # Shipped tables may speak of a data set that an overlay takes away.
                 if key not in self.datasets and key not in self._gone["datasets"]:
                     raise UserError(f"config: tables.{name}: no data set {key!r}, {nearest(key, self.datasets)}")
             for method, items in table.systems.get(dataset, {}).items():
                 for system in (s for item in items for s in (item.values() if isinstance(item, dict) else [item])):
-                    if system not in systems:
+                    if not self._find(dataset, table.kind, system):
                         raise UserError(
-                            f"config: tables.{name}.systems.{dataset}.{method}: no system {system!r}, {nearest(system, systems)}"
+                            f"config: tables.{name}.systems.{dataset}.{method}: no system {system!r}, "
+                            f"{self._hint(dataset, table.kind, system)}"
                         )
 
     def _check_dataset(self, name: str, dataset: datasets.Dataset) -> None:
@@ -232,17 +246,16 @@ class Config:
                 raise UserError(f"{where}.archives: no archive {archive!r}, {hint}")
         dataset.check(where, {kind: self._blocks[name, kind] for kind in sections()})
         for system in dataset.systems:
-            systems = self._blocks[name, "systems"]
-            if system not in systems:
-                raise UserError(f"{where}.systems: no system {system!r}, {self._nearest('systems', system, systems)}")
+            if not self._find(name, "systems", system):
+                hint = self._hint(name, "systems", system)
+                raise UserError(f"{where}.systems: no system {system!r}, {hint}")
             if system in {"classes", "curves", "filling_rates", "stages", "thresholds"}:
                 raise UserError(
                     f"{where}.systems: {system!r} is the name of another picture, call the system otherwise"
                 )
         for system in dataset.instance_systems:
-            if system not in self._blocks[name, "instance_systems"]:
-                known_systems = self._blocks[name, "instance_systems"]
-                hint = self._nearest("instance_systems", system, known_systems)
+            if not self._find(name, "instance_systems", system):
+                hint = self._hint(name, "instance_systems", system)
                 raise UserError(f"{where}.instance_systems: no system {system!r}, {hint}")
         if not dataset.seeds:
             raise UserError(f"{where}.seeds: empty, name at least one")
@@ -283,13 +296,11 @@ def order_splits(splits: Mapping[str, datasets.Split], where: str) -> list[str]:
     return done
 
 
-def _without_nulls(data: dict) -> dict:
+def _without_nulls(chain: Chain, name: str) -> dict:
     """Of a data set: what is null in an override takes a key of the block away, and so goes with it."""
-    overrides = data.get("overrides")
-    kept = without_nulls(data)
-    if isinstance(overrides, Mapping):
-        kept["overrides"] = without_nulls(overrides, levels=2)
-    return kept
+    data = chain.plain("datasets", name)
+    overrides = chain.with_nulls("datasets", name).get("overrides")
+    return merge(data, {"overrides": without_nulls(overrides, levels=2)}) if isinstance(overrides, Mapping) else data
 
 
 def _shards(value) -> int:

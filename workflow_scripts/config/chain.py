@@ -1,0 +1,134 @@
+"""Blocks over their bases, and along the chain of one name: classifier, cam, affinity, mask, system, instances.
+
+Three rules spare all that would only re-wire. A block that does not say what it is made of is made of the block of its
+own name. A block without a `base` has that of the block of its name that it is made of, where its own section has one of
+that name, or else the block `base` of its section. A block that would say nothing more need not be written: it is there
+when it is asked for.
+
+`base`, and names that begin with `base_`, are what blocks share: they are no blocks themselves.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import get_args
+
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.families import references, sections
+from workflow_scripts.config.layers import known_block, merge, without_nulls
+from workflow_scripts.config.yaml_files import Placed
+
+# Of a section: the keys that say what its blocks are made of, and the section that each names a block of.
+MADE_OF = {
+    "cams": {"classifier": "classifiers"},
+    "affinities": {"cam": "cams"},
+    "masks": {"cam": "cams", "classifier": "classifiers"},
+    "systems": {"mask": "masks"},
+    "instances": {"mask": "masks"},
+    "instance_systems": {"instances": "instances"},
+}
+# Sections whose blocks end a chain: they have no base but a written one, as figures and networks of one are not another's.
+ENDS = ("systems", "instances", "instance_systems")
+
+
+def is_base(name: str) -> bool:
+    """Whether a name is of what blocks share, and so of no block."""
+    return name == "base" or name.startswith("base_")
+
+
+class Chain:
+    """The blocks of all sections, as one data set sees them."""
+
+    def __init__(self, written: Mapping[str, Mapping[str, Mapping]], gone: Mapping[str, Collection[str]]):
+        """
+        Args:
+            written: blocks by section and name, as they are written.
+            gone: names of blocks that are null, by section.
+        """
+        self._written, self._gone = written, gone
+        self._known: dict[tuple[str, str], bool] = {}
+        self._found: dict[tuple[str, str], dict] = {}
+
+    def has(self, section: str, name: str) -> bool:
+        """Whether there is such a block, written or not."""
+        if name in self._written[section]:
+            return True
+        if section not in MADE_OF or is_base(name) or name in self._gone[section]:
+            return False
+        if (section, name) not in self._known:
+            self._known[section, name] = self.has(_above(section), name) and (
+                section in ENDS or self._implied_base(section, name) is not None
+            )
+        return self._known[section, name]
+
+    def written(self, section: str) -> list[str]:
+        """Names of the blocks that are written."""
+        return [name for name in self._written[section] if not is_base(name)]
+
+    def names(self, section: str) -> list[str]:
+        """Names of all blocks that there are, written or not."""
+        implied = self.names(_above(section)) if section in MADE_OF else []
+        return list(dict.fromkeys([*self.written(section), *(name for name in implied if self.has(section, name))]))
+
+    def base(self, section: str, name: str) -> str | None:
+        """What the block lies over."""
+        written = self._written[section].get(name, {})
+        return written["base"] if "base" in written else self._implied_base(section, name)
+
+    def _implied_base(self, section: str, name: str) -> str | None:
+        if is_base(name):
+            return None
+        if section in MADE_OF and section not in ENDS:
+            above, other, seen = _above(section), name, set()
+            while other not in seen and self.has(above, other) and (base := self.base(above, other)):
+                if self.has(section, base):
+                    return base
+                seen.add(other)
+                other = base
+        return "base" if "base" in self._written[section] else None
+
+    def plain(self, section: str, name: str) -> dict:
+        """The block's values, those of its bases under them, without nulls."""
+        return without_nulls(self.with_nulls(section, name))
+
+    def with_nulls(self, section: str, name: str, path: tuple[str, ...] = ()) -> dict:
+        if name in path:
+            circle = " -> ".join([*path[path.index(name) :], name])
+            raise UserError(f"config: {section}.{name}.base: goes in a circle: {circle}; take one away")
+        if (section, name) not in self._found:
+            own = Placed(self._written[section].get(name, {}))
+            has_own_base = own.pop("base", None) is not None
+            merged, base = own, self.base(section, name)
+            if base is not None:
+                if not self.has(section, base):
+                    hint = known_block(
+                        section, base, {*self._written[section], *self.names(section)}, self._gone[section]
+                    )
+                    raise UserError(f"config: {section}.{name}.base: no block {base!r}, {hint}")
+                merged = merge(self.with_nulls(section, base, (*path, name)), own)
+            self._found[section, name] = self._made_of(section, name, own, merged, has_own_base)
+        return self._found[section, name]
+
+    def _made_of(self, section: str, name: str, own: Mapping, merged: dict, has_own_base: bool) -> dict:
+        """With the block of its own name as what it is made of, where neither it nor a base that it names says."""
+        known = references(_type(section, merged)) if section in MADE_OF else {}
+        for key, other in MADE_OF.get(section, {}).items():
+            if key in known:
+                said = key in own or has_own_base and merged.get(key) is not None or merged.get("cam") and key == "mask"
+                if not is_base(name) and not said and self.has(other, name):
+                    merged = merge(merged, {key: name})
+                    merged.places.pop(key, None)
+                break
+        return merged
+
+
+def _above(section: str) -> str:
+    return next(iter(MADE_OF[section].values()))
+
+
+def _type(section: str, data: Mapping):
+    """The class of a block by the key that tells the classes of its section apart, or all of them."""
+    kind = sections()[section]
+    for part in get_args(get_args(kind)[0]) if get_args(kind) else ():
+        for key in ("rule", "network"):
+            if key in part.model_fields and data.get(key) in get_args(part.model_fields[key].annotation):
+                return part
+    return kind
