@@ -137,9 +137,9 @@ WRONG = {
     ),
     "base": ("masks.eps_crf.base", "esp", "config: masks.eps_crf.base: no block 'esp', did you mean 'eps'?"),
     "base in a circle": (
-        "classifiers.cam.base",
+        "classifiers.eps.base",
         "eps_naive",
-        "config: classifiers.cam.base: goes in a circle: cam -> eps_naive -> eps -> cam",
+        "config: classifiers.eps.base: goes in a circle: eps -> eps_naive -> eps",
     ),
     "base of itself": ("cams.cam.base", "cam", "config: cams.cam.base: goes in a circle: cam -> cam"),
     "crf of a crf": (
@@ -247,7 +247,7 @@ WRONG = {
     "a section that is null": (
         "systems",
         None,
-        "config: datasets.demo.overrides.systems: no block 'cam_affinity', none is given; add it",
+        "config: systems.eps_affinity: segmenter and predictions go together; give both or neither",
     ),
     "no seed": ("datasets.voc.seeds", [], "config: datasets.voc.seeds: empty, name at least one"),
     "seeds of the segmentation": (
@@ -277,9 +277,9 @@ def test_one_line_says_what_is_wrong(raw, key, value, message):
 
 
 def test_a_key_that_no_base_gives(raw):
-    del raw["classifiers"]["cam"]["recipe"]["crop"]
+    del raw["classifiers"]["base_cnn"]["recipe"]["crop"]
     assert error_of(raw) == "config: classifiers.cam.recipe.crop: missing, and no base gives it; add it"
-    raw["classifiers"]["cam"]["recipe"]["crop"] = 448
+    raw["classifiers"]["base_cnn"]["recipe"]["crop"] = 448
     del raw["masks"]["eps"]["threshold"]
     assert error_of(raw) == "config: masks.eps.threshold: missing, and no base gives it; add it"
 

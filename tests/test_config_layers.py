@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 import workflow_scripts.config
-from workflow_scripts.config.layers import inherit, merge, of_workflow, without_nulls
+from workflow_scripts.config.chain import Chain
+from workflow_scripts.config.layers import merge, of_workflow, without_nulls
 from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.config.yaml_files import read_yaml
@@ -53,9 +54,9 @@ def test_blocks_over_their_bases(layers):
     blocks = {
         f"b{place}": {**layer, **({"base": f"b{place - 1}"} if place else {})} for place, layer in enumerate(layers)
     }
-    found = inherit(blocks, "section")
+    chain = Chain({"segmenters": blocks}, {"segmenters": ()})
     for place in range(len(layers)):
-        assert without_nulls(found[f"b{place}"]) == expected(layers[: place + 1])
+        assert chain.plain("segmenters", f"b{place}") == expected(layers[: place + 1])
 
 
 @given(layers=LAYERS)

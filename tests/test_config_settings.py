@@ -46,7 +46,7 @@ def test_lists_are_replaced_not_joined(raw):
 
 def test_an_override_of_a_base_flows_to_its_heirs_of_that_data_set_alone(raw):
     before = Config(raw)
-    put(raw, "datasets.demo.overrides.classifiers.cam.recipe.weight_decay", 0.125)
+    put(raw, "datasets.demo.overrides.classifiers.base_cnn.recipe.weight_decay", 0.125)
     after = Config(raw)
     for name in before.names("demo", "classifiers"):
         says_itself = (
@@ -58,13 +58,13 @@ def test_an_override_of_a_base_flows_to_its_heirs_of_that_data_set_alone(raw):
 
 
 def test_an_override_does_not_undo_what_an_heir_says_itself(raw):
-    put(raw, "datasets.voc.overrides", {"masks": {"eps": {"threshold": 0.3}}, "cams": {"cam": {"flip": False}}})
-    put(raw, "cams.eps.flip", True)
+    put(raw, "datasets.voc.overrides", {"masks": {"eps": {"threshold": 0.3}}, "cams": {"base": {"flip": False}}})
+    put(raw, "cams.eps_resnet38", {"flip": True})
     config = Config(raw)
     assert config.block("voc", "masks", "eps_crf").threshold == 0.3
     assert config.block("voc", "masks", "cam").threshold == 0.2
     assert config.block("voc", "cams", "eps_naive").flip is False
-    assert config.block("voc", "cams", "eps").flip is True
+    assert config.block("voc", "cams", "eps_resnet38").flip is True
 
 
 def test_data_sets_and_systems_inherit_too(raw):

@@ -114,7 +114,7 @@ def test_a_base_gives_what_a_block_is_made_of(raw):
     {
         "masks.eps_nave": "did you mean 'eps_naive'?",
         "systems.bana_gapp": "did you mean 'bana_gap'?",
-        "cams.base": "known: ",
+        "cams.base": "it is what blocks share",
     }.items(),
 )
 def test_a_block_that_is_neither_written_nor_implied(raw, block, message):

@@ -113,7 +113,7 @@ class Chain:
         for key, other in MADE_OF.get(section, {}).items():
             if key in known:
                 said = key in own or has_own_base and merged.get(key) is not None or merged.get("cam") and key == "mask"
-                if not is_base(name) and not said and self.has(other, name):
+                if not is_base(name) and not said and (self.has(other, name) or name in self._gone[other]):
                     merged = merge(merged, {key: name})
                     merged.places.pop(key, None)
                 break

@@ -172,6 +172,8 @@ class Config:
         return known.get(name)
 
     def _hint(self, dataset: str, kind: str, name: str) -> str:
+        if is_base(name):
+            return "as it is what blocks share; name one that is built on it"
         return self._nearest(kind, name, self._chains[dataset].names(kind))
 
     def _nearest(self, kind: str, name: str, known) -> str:
