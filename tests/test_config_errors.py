@@ -278,7 +278,7 @@ def test_one_line_says_what_is_wrong(raw, key, value, message):
 
 def test_a_key_that_no_base_gives(raw):
     del raw["classifiers"]["base_cnn"]["recipe"]["crop"]
-    assert error_of(raw) == "config: classifiers.cam.recipe.crop: missing, and no base gives it; add it"
+    assert error_of(raw) == "config: classifiers.cam_vgg16.recipe.crop: missing, and no base gives it; add it"
     raw["classifiers"]["base_cnn"]["recipe"]["crop"] = 448
     del raw["masks"]["eps"]["threshold"]
     assert error_of(raw) == "config: masks.eps.threshold: missing, and no base gives it; add it"
