@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,7 +21,6 @@ from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.config.types import blocks
 from workflow_scripts.config.types.datasets import Dataset, Id
-from workflow_scripts.config.types.initial import Network
 from workflow_scripts.instance_segmentation.mask_rcnn import BOX_CELLS, MASK_CELLS
 from workflow_scripts.refine import affinity_networks
 
@@ -256,7 +256,7 @@ class Estimates:
             self._counted[key] = _bytes(network), _operations(lambda: forward(images)) / 224**2, _kind(network)
         return self._counted[key]
 
-    def _instance_network(self, name: str) -> tuple[Network, SimpleNamespace]:
+    def _instance_network(self, name: str) -> tuple[Any, SimpleNamespace]:
         """Its block; bytes of the weights, operations a pixel, those a box and a mask beside, kind of the convolutions."""
         block = self.config.block(self.dataset, "instance_networks", name)
         if name not in self._parts:

@@ -74,19 +74,16 @@ def check(plan: Plan, dataset: str, deep: bool = False) -> Iterator[tuple[str, s
                 files = listed(made["listing"])
                 known |= files.keys()
                 yield from _files(files)
-    for path in sorted(Path("results", dataset).rglob("*")):
-        if not path.is_file() or str(path) in known or path.name.startswith(".") or path.name == "done.txt":
+    for file in sorted(Path("results", dataset).rglob("*")):
+        path = str(file)
+        if not file.is_file() or path in known or file.name.startswith(".") or file.name == "done.txt":
             continue
-        if path.suffix == ".state" and str(path.with_suffix("")) in known:
-            yield "unfinished", str(path), "a training was stopped; it goes on from here when it is run again"
-        elif SHARD.sub("", str(path)) in known:
-            yield (
-                "unfinished",
-                str(path),
-                "a shard of a job that was stopped; it is used when it is run again with as many",
-            )
+        if file.suffix == ".state" and path.removesuffix(".state") in known:
+            yield "unfinished", path, "a training was stopped; it goes on from here when it is run again"
+        elif SHARD.sub("", path) in known:
+            yield "unfinished", path, "a shard of a job that was stopped; it is used when it is run again with as many"
         else:
-            yield "foreign", str(path), "no artifact of this configuration; another one made it, or it was put there"
+            yield "foreign", path, "no artifact of this configuration; another one made it, or it was put there"
     yield from _given(plan, dataset, plan.jobs(dataset, *requested))
 
 

@@ -214,11 +214,12 @@ def check_entry(
     if stated and stated != (height, width):
         faults.add(f"{where}: states {_stated(stated, (height, width), image, orientation, oriented)}")
         return None
-    box, count = max(Counter(boxes).items(), key=lambda item: item[1], default=((), 0))
+    often, count = max(Counter(boxes).items(), key=lambda item: item[1], default=((), 0))
     if count > 1:
-        faults.suspect("box_twice", identifier, f"{_shown(box[:4])}, {count} times")
+        faults.suspect("box_twice", identifier, f"{_shown(often[:4])}, {count} times")
     kept, cut = [], []
-    for *box, label in boxes:
+    for x0, y0, x1, y1, label in boxes:
+        box = (x0, y0, x1, y1)
         inside = clipped(box, height, width)
         if inside is None:
             turned = orientation >= 5 and clipped(box, width, height) is not None

@@ -72,7 +72,7 @@ class MaskChecks:
         self.classes, self.faults = classes, faults
         self._masks, self._contradicting, self._only_void = 0, list[str](), list[str]()
 
-    def add(self, identifier: str, label: np.ndarray, labelled: Sequence[int]) -> None:
+    def add(self, identifier: str, label: np.ndarray, labelled: Sequence[int] | np.ndarray) -> None:
         """Compare one mask.
 
         Args:

@@ -53,11 +53,12 @@ def load(block: SimpleNamespace, weights: None = None) -> Callable[[np.ndarray],
     """The function from an image, uint8 (H, W, 3) RGB, to its map, uint8 (H, W), by the `methods` of the block."""
 
     def detect(image: np.ndarray) -> np.ndarray:
-        small = resized(image, *fitted_size(*image.shape[:2], block.side))
+        height, width = image.shape[:2]
+        small = resized(image, *fitted_size(height, width, block.side))
         saliency = np.rint(255 * fused(METHODS[method](small) for method in block.methods)).astype(np.uint8)
         if block.centred:
             saliency = centred(saliency)
-        return resized(saliency, *image.shape[:2])
+        return resized(saliency, height, width)
 
     return detect
 
@@ -112,7 +113,7 @@ def minimum_barrier(image: np.ndarray) -> np.ndarray:
     The barrier of a path is the difference of the greatest and the least value on it. Rows and columns are swept in
     turn, each a vector at a time.
     """
-    return sum(_barrier(channel) for channel in np.moveaxis(lab(image), -1, 0))
+    return sum((_barrier(channel) for channel in np.moveaxis(lab(image), -1, 0)), np.zeros(()))
 
 
 def _barrier(values: np.ndarray) -> np.ndarray:
@@ -136,7 +137,8 @@ def robust_background(image: np.ndarray) -> np.ndarray:
     On square cells of the image where the paper has superpixels. A region that touches the border along much of its
     outline is background.
     """
-    height, width = fitted_size(*image.shape[:2], CELLS)
+    height, width = image.shape[:2]
+    height, width = fitted_size(height, width, CELLS)
     colours = lab(resized(image, height, width)).reshape(-1, 3)
     rows, columns = (place.ravel() for place in np.indices((height, width)))
     border = np.flatnonzero((rows == 0) | (rows == height - 1) | (columns == 0) | (columns == width - 1))

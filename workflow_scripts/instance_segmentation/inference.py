@@ -35,8 +35,8 @@ def detections(network: nn.Module, image: np.ndarray, options) -> Instances:
     """
     size, where = image.shape[:2], next(network.parameters()).device
     scale = min(options.short_side / min(size), options.long_side / max(size))
-    resized = transforms.normalise(transforms.resized(image, *transforms.scaled_size(*size, scale)))
-    height, width = resized.shape[1:]
+    height, width = transforms.scaled_size(size[0], size[1], scale)
+    resized = transforms.normalise(transforms.resized(image, height, width))
     padded = nn.functional.pad(resized, (0, -width % MULTIPLE, 0, -height % MULTIPLE))[None]
     with autocast(where, options.precision):
         (found,) = network(padded.to(where).contiguous(memory_format=torch.channels_last), [(height, width)])

@@ -187,7 +187,9 @@ class Cell:
     labels: frozenset[int] = frozenset()
 
 
-def image_cell(image: np.ndarray, labels: Sequence[int], boxes: np.ndarray, classes: Sequence[str]) -> Cell:
+def image_cell(
+    image: np.ndarray, labels: Sequence[int] | np.ndarray, boxes: np.ndarray, classes: Sequence[str]
+) -> Cell:
     """The image itself with its boxes; its caption names its classes."""
     picture = draw_boxes(shown(image), boxes, image.shape[:2])
     colours = frozenset(int(box[4]) + 1 for box in boxes)

@@ -1,6 +1,7 @@
 """What backbones share: five feature maps, and parts that stay as they are."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -15,11 +16,11 @@ class FeaturePyramid(nn.Module):
     """
 
     kept: Sequence[nn.Module] = ()
-    ignored: tuple[str, ...] = ()  # begins of names of foreign layers that it does not have
-    renames: Sequence[tuple] = ()  # foreign names of its layers, see data/layer_names.py
+    ignored: Any = ()  # begins of names of foreign layers that it does not have
+    renames: Any = ()  # foreign names of its layers, see data/layer_names.py
     wrappers: tuple[str, ...] = ()  # begins of its layers' names in its authors' files of whole networks
     unused: tuple[str, ...] = ()  # begins of names in such files under which they hold its layers once more
-    torchvision = (
+    torchvision: Any = (
         None  # the member of its WeightsEnum there that `imagenet` loads; not imported here, which costs a second
     )
 

@@ -6,7 +6,7 @@ Layers bear the names of the published PyTorch checkpoints of both. The last lay
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from pydantic import Field, PositiveInt, model_validator
@@ -257,7 +257,7 @@ class Backbone(nn.Module):
         for name in ("cls_token", "pos_embed_cls"):
             if name in state and state[name].ndim == 3 and state[name].shape[1] == 1:
                 state[name] = state[name].repeat(1, classes, 1)
-        patches = state.get("pos_embed_pat")
+        patches: Any = state.get("pos_embed_pat")
         side = 0 if patches is None or patches.ndim != 3 else math.isqrt(patches.shape[1])
         if side and side != self.grid and side * side == patches.shape[1]:
             grid = patches.transpose(1, 2).unflatten(2, (side, side))

@@ -88,8 +88,8 @@ class AffinityNetwork(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> features (B, 448 or 896, H / 8, W / 8)."""
         taps = zip(self.reduce, self.norm, self.backbone.taps(images), strict=True)
-        taps = [elu(norm(layer(tap))) for layer, norm, tap in taps]
-        return elu(self.mix(torch.cat(taps, dim=1)))
+        reduced = [elu(norm(layer(tap))) for layer, norm, tap in taps]
+        return elu(self.mix(torch.cat(reduced, dim=1)))
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The affinity loss; the batch holds `image` (B, 3, H, W) and `label` (B, H / 8, W / 8) uint8, 255 unknown."""

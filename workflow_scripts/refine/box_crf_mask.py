@@ -23,7 +23,8 @@ def load(block, network, weights: str | None) -> Rule:
     """The rule of a mask block with `core`."""
 
     def probabilities(maps: Maps) -> np.ndarray:
-        return crf_start(maps.boxes, maps.classes, *maps.image().shape[:2], block.core)
+        height, width = maps.image().shape[:2]
+        return crf_start(maps.boxes, maps.classes, height, width, block.core)
 
     def labels(maps: Maps, posterior: np.ndarray) -> dict[str, np.ndarray]:
         posterior[1:] *= class_regions(maps.boxes, maps.classes, *posterior.shape[1:])

@@ -143,7 +143,7 @@ def box_unary(
         limit = threshold * (attention.max() if threshold_of == "maximum" else 1)
         first = torch.where(attention < limit, 0, attention)
     else:
-        first = _normalised(maps[:1], [(0, *where) for _, *where in boxes], normalised)[0]
+        first = _normalised(maps[:1], [(0, rows, columns) for _, rows, columns in boxes], normalised)[0]
     rest = _normalised(maps[1:], boxes, normalised) * regions
     unary = torch.cat([torch.where(inside, first, 1)[None], rest])
     return torch.where(inside, unary.softmax(dim=0), unary) if softmax else unary

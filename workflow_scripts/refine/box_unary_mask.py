@@ -106,11 +106,12 @@ class _BoxUnary:
     def _features(self, maps: Maps) -> box_unary.Upsampled:
         if self._kept is None or self._kept[0] != maps.source:
             image = maps.image()
+            height, width = image.shape[:2]
             with autocast(device(), self.block.precision):
                 features = self.backbone(
                     normalise(image)[None].to(device()).contiguous(memory_format=torch.channels_last)
                 )
             features = features[0].float().contiguous()
-            kept = box_unary.Upsampled(features, *image.shape[:2], self.block.align_corners)
+            kept = box_unary.Upsampled(features, height, width, self.block.align_corners)
             self._kept = (maps.source, kept)
         return self._kept[1]

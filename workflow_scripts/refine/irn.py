@@ -3,7 +3,7 @@
 Its displacement field, which tells instances apart, is not part of the semantic refinement and is left out.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, PositiveFloat
@@ -38,10 +38,11 @@ class Irn(Affinity):
     def check(self, where: str, sections: Sections) -> None:
         """Refuse a form of a backbone whose maps are joined otherwise."""
         super().check(where, sections)
-        if wanted := {"deeplab": "irn", "seenet": "psa"}.get(getattr(self.backbone, "form", None)):
+        backbone: Any = self.backbone
+        if wanted := {"deeplab": "irn", "seenet": "psa"}.get(getattr(backbone, "form", "")):
             raise UserError(
-                f"{where}.backbone.form: network 'irn' joins maps of {self.backbone.name} as {wanted!r}, "
-                f"found {self.backbone.form!r}; set {wanted}"
+                f"{where}.backbone.form: network 'irn' joins maps of {backbone.name} as {wanted!r}, "
+                f"found {backbone.form!r}; set {wanted}"
             )
 
 

@@ -1,6 +1,7 @@
 """Soft predictions of a segmentation network, merged over test scales and mirrored copies."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,13 +33,13 @@ def soft_prediction(network: nn.Module, image: np.ndarray, options) -> np.ndarra
     Returns:
         float16 (L, ceil(H / resolution), ceil(W / resolution)); with "max" they do not sum to 1.
     """
-    size = image.shape[:2]
+    height, width = image.shape[:2]
     merged = merged_scores(network, image, options)
     if options.merge == "max_logits":
-        merged = transforms.resize_maps(merged, *size, options.align_corners)
+        merged = transforms.resize_maps(merged, height, width, options.align_corners)
     if options.merge.endswith("logits"):
         merged = merged.softmax(dim=1)
-    stored = stored_size(*size, options.resolution)
+    stored = stored_size(height, width, options.resolution)
     return nn.functional.interpolate(merged, size=stored, mode="area")[0].cpu().numpy().astype(np.float16)
 
 
@@ -57,15 +58,16 @@ def merged_scores(network: nn.Module, image: np.ndarray, options) -> Tensor:
         float32 (1, L, H, W), with "max_logits" (1, L, h, w): probabilities, or logits where the merge is of these.
     """
     size, where = image.shape[:2], next(network.parameters()).device
-    merged, passes = None, 0
+    merged: Any = None
+    passes = 0
     at_cells, mean = options.merge == "max_logits", options.merge.startswith("mean")
     for tensor, mirrored in copies(image, options, network.backbone.stride):
         with autocast(where, options.precision):
             logits = network(tensor.to(where).contiguous(memory_format=torch.channels_last))
         scores = logits.float().flip(-1) if mirrored else logits.float()
         if not at_cells or passes:
-            target = merged.shape[-2:] if at_cells else size
-            scores = transforms.resize_maps(scores, *target, options.align_corners)
+            height, width = merged.shape[-2:] if at_cells else size
+            scores = transforms.resize_maps(scores, height, width, options.align_corners)
         if not options.merge.endswith("logits"):
             scores = scores.softmax(dim=1)
         if not passes:

@@ -54,14 +54,15 @@ def map_options(block: SimpleNamespace) -> dict:
 def maps_of(state: State, identifier: str) -> dict[str, np.ndarray]:
     """`classes`, `scores` and, where learnt, `background` of one image, at the block's resolution."""
     block, image = state.block, state.images.read(identifier)
-    size = image.shape[:2]
+    height, width = image.shape[:2]
     classes = state.images.index.classes_of(identifier)
-    shape = stored_size(*size, block.resolution)
+    shape = stored_size(height, width, block.resolution)
     if not len(classes) and not state.network.learns_background:
         return {"classes": classes, "scores": np.zeros((0, *shape), np.float16)}
     chosen = torch.from_numpy(classes).long()
     labels = torch.from_numpy(state.images.index.labels[state.images.index.row[identifier]]).float()[None]
-    merged, passes = None, 0
+    merged: Any = None
+    passes = 0
     align_to = state.network.backbone.stride if block.align_corners else None
     for tensor, mirrored in transforms.multi_scale(image, block.scales, block.flip, align_to, block.side):
         with autocast(state.where, block.precision):
@@ -73,7 +74,7 @@ def maps_of(state: State, identifier: str) -> dict[str, np.ndarray]:
         scores = scores[:, chosen.to(scores.device)]
         maps = scores if background is None else torch.cat([scores, background[:, None]], dim=1)
         maps = maps.float().flip(-1) if mirrored else maps.float()
-        maps = transforms.resize_maps(maps, *size, block.align_corners, block.upsampling).clamp(min=0)
+        maps = transforms.resize_maps(maps, height, width, block.align_corners, block.upsampling).clamp(min=0)
         if block.merge == "max":
             maps = plugin("methods", "cam").normalise_maps(maps).amax(dim=0, keepdim=True)
             merged = maps if merged is None else torch.maximum(merged, maps)

@@ -66,8 +66,8 @@ def main(job: Job) -> None:
     rows = []
     for (identifier, branch), cells in found.items():
         names = [index.classes[label] for label in index.classes_of(identifier)]
-        image = pictures.Cell(pictures.shown(images.read(identifier)))
-        rows.append(pictures.Row([identifier, *names, branch], [image, *cells]))
+        shown = pictures.Cell(pictures.shown(images.read(identifier)))
+        rows.append(pictures.Row([identifier, *names, branch], [shown, *cells]))
     heading = "outlined: what the first branch is sure of, which is erased before the second"
     columns = ["image", *(f"step {number}" for number in steps)]
     title = f"{settings.classifier} on {settings.dataset}, seed {settings.seed}"

@@ -109,8 +109,8 @@ def row(state: State, identifier: str) -> Row:
     index = state.images.index
     image = index.size_of(identifier)
     size = image, tiles.fitted(*image, state.side)
-    known = state.truth is not None and identifier in state.truth[1]
-    truth = state.truth[0].read(identifier)["label"] if known else None
+    reader, scored = state.truth or (None, ())
+    truth = reader.read(identifier)["label"] if reader and identifier in scored else None
     cells: list[tiles.Cell | None] = []
     for reader, held, threshold in state.columns:
         arrays = reader.read(identifier) if identifier in held else None

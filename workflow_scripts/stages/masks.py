@@ -29,7 +29,7 @@ class State:
     cams: Reader | None = None
     rule: Any = None
     crf: SimpleNamespace | None = None
-    saliency: Reader | None = None
+    saliency: Any = None
     folder: Any = None
 
 

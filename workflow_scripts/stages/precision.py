@@ -25,7 +25,8 @@ def main(job: Job) -> None:
     result: dict = {"splits": {}}
     for split in settings.splits:
         ids = index.split(split)
-        true, found = ([[] for _ in index.classes] for _ in range(2))
+        true: list[list[Instance]] = [[] for _ in index.classes]
+        found: list[list[Instance]] = [[] for _ in index.classes]
         numbered = zip(image_numbers(ids), ids, strict=True)  # as in COCO's JSON: they decide among equal scores
         for number, identifier in progress(numbered, len(ids), f"mask AP {split}"):
             for reader, collected in ((truth, true), (artifact, found)):

@@ -33,11 +33,11 @@ def main(job: Job) -> None:
     columns = [*settings.keys, "seed", "split", "images", "miou", "miou_std", "best", "configured"]
     write_table(job.outputs.table, rows, columns)
     title = f"{settings.tuning}: mIoU on {images} images of split {settings.split} of {settings.dataset}"
-    values = [tuple(point.values) for point in settings.points]
+    points = [tuple(point.values) for point in settings.points]
     configured = [point.configured for point in settings.points]
     with replaced(job.outputs.picture) as temporary:
-        temporary.write_bytes(grid_picture(title, settings.keys, values, mious, configured))
-    chosen = ", ".join(f"{key} {value}" for key, value in zip(settings.keys, values[best], strict=True))
+        temporary.write_bytes(grid_picture(title, settings.keys, points, mious, configured))
+    chosen = ", ".join(f"{key} {value}" for key, value in zip(settings.keys, points[best], strict=True))
     print(f"best on {images} images of {settings.split}: {chosen}, mIoU {mious[best].mean():.2f} %; nothing is applied")
 
 

@@ -17,7 +17,8 @@ from workflow_scripts.data.checkpoints import weights
 from workflow_scripts.store.artifacts import DAMAGED, read_array
 
 # Numbers that checkpoints keep beside the weights; harmless, but not among what torch reads by itself.
-NUMBERS = [np._core.multiarray.scalar, np.dtype, np.float64, np.float32, type(np.dtype("f4")), type(np.dtype("f8"))]
+SCALAR = np._core.multiarray.scalar  # type: ignore[attr-defined]
+NUMBERS = [SCALAR, np.dtype, np.float64, np.float32, type(np.dtype("f4")), type(np.dtype("f8"))]
 
 
 def load_initial(network: nn.Module, initial, given: str | None = None) -> None:
@@ -35,7 +36,7 @@ def load_initial(network: nn.Module, initial, given: str | None = None) -> None:
     if initial == "imagenet":
         state, source = backbone.imagenet(), initial
     else:
-        source = given if hasattr(initial, "sha256") else initial
+        source = initial if given is None or not hasattr(initial, "sha256") else given
         state = backbone.renamed(weights.read_state(source))
     state = {name: value.float() for name, value in state.items()}
     weights.load_strictly(backbone, state, source)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from workflow_scripts.base.errors import UserError, disk_fault, not_written, one_line
 
@@ -35,7 +35,7 @@ class _Member:
     is_folder: bool
     is_file: bool
     time: int
-    open: Callable[[], IO[bytes]]
+    open: Callable[[], Any]
 
 
 def unpack(archive: str | Path, folder: str | Path, members: Sequence[str], largest: int) -> dict[str, list]:

@@ -104,7 +104,7 @@ class _Scanner:
                 if len(self.text) - self.place > LARGEST or not self._more():
                     raise self._broken(str(error).partition(":")[0].lower()) from None
                 continue
-            may_go_on = isinstance(value, int | float) and OF_NUMBERS.match(self.text, end).end() == len(self.text)
+            may_go_on = isinstance(value, int | float) and OF_NUMBERS.fullmatch(self.text, end) is not None
             if not may_go_on or not self._more():
                 self.place = end
                 return value

@@ -9,6 +9,7 @@ import io
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -95,8 +96,8 @@ class MaskFolder:
         if mode not in ("P", "RGB"):
             return self._of_labels([label for label, _ in self._labels], stored, where)
         if mode == "P":
-            colours = np.array(colours, np.uint8).reshape(-1, 3)
-            stored = np.pad(colours, ((0, 256 - len(colours)), (0, 0)))[stored]
+            palette = np.array(colours, np.uint8).reshape(-1, 3)
+            stored = np.pad(palette, ((0, 256 - len(palette)), (0, 0)))[stored]
         return self._of_colours(stored, where)
 
     def _of_values(self, stored: np.ndarray, where: str) -> np.ndarray:
@@ -111,7 +112,7 @@ class MaskFolder:
     def _of_colours(self, stored: np.ndarray, where: str) -> np.ndarray:
         codes = (stored.astype(np.uint32) * np.array([1 << 16, 1 << 8, 1], np.uint32)).sum(axis=2, dtype=np.uint32)
         used, places = np.unique(codes, return_inverse=True)
-        names = {_code(colour): name for name, colour in self._labels if colour}
+        names = {_code(colour): name for name, colour in self._labels or () if colour}
         unknown = [f"{code >> 16},{code >> 8 & 255},{code & 255}" for code in map(int, used) if code not in names]
         if unknown:
             raise UserError(
@@ -210,7 +211,8 @@ def _opened(data: bytes, size: tuple[int, int], oriented: bool, where: str) -> t
         image = Image.open(io.BytesIO(data), formats=("PNG",))
     except Exception as error:  # a broken file makes a decoder raise anything
         raise UserError(f"{where}: not a readable PNG ({one_line(error)}); save it again") from None
-    shape, mode, stored = (image.height, image.width), image.mode, None
+    stored: Any = None
+    shape, mode = (image.height, image.width), image.mode
     if sorted(shape) == sorted(size):
         if mode == "RGB" and data[DEPTH_AT] == 8:  # Pillow cuts colours of 16 bits
             stored = np.asarray(loaded(image, where, oriented)[0])

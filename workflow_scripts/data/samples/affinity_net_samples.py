@@ -30,7 +30,8 @@ class Samples(ImageSamples):
             image = jitter_colours(image, steps)
         label = self.labels.read(identifier)["label"]
         cells = recipe.crop // cell
-        placement = transforms.place(*label.shape, cells, rng)
+        height, width = label.shape
+        placement = transforms.place(height, width, cells, rng)
         target = np.full((cells, cells), 255, np.uint8)
         target[placement.canvas] = label[placement.source]
         patch = image[tuple(slice(part.start * cell, part.stop * cell) for part in placement.source)]

@@ -19,7 +19,8 @@ class Samples(ImageSamples):
 
     def sample(self, identifier: str, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         image, recipe = self.images.read(identifier), self.recipe
-        left, top, width, height = random_rectangle(*image.shape[:2], recipe.area, recipe.aspect, rng)
+        height, width = image.shape[:2]
+        left, top, width, height = random_rectangle(height, width, recipe.area, recipe.aspect, rng)
         side, box = (recipe.crop, recipe.crop), (left, top, left + width, top + height)
         image = np.asarray(Image.fromarray(image).resize(side, Image.BICUBIC, box=box))
         if rng.random() < 0.5:

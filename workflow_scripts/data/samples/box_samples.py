@@ -25,9 +25,10 @@ class BoxSamples(ImageSamples):
 
     def sample(self, identifier: str, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         image, boxes = self.images.read(identifier), self.index.boxes_of(identifier)
-        crop = ScaledCrop.draw(*image.shape[:2], self.recipe, rng)
+        height, width = image.shape[:2]
+        crop = ScaledCrop.draw(height, width, self.recipe, rng)
         kept = torch.from_numpy(crop.boxes(boxes))
         rows = torch.full((self.rows, 5), -1.0)
         rows[: len(kept)] = kept
-        background = crop.map(background_mask(boxes, *image.shape[:2]), outside=0)
+        background = crop.map(background_mask(boxes, height, width), outside=0)
         return crop.image(image, self.recipe, rng) | {"background": background[None].float(), "boxes": rows}

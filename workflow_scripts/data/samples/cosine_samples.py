@@ -23,7 +23,8 @@ class CosineSamples(ImageSamples):
 
     def sample(self, identifier: str, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         image = self.images.read(identifier)
-        labels = read_label_maps(self.masks, identifier, image.shape[:2], self.maps)
-        crop = ScaledCrop.draw(*image.shape[:2], self.recipe, rng)
+        height, width = image.shape[:2]
+        labels = read_label_maps(self.masks, identifier, (height, width), self.maps)
+        crop = ScaledCrop.draw(height, width, self.recipe, rng)
         sample = {name: crop.map(label, outside=255) for name, label in labels.items()}
         return crop.image(image, self.recipe, rng) | sample

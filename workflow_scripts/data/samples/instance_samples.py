@@ -28,8 +28,9 @@ class InstanceSamples(ImageSamples):
         recipe, image = self.recipe, self.images.read(identifier)
         instances = Instances.from_arrays(self.instances.read(identifier))
         low, high = recipe.short_side
-        scale = min(int(rng.integers(low, high + 1)) / min(image.shape[:2]), recipe.crop / max(image.shape[:2]))
-        height, width = transforms.scaled_size(*image.shape[:2], scale)
+        height, width = image.shape[:2]
+        scale = min(int(rng.integers(low, high + 1)) / min(height, width), recipe.crop / max(height, width))
+        height, width = transforms.scaled_size(height, width, scale)
         mirrored, steps = bool(rng.random() < 0.5), draw_jitter(recipe.jitter, rng)
         patch = transforms.resized(image, height, width)
         if recipe.augment == "worker":

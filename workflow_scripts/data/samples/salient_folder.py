@@ -38,7 +38,7 @@ class Folder:
         self.paths = [(found["images"][name], found["masks"][name]) for name in self.names]
         with ThreadPoolExecutor(threads) as pool:
             for messages in progress(
-                pool.map(lambda pair: list(_faults(*pair, oriented)), self.paths), len(self.paths), "checked"
+                pool.map(lambda pair: list(_faults(pair[0], pair[1], oriented)), self.paths), len(self.paths), "checked"
             ):
                 for message in messages:
                     faults.add(message)

@@ -23,7 +23,8 @@ class SegmentationSamples(ImageSamples):
     def sample(self, identifier: str, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         image = self.images.read(identifier)
         label = read_label_maps(self.masks, identifier, image.shape[:2])["label"]
-        size = transforms.scaled_size(*label.shape, float(rng.choice(self.recipe.scales)))
+        height, width = label.shape
+        size = transforms.scaled_size(height, width, float(rng.choice(self.recipe.scales)))
         image, label = transforms.resized(image, *size), transforms.resized(label, *size, nearest=True)
         if rng.random() < 0.5:
             image, label = image[:, ::-1], label[:, ::-1]

@@ -117,9 +117,9 @@ def _cat_head(surface: Surface, x: float, y: float, size: float, face: np.ndarra
         surface.polygon(ear, face * 0.75)
         surface.polygon(ear * 0.55 + ear.mean(0) * 0.45, (236, 124, 146))
     surface.ellipse(x, y, 1.1 * size, 0.95 * size, face)
-    for side in (-0.48, 0.48):
-        surface.ellipse(x + side * size, y - 0.15 * size, 0.42 * size, 0.42 * size, (196, 244, 40))
-        surface.ellipse(x + side * size, y - 0.15 * size, 0.1 * size, 0.34 * size, (14, 20, 10))
+    for place in (-0.48, 0.48):
+        surface.ellipse(x + place * size, y - 0.15 * size, 0.42 * size, 0.42 * size, (196, 244, 40))
+        surface.ellipse(x + place * size, y - 0.15 * size, 0.1 * size, 0.34 * size, (14, 20, 10))
     nose = np.array([(-0.28, 0.25), (0.28, 0.25), (0, 0.6)]) * size + (x, y)
     surface.polygon(nose, (236, 112, 136))
 
