@@ -1,6 +1,7 @@
 """The reference of `config.yaml` for people, from the types: `python -m workflow_scripts.config.reference > docs/config.md`."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -40,7 +41,7 @@ base. `overrides` of a data set change blocks for it alone: `overrides: {masks: 
 
 def reference() -> str:
     """The whole page, Markdown."""
-    inputs = [(section, "validation", TypeAdapter(TYPES[section])) for section in SECTIONS]
+    inputs: Any = [(section, "validation", TypeAdapter(TYPES[section])) for section in SECTIONS]
     found, about = TypeAdapter.json_schemas(inputs)
     schemas = {section: schema for (section, _), schema in found.items()}
     definitions = about["$defs"]

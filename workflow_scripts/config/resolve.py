@@ -39,7 +39,7 @@ class Config:
         with _placed(raw):
             self._read(raw)
 
-    def _read(self, raw: dict) -> None:
+    def _read(self, raw: Any) -> None:
         self.shards = _shards(raw.pop("shards", 1))
         self.plugins = raw.pop("plugins", None) or ()
         families.use(self.plugins)
@@ -222,7 +222,7 @@ class Config:
                             f"{self._hint(dataset, table.kind, system)}"
                         )
 
-    def _check_dataset(self, name: str, dataset: datasets.Dataset) -> None:
+    def _check_dataset(self, name: str, dataset: Any) -> None:
         where = f"config: datasets.{name}"
         known = dataset.splits
         use = dataset.use

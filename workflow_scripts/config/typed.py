@@ -1,6 +1,6 @@
 """From plain values to a typed part of the configuration, with errors of one line that name the place."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -26,7 +26,7 @@ def typed(type_: Any, data: dict, where: str):
         value = _adapter(type_).validate_python(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        parts, missing = first["loc"], None
+        parts, missing = list(first["loc"]), None
         if first["type"] == "missing":
             *parts, missing = parts
         elif first["type"] == "union_tag_not_found" and first["ctx"]["discriminator"].startswith("'"):
@@ -74,7 +74,7 @@ def _place(parts: tuple, inside: Any, found: Any) -> list[str] | None:
     return _place(tuple(rest), inside, found)
 
 
-def _keys(parts: tuple, inside: Any) -> list[str]:
+def _keys(parts: Iterable[Any], inside: Any) -> list[str]:
     """What of a location the user wrote, where nothing there is the value found."""
     keys = []
     for part in parts:

@@ -21,7 +21,7 @@ class Placed(dict):
 
     __slots__ = ("places",)
 
-    def __init__(self, values=(), places: dict[str, str] | None = None):
+    def __init__(self, values=(), places: dict[Any, str | None] | None = None):
         super().__init__(values)
         self.places = dict(getattr(values, "places", {})) if places is None else places
 
@@ -73,7 +73,7 @@ class _Reader:
     """
 
     def __init__(self, loader, path: str | Path):
-        self.loader, self.path, self.known = loader, path, {}
+        self.loader, self.path, self.known = loader, path, dict[int, Any]()
 
     def value(self, node: yaml.Node, where: str):
         if id(node) not in self.known:

@@ -1,6 +1,6 @@
 """Instances of an image: a box, a class and a mask each, as artifacts of schema `instances` hold them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +33,7 @@ class Instances:
         return len(self.boxes)
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "Instances":
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Instances":
         """As `artifacts.Reader.read` gives them."""
         windows = arrays["windows"]
         shapes = windows[:, 1::2] - windows[:, ::2]

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -116,9 +117,7 @@ def class_map(image: np.ndarray, scores: np.ndarray, classes: np.ndarray) -> np.
     return _rounded(below + 0.9 * opacity * (colours - below))
 
 
-def draw_boxes(
-    picture: np.ndarray, boxes: np.ndarray, size: tuple[int, int], labels: Sequence[int] | None = None
-) -> np.ndarray:
+def draw_boxes(picture: np.ndarray, boxes: np.ndarray, size: tuple[int, int], labels: Any = None) -> np.ndarray:
     """Boxes in the colours of their classes, or of the given labels.
 
     Args:

@@ -8,6 +8,7 @@ first array with it says, and the next ones must agree.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
+from typing import Any
 
 import numpy as np
 
@@ -88,8 +89,9 @@ class Schema:
     def check_image(self, arrays: Arrays, about: About) -> None:
         """Raises `Wrong` if these cannot be the arrays of the image."""
         sides = dict(zip("HW", about.size, strict=True)) | {"C": about.classes, "L": about.classes + 1}
-        if None not in about.size and any("h w" in array.shape for array in self.arrays.values()):
-            sides |= zip("hw", stored_size(*about.size, about.settings["block"]["resolution"]), strict=True)
+        height, width = about.size
+        if height and width and any("h w" in array.shape for array in self.arrays.values()):
+            sides |= zip("hw", stored_size(height, width, about.settings["block"]["resolution"]), strict=True)
         for name, array in self.arrays.items():
             if name in arrays:
                 _check_array(name, arrays[name], array, sides)
@@ -100,7 +102,7 @@ class Schema:
         self.check(arrays, about)
 
 
-def _check_array(name: str, values: np.ndarray, array: Array, sides: dict[str, int | None]) -> None:
+def _check_array(name: str, values: np.ndarray, array: Array, sides: dict[str, Any]) -> None:
     wanted = [int(side) if side.isdigit() else sides.get(side) for side in array.shape.split()]
     if len(wanted) != values.ndim or any(
         side not in (None, found) for side, found in zip(wanted, values.shape, strict=True)

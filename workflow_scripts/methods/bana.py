@@ -28,7 +28,7 @@ class BanaOptions(Block):
 class BanaClassifier(classifiers.Classifier):
     method: Literal["bana"]
     options: BanaOptions
-    recipe: ScaledRecipe
+    recipe: ScaledRecipe  # type: ignore[assignment]
     learns_from_boxes: ClassVar[bool] = True
 
     @model_validator(mode="after")

@@ -28,9 +28,9 @@ def _recipe_tag(data: Any) -> str:
 
 class MctformerClassifier(classifiers.Classifier):
     method: Literal["mctformer"]
-    backbone: AnyTransformer
+    backbone: AnyTransformer  # type: ignore[assignment]
     options: MctformerOptions
-    recipe: Annotated[
+    recipe: Annotated[  # type: ignore[assignment]
         Annotated[AreaRecipe, Tag("area")] | Annotated[ClassifierRecipe, Tag("side")], Discriminator(_recipe_tag)
     ]
 

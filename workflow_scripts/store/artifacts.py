@@ -114,7 +114,7 @@ class Writer:
         self._count = 0
 
     @postponed()
-    def put(self, identifier: str, **arrays: np.ndarray) -> None:
+    def put(self, identifier: str, **arrays: np.ndarray | Sequence) -> None:
         """Store the named arrays of one image, each as a single compressed chunk, in the order of their names."""
         if self._count and self._count % REOPEN_EVERY == 0:
             self._file.close()

@@ -63,7 +63,7 @@ def _made_from(path: str, plan: Plan | None) -> str:
     """Which files an artifact is now made from that it was not, and the reverse; those of the data set without its folder."""
     try:
         before = {*json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))["parents"]}
-        stage, names = maker(path)
+        stage, names = maker(path) or ("", {})
         inputs = plan.job(stage, names).inputs.values()
     except (
         OSError,

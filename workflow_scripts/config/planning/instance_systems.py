@@ -32,7 +32,7 @@ def named(config: Config, dataset: str) -> list[InstanceSystem]:
 
 def trains(config: Config, dataset: str, network: str | None) -> bool:
     """Whether a network is trained here, not taken over."""
-    return bool(network) and config.block(dataset, "instance_networks", network).trained is None
+    return network is not None and config.block(dataset, "instance_networks", network).trained is None
 
 
 def splits(config: Config, dataset: str, seed: str, instances: str) -> list[str]:

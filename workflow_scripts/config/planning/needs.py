@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from workflow_scripts.config.planning.members import emptied, known_members
 from workflow_scripts.config.planning.outputs import BLOCKS, output_path
@@ -176,7 +177,7 @@ def _learnt_from(block: Block, user: str) -> Iterator[Need]:
             yield _folder("folder", folder, DUTS, user)
 
 
-def _detector(config: Config, dataset: str, block: Block, user: str) -> Iterator[Need]:
+def _detector(config: Config, dataset: str, block: Any, user: str) -> Iterator[Need]:
     if isinstance(block, saliency_blocks.FolderSaliency):
         yield _maps(config.dataset(dataset), block.path, user)
     elif getattr(block, "detector", None) == "rembg":

@@ -1,14 +1,15 @@
 """Jobs as functions that are registered by the name of their stage, which is the name of its rule; and what is made on request."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Job:
     """Inputs by name, settings (plain values) and the modules looked up by name, all of one job."""
 
-    inputs: dict[str, str | list[str]] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
     settings: dict = field(default_factory=dict)
     modules: tuple[str, ...] = ()
 

@@ -6,6 +6,7 @@ are one string each.
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 from workflow_scripts.config.fingerprint import closure
 from workflow_scripts.config.planning.needs import of_job
@@ -94,7 +95,11 @@ class Rules:
 
     def params(self, stage: Stage) -> dict[str, Callable]:
         """Of a rule, by name."""
-        params = {"python": self.python, "settings": self.settings(stage.name), "code": self.code(stage.name)}
+        params: dict[str, Callable] = {
+            "python": self.python,
+            "settings": self.settings(stage.name),
+            "code": self.code(stage.name),
+        }
         if stage.trains:
             params["save_every"] = self.save_every(stage.name)
         if stage.by_image:
@@ -137,7 +142,7 @@ class Rules:
             return self.image_workers(stage.name)
         return self.workers if stage.threads else 1
 
-    def resources(self, stage: Stage) -> dict[str, int | Callable]:
+    def resources(self, stage: Stage) -> dict[str, Any]:
         """Of a rule, by name."""
         resources = {"mem_mb": self.memory(stage.mem_mb), "runtime": stage.runtime}
         return resources | ({"gpu": self.gpus(stage.name)} if stage.gpu else {})

@@ -13,7 +13,7 @@ tunings are one artifact. What a point leaves as it is configured is not made ag
 import copy
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -197,9 +197,9 @@ class _Chain:
                 _put(plain, path, value, "")
                 differs.add(number)
         new = _checked(kind, name, plain, self.where) if differs else block
-        for path, target, other in _references(kind, block):
-            named, inherited = self.name(target, other, self._splits_of_parent(kind, block, target, splits))
-            new = _naming(new, path, named) if named != other else new
+        for keys, parent, other in _references(kind, block):
+            named, inherited = self.name(parent, other, self._splits_of_parent(kind, block, parent, splits))
+            new = _naming(new, keys, named) if named != other else new
             differs |= inherited
         if not differs and splits <= self._ordinary(kind, supervises):
             return name, frozenset()
@@ -241,7 +241,7 @@ def _checked(kind: str, name: str, plain: dict, where: str) -> BaseModel:
     return typed(sections()[kind], plain, f"{where.removeprefix('config: ')}.vary: {kind}.{name}")
 
 
-def _naming(block: BaseModel, path: tuple[str, ...], name: str) -> BaseModel:
+def _naming(block: Any, path: Sequence[str], name: str) -> Any:
     """The block with a variant named in the place of a block, which the types allow no user."""
     first, *rest = path
     if isinstance(block, tuple):

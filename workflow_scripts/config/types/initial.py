@@ -53,7 +53,7 @@ class Network(Block):
         """Refuse a classifier to start from that is not there, has another backbone, or starts from this network."""
         if not isinstance(initial := getattr(self, "initial", None), FromClassifier):
             return
-        known, chain = sections["classifiers"], []
+        known, chain = sections["classifiers"], list[str]()
         wanted = getattr(self.backbone, "stem", self.backbone.name)  # a transformer takes over its stem alone
         while isinstance(initial, FromClassifier) and (name := initial.classifier) in known:
             if name in chain:

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 Orientation = Literal["shown", "stored"]
-ORIENTATION = Field(
+ORIENTATION: Any = Field(
     "shown",
     description="shown: the EXIF orientation of photographs is applied, as viewers and annotation tools do; stored: it is not, as "
     "annotations are on the pixels as they are stored",

@@ -1,6 +1,7 @@
 """Jobs that measure what systems cost."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from workflow_scripts.config.families import module
 from workflow_scripts.config.planning import systems
@@ -25,7 +26,8 @@ def cost_system(plan: Context, dataset: str, system: str) -> Job:
 
 def _cost(plan: Context, dataset: str, measured: Iterable[str]) -> Job:
     """Of the systems' classifiers, affinities and segmenters, all of one seed."""
-    data, found = plan.dataset(dataset), []
+    data = plan.dataset(dataset)
+    found: list[dict[str, Any]] = []
     modules: dict[str, None] = {}
     for system in measured:
         stages, networks = systems.chain(plan.config, dataset, system), []
@@ -41,7 +43,7 @@ def _cost(plan: Context, dataset: str, measured: Iterable[str]) -> Job:
             networks.append(network | {"trained": paths[place], "used": used[0] if used else None})
             modules |= dict.fromkeys([module(block), *network_modules(block)])
         found.append({"name": system, "networks": networks, "artifacts": paths})
-    artifacts = dict.fromkeys(path for system in found for path in system["artifacts"])
+    artifacts: dict[str, None] = dict.fromkeys(path for system in found for path in system["artifacts"])
     settings = {"dataset": dataset, "classes": list(data.classes), "systems": found}
     return Job({"artifacts": list(artifacts)}, settings, tuple(modules))
 

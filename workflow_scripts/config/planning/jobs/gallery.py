@@ -1,6 +1,7 @@
 """The job of the gallery: the artifacts of the stages of chosen systems, each a column of it."""
 
 import hashlib
+from typing import Any
 
 from workflow_scripts.base.digests import file_sha256
 from workflow_scripts.base.errors import UserError
@@ -55,7 +56,13 @@ def _columns(plan: Context, dataset: str, block: datasets.Gallery) -> list[dict]
             if stage not in SHOWN:
                 continue
             name = "/".join(name for wildcard, name in names.items() if wildcard not in {"dataset", "seed"})
-            column = {"stage": stage, "schema": SHOWN[stage], "name": name, "names": names, "systems": []}
+            column: dict[str, Any] = {
+                "stage": stage,
+                "schema": SHOWN[stage],
+                "name": name,
+                "names": names,
+                "systems": [],
+            }
             column["refined"] = _is_refined(plan, dataset, stage, names)
             found.setdefault((stage, name), column)["systems"].append(system)
     return sorted(found.values(), key=lambda column: list(SHOWN).index(column["stage"]))

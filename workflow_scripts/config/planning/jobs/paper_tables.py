@@ -27,7 +27,8 @@ def paper_table(plan: Context, dataset: str, table: str) -> Job:
     block, names = plan.block(dataset, "tables", table), plan.config.lineage(dataset)
     columns = block.named_columns()
     named: dict = next((block.systems[name] for name in names if name in block.systems), {})
-    rows, inputs = [], {"scores": [], "tables": []}
+    rows = []
+    inputs: dict[str, list[str]] = {"scores": [], "tables": []}
     for method, *cells in block.rows:
         for place, item in enumerate(named.get(method, ()) or (None,)):
             systems = item if isinstance(item, dict) else {} if item is None else dict.fromkeys(columns, item)

@@ -11,7 +11,7 @@ from workflow_scripts.config.types import blocks
 @job("train_segmenter")
 def train_segmenter(plan: Context, dataset: str, seed: str, mask: str, segmenter: str) -> Job:
     data, block = plan.dataset(dataset), plan.block(dataset, "segmenters", segmenter)
-    modules = (f"segmentation.{block.network}", f"networks.{block.backbone.name}")
+    modules: tuple[str, ...] = (f"segmentation.{block.network}", f"networks.{block.backbone.name}")
     if block.trained:
         return imported(plan, dataset, block, {"masks": []}, modules)
     if data.use.train not in plan.mask_splits(dataset, seed, mask):
