@@ -22,6 +22,7 @@ lint: .venv/.dev
 	ruff format --check .
 	snakefmt --check Snakefile rules
 	lint-imports
+	mypy
 	snakemake --lint
 
 # The editor's schema of config.yaml and its reference, from the types.

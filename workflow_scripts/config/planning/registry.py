@@ -1,6 +1,6 @@
 """Jobs as functions that are registered by the name of their stage, which is the name of its rule; and what is made on request."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +9,7 @@ from typing import Any
 class Job:
     """Inputs by name, settings (plain values) and the modules looked up by name, all of one job."""
 
-    inputs: Mapping[str, Any] = field(default_factory=dict)
+    inputs: dict[str, Any] = field(default_factory=dict)
     settings: dict = field(default_factory=dict)
     modules: tuple[str, ...] = ()
 

@@ -257,7 +257,7 @@ def read_voc(
             return None
         image, *others = pictures[folder].get(identifier, [str(folder / images / f"{identifier}.jpg")])
         annotation = folder / annotations / f"{identifier}.xml"
-        boxes, stated = [], None
+        boxes, stated = list[Any](), None
         if origins[identifier].labelled:
             boxes, stated = _read_annotation(annotation, identifier, classes, own)
         if others:

@@ -138,10 +138,10 @@ class InstancesFile:
                 f"{self.path}: images {self._numbers[name]} and {number} both have file_name {name!r}; "
                 "merge them into one, or delete one with its annotations"
             )
-        sides = [_side(item, key, where) for key in ("height", "width")]
+        height, width = (_side(item, key, where) for key in ("height", "width"))
         self._refused.remove(number)
         self._numbers[name] = number
-        self.pictures[number] = Picture(name, tuple(sides) if all(sides) else None)
+        self.pictures[number] = Picture(name, (height, width) if height and width else None)
 
     def _add_category(self, item: Any) -> None:
         number = _whole(item, "id", f"{self.path}, categories")
@@ -151,7 +151,7 @@ class InstancesFile:
         self.categories[number] = name if isinstance(name, str) else repr(name)
 
     def _check_categories(self, used: dict[int, int]) -> None:
-        by_name: dict[str, int] = {}
+        by_name: dict[str | None, int] = {}
         for number, count in used.items():
             name = self.categories.get(number)
             if name is None:
@@ -226,8 +226,7 @@ def outlines(settings: Any, index: Index, faults: Faults) -> Iterator[tuple[str,
             except UserError as error:
                 faults.add(str(error))
                 continue
-            if outline is not None:
-                yield wanted[annotation.image], outline
+            yield wanted[annotation.image], outline
         if bare:
             faults.add(
                 f"{path}: {_count(len(bare))} of scored images have no outline (segmentation), the first is annotation "
@@ -237,7 +236,7 @@ def outlines(settings: Any, index: Index, faults: Faults) -> Iterator[tuple[str,
     faults.raise_if_any(str(settings.root))
 
 
-def _outline(annotation: Annotation, identifier: str, index: Index, path: Path, faults: Faults) -> Outline | None:
+def _outline(annotation: Annotation, identifier: str, index: Index, path: Path, faults: Faults) -> Outline:
     height, width = index.size_of(identifier)
     segmentation, name = annotation.segmentation, f"annotation {annotation.number}"
     encoded = coco_segmentation.encode(segmentation, (height, width), f"{path}, {name}")
@@ -299,7 +298,7 @@ def _crowd(item: dict, where: str) -> bool:
 
 def _whole(item: Any, key: str, where: str) -> int:
     """A whole number, also one written as 3.0 or "3"."""
-    value = item.get(key) if isinstance(item, dict) else None
+    value: Any = item.get(key) if isinstance(item, dict) else None
     if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value.strip()):
         return int(value)
     if not is_number(value) or value != int(value):

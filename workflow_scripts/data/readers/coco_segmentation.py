@@ -46,18 +46,19 @@ def around_polygons(segmentation: Any) -> Corners | None:
 def around(parts: list[np.ndarray]) -> Corners:
     """The box around polygons."""
     points = np.concatenate(parts)
-    return *map(float, points.min(axis=0)), *map(float, points.max(axis=0))
+    (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
+    return float(x0), float(y0), float(x1), float(y1)
 
 
 def stated_size(segmentation: Any) -> tuple[int, int] | None:
     """Height and width of the image that runs are of; None where the segmentation has no sound ones."""
-    size = segmentation.get("size") if isinstance(segmentation, dict) else None
+    size: Any = segmentation.get("size") if isinstance(segmentation, dict) else None
     sound = isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
     return (size[0], size[1]) if sound else None
 
 
-def encode(segmentation: Any, size: tuple[int, int], where: str) -> dict | None:
-    """Run-length encoded pixels of a segmentation. None for polygons of fewer than three points.
+def encode(segmentation: Any, size: tuple[int, int], where: str) -> dict:
+    """Run-length encoded pixels of a segmentation.
 
     Args:
         segmentation: as COCO has it; polygons that reach a little over the edge of the image are cut off there.
@@ -68,10 +69,7 @@ def encode(segmentation: Any, size: tuple[int, int], where: str) -> dict | None:
         UserError: no segmentation, of an image of another size, or far outside its image.
     """
     height, width = size
-    parts = polygons(segmentation)
-    if parts is not None:
-        if not parts:
-            return None
+    if parts := polygons(segmentation):
         x0, y0, x1, y1 = box = around(parts)
         if clipped(box, height, width) is None:
             raise UserError(
@@ -128,7 +126,7 @@ def _of_runs(segmentation: Any) -> dict:
     size = stated_size(segmentation)
     if size is None or size[0] * size[1] > MAX_PIXELS:
         raise ValueError("no runs")
-    counts = segmentation.get("counts")
+    counts: Any = segmentation.get("counts")
     counts = runs(counts) if isinstance(counts, str) else counts
     whole = isinstance(counts, list) and all(type(value) is int and value >= 0 for value in counts)
     if not whole or sum(counts) != size[0] * size[1]:
