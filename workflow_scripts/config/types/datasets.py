@@ -192,7 +192,7 @@ class Dataset(Block):
         counts = [
             split.count for split in self.splits.values() if split.ids == listed and split.count and not split.sbd
         ]
-        return islice(((listed, number) for number in range(counts[0])), self.limit)
+        return islice(((str(listed), number) for number in range(counts[0])), self.limit)
 
     def check(self, where: str, sections: Sections) -> None:
         """Keys of splits that a kind has not, and uses of splits that need labels."""

@@ -29,7 +29,7 @@ class Synthetic(Dataset):
     size: ClassVar = (96, 128)
 
     def ids(self, name: str) -> Iterable[Id]:
-        return islice(((name, number) for number in range(self.splits[name].images)), self.limit)
+        return islice(((name, number) for number in range(self.splits[name].images or 0)), self.limit)
 
 
 def index(settings: Any, rendered: str, **_: Any) -> tuple[dict[str, list[str]], list[Entry]]:

@@ -141,8 +141,8 @@ class Voc(Masked):
             yield TRUTH, f"{self.root}/{self.masks}", [*masks.values()]
 
     def _has_mask(self, root: Path, identifier: str) -> bool:
-        own = (root / self.masks / f"{identifier}.png").is_file()
-        return own or bool(self.sbd) and Path(self.sbd, "cls", f"{identifier}.mat").is_file()
+        own = root / (self.masks or "") / f"{identifier}.png"
+        return own.is_file() or self.sbd is not None and Path(self.sbd, "cls", f"{identifier}.mat").is_file()
 
 
 LARGEST = 1 << 26  # bytes of an annotation
