@@ -94,7 +94,7 @@ class Chain:
             circle = " -> ".join([*path[path.index(name) :], name])
             raise UserError(f"config: {section}.{name}.base: goes in a circle: {circle}; take one away")
         if (section, name) not in self._found:
-            own = Placed(self._written[section].get(name, {}))
+            own: dict = Placed(self._written[section].get(name, {}))
             has_own_base = own.pop("base", None) is not None
             merged, base = own, self.base(section, name)
             if base is not None:

@@ -60,11 +60,11 @@ class Config:
         self._chains = {name: self._chain(name, data.get("overrides", {})) for name, data in plain.items()}
         self._plain: dict[tuple[str, str], dict[str, dict]] = {}
         self._blocks: dict[tuple[str, str], dict[str, BaseModel]] = {}
-        for dataset, chain in self._chains.items():
+        for seen_by, chain in self._chains.items():
             for kind in sections():
-                self._plain[dataset, kind], self._blocks[dataset, kind] = {}, {}
+                self._plain[seen_by, kind], self._blocks[seen_by, kind] = {}, {}
                 for name in chain.written(kind):
-                    self._find(dataset, kind, name)
+                    self._find(seen_by, kind, name)
         self._grids: dict[tuple[str, str], Grid | UserError] = {}
         self._of_splits: dict[tuple[str, str, str], Variant | None] = {}
         for name, dataset in self.datasets.items():
