@@ -94,7 +94,8 @@ def stored(path, ids, **about) -> bytes:
     settings = {"dataset": "demo", "side": 40}
     key = fingerprint('{"dataset":"demo","side":40}', "0", {})
     job = Job(namespace(settings), SimpleNamespace(), SimpleNamespace(cams=str(path)), 1, key, **about)
-    store(job, "cams", "cam", "train", ["a", "b", "c"], ids, state_of, arrays_of, 1)
+    index = SimpleNamespace(classes=["a", "b", "c"], split=lambda name: ids)
+    store(job, "cam", index, ["train"], state_of, arrays_of)
     return path.read_bytes()
 
 

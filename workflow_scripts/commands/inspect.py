@@ -21,7 +21,7 @@ from workflow_scripts.data.index import Index, read_index
 from workflow_scripts.look import pictures
 from workflow_scripts.look.plots import loss_curves, read_curve
 from workflow_scripts.look.schemas import SCHEMAS, Array
-from workflow_scripts.store.artifacts import Reader, open_hdf5, read_attribute, replaced
+from workflow_scripts.store.artifacts import Reader, open_hdf5, read_attribute, write
 from workflow_scripts.store.provenance import check_bytes
 
 
@@ -177,8 +177,7 @@ def inspect(path: Path, ids: Sequence[str] | None, number: int, out: Path | None
 def _write(out: Path, content: bytes) -> None:
     if out.suffix.lower() != ".png":
         raise UserError(f"{out}: pictures are written as PNG; give --out a name that ends in .png")
-    with replaced(out) as temporary:
-        temporary.write_bytes(content)
+    write(out, content)
     print(f"wrote {out}")
 
 

@@ -29,7 +29,7 @@ from workflow_scripts.data.readers.images import read_photograph
 from workflow_scripts.data.transforms import resized, scaled_size
 from workflow_scripts.look import pictures
 from workflow_scripts.segmentation.inference import load, soft_prediction
-from workflow_scripts.store.artifacts import replaced
+from workflow_scripts.store.artifacts import write
 from workflow_scripts.store.provenance import read_sidecar, sidecar_path
 
 OVERLAYS = "overlays"  # folder in --out
@@ -151,8 +151,7 @@ def predict_folder(
 
 
 def _write(path: Path, content: bytes) -> None:
-    with replaced(path) as temporary:
-        temporary.write_bytes(content)
+    write(path, content)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.progress import progress
 from workflow_scripts.base.stopping import check
+from workflow_scripts.data.index import Index
 from workflow_scripts.data.index_entries import Faults
 from workflow_scripts.run.command import Job, fingerprint
 from workflow_scripts.run.parallel import ordered_map
@@ -21,30 +22,31 @@ SHARD = re.compile(r"(\d+)-of-(\d+)")
 
 def store(
     job: Job,
-    output: str,
     schema: str,
-    split: str,
-    classes: Sequence[str],
-    ids: Sequence[str],
+    index: Index,
+    splits: Sequence[str] | None,
     make_state: Callable[[Job], Any],
     function: Callable[[Any, str], dict | str],
-    workers: int,
+    workers: int = 1,
 ) -> None:
     """Write what a function makes of each image, in order; the bytes depend on neither workers nor shards.
 
     Args:
-        output: name of the job's output, which is the artifact or the job's shard of it.
+        job: its one output is the artifact or the job's shard of it.
+        splits: whose images; None for all.
         make_state: of a worker, as `parallel.ordered_map`.
         function: from the state and an id to the arrays of that image, or to the line that says what is wrong with it.
 
     Raises:
         UserError: the lines of all images together.
     """
-    ids, faults, path = part_of(ids, job.shard), Faults(), getattr(job.outputs, output)
+    ((output, path),) = vars(job.outputs).items()
+    ids, faults = part_of(index.ids if splits is None else index.split(*splits), job.shard), Faults()
+    split = "all" if splits is None else "+".join(splits)
     results = (
         _gathered(job, schema, ids) if job.shards else ordered_map(partial(make_state, job), function, ids, workers)
     )
-    with create(path, schema, dataset=job.settings.dataset, split=split, classes=classes) as artifact:
+    with create(path, schema, dataset=job.settings.dataset, split=split, classes=index.classes) as artifact:
         for identifier, arrays in progress(zip(ids, results, strict=True), len(ids), output):
             if isinstance(arrays, str):
                 faults.add(arrays)

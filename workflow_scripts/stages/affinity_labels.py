@@ -39,11 +39,8 @@ def label_of(state: State, identifier: str) -> dict[str, np.ndarray]:
 
 
 def main(job: Job) -> None:
-    settings = job.settings
-    index = read_index(job.inputs.index, settings.dataset)
-    ids = index.split(settings.split)
-    classes, workers = index.classes, job.workers
-    store(job, "labels", "affinity_labels", settings.split, classes, ids, make_state, label_of, workers)
+    index = read_index(job.inputs.index, job.settings.dataset)
+    store(job, "affinity_labels", index, [job.settings.split], make_state, label_of, job.workers)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from workflow_scripts.base.progress import progress
 from workflow_scripts.data.index import read_index
 from workflow_scripts.evaluation.boundary import VOID, boundary_scores, contours
 from workflow_scripts.run.command import Job, run
-from workflow_scripts.store.artifacts import Reader, replaced
+from workflow_scripts.store.artifacts import Reader, write
 
 
 def main(job: Job) -> None:
@@ -44,8 +44,7 @@ def main(job: Job) -> None:
             for tolerance, counts in zip(settings.tolerances, totals, strict=True)
         },
     }
-    with replaced(job.outputs.scores) as temporary:
-        temporary.write_text(json.dumps(result) + "\n")
+    write(job.outputs.scores, json.dumps(result) + "\n")
 
 
 def _truth(job: Job) -> Callable[[str], np.ndarray | None]:

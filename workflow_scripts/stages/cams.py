@@ -93,12 +93,9 @@ def maps_of(state: State, identifier: str) -> dict[str, np.ndarray]:
 
 
 def main(job: Job) -> None:
-    settings = job.settings
-    index = read_index(job.inputs.index, settings.dataset)
-    ids = index.split(*settings.splits)
+    index = read_index(job.inputs.index, job.settings.dataset)
     workers = 1 if device().type == "cuda" else job.workers
-    split = "+".join(settings.splits)
-    store(job, "cams", "cam", split, index.classes, ids, make_state, maps_of, workers)
+    store(job, "cam", index, job.settings.splits, make_state, maps_of, workers)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import pandas as pd
 
 from workflow_scripts.look.chart_plots import class_bars, stage_lines
 from workflow_scripts.run.command import Job, run
-from workflow_scripts.store.artifacts import replaced
+from workflow_scripts.store.artifacts import write
 from workflow_scripts.store.csv_files import class_column, read_table
 
 
@@ -24,10 +24,8 @@ def main(job: Job) -> None:
         lines.setdefault(row["system"], {})[row["stage"]] = (row["miou"], spread)
         splits.setdefault(row["stage"], []).append(row["split"])
     splits = {stage: list(dict.fromkeys(found)) for stage, found in splits.items()}
-    with replaced(job.outputs.classes) as temporary:
-        temporary.write_bytes(class_bars([panel for panel in panels if panel[1]], "IoU of the pseudo masks, %"))
-    with replaced(job.outputs.stages) as temporary:
-        temporary.write_bytes(stage_lines(lines, splits))
+    write(job.outputs.classes, class_bars([panel for panel in panels if panel[1]], "IoU of the pseudo masks, %"))
+    write(job.outputs.stages, stage_lines(lines, splits))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from workflow_scripts.data.index import Images, Index, read_index
 from workflow_scripts.data.index_entries import Finding
 from workflow_scripts.look import pictures
 from workflow_scripts.run.command import Job, run
-from workflow_scripts.store.artifacts import Reader, replaced
+from workflow_scripts.store.artifacts import Reader, write
 from workflow_scripts.store.csv_files import write_table
 
 MOST_PICTURES = 4  # of a check
@@ -25,8 +25,7 @@ def main(job: Job) -> None:
     truth = Reader(job.inputs.truth, "truth", settings.dataset) if job.inputs.truth else None
     blocks = [_block(name, ids, images, truth) for name, ids in found.items()]
     title = f"{settings.dataset}: {len(found) or 'no'} check{'s' * (len(found) != 1)} found something"
-    with replaced(job.outputs.picture) as temporary:
-        temporary.write_bytes(pictures.png(pictures.montage(title, blocks, index.classes)))
+    write(job.outputs.picture, pictures.png(pictures.montage(title, blocks, index.classes)))
 
 
 def trained_and_scored(index: Index, train: str, evaluation: list[str]) -> list[Finding]:

@@ -12,7 +12,7 @@ from workflow_scripts.data.index import Images, read_index
 from workflow_scripts.data.transforms import normalise
 from workflow_scripts.evaluation.classification import average_precision, mean_average_precision
 from workflow_scripts.run.command import Job, run
-from workflow_scripts.store.artifacts import replaced
+from workflow_scripts.store.artifacts import write
 from workflow_scripts.training.device import device
 
 
@@ -40,8 +40,7 @@ def main(job: Job) -> None:
         "mean_average_precision": _or_none(mean_average_precision(precision)),
         "average_precision": dict(zip(index.classes, map(_or_none, precision), strict=True)),
     }
-    with replaced(job.outputs.scores) as temporary:
-        temporary.write_text(json.dumps(result, indent=1) + "\n")
+    write(job.outputs.scores, json.dumps(result, indent=1) + "\n")
 
 
 def _or_none(value: float) -> float | None:

@@ -15,7 +15,7 @@ from workflow_scripts.data.transforms import normalise
 from workflow_scripts.look import pictures
 from workflow_scripts.run.command import Job, run
 from workflow_scripts.stages.montage import representative
-from workflow_scripts.store.artifacts import Reader, replaced
+from workflow_scripts.store.artifacts import Reader, write
 from workflow_scripts.training.device import deterministic, device
 from workflow_scripts.training.feed import batches
 from workflow_scripts.training.step import Step
@@ -84,8 +84,7 @@ def main(job: Job) -> None:
     )
     title = f"{settings.system} on {settings.dataset}, seed {settings.seed}"
     picture = pictures.montage(title, [pictures.Block(heading, columns, rows)], index.classes)
-    with replaced(job.outputs.picture) as temporary:
-        temporary.write_bytes(pictures.png(picture))
+    write(job.outputs.picture, pictures.png(picture))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from workflow_scripts.base.progress import progress
 from workflow_scripts.data.index import read_index
 from workflow_scripts.evaluation.confusion_ratio import confusion_ratio
 from workflow_scripts.run.command import Job, run
-from workflow_scripts.store.artifacts import Reader, replaced
+from workflow_scripts.store.artifacts import Reader, write
 
 
 def main(job: Job) -> None:
@@ -40,8 +40,7 @@ def main(job: Job) -> None:
             for (of, name), counts in totals.items()
         ],
     }
-    with replaced(job.outputs.scores) as temporary:
-        temporary.write_text(json.dumps(result) + "\n")
+    write(job.outputs.scores, json.dumps(result) + "\n")
 
 
 def _context(settings, names: list[str], truth: Reader) -> Callable[[str], np.ndarray | None]:

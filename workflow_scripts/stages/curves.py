@@ -5,7 +5,7 @@ from pathlib import Path
 
 from workflow_scripts.look.plots import loss_curves, read_curve, threshold_sweeps
 from workflow_scripts.run.command import Job, run
-from workflow_scripts.store.artifacts import replaced
+from workflow_scripts.store.artifacts import write
 
 
 def read_sweep(path: str | Path) -> tuple[dict[float, float], float]:
@@ -19,10 +19,8 @@ def main(job: Job) -> None:
     sweeps: dict[str, list] = {}
     for name, path in zip(job.settings.sweeps, job.inputs.sweeps, strict=True):
         sweeps.setdefault(name, []).append(read_sweep(path))
-    with replaced(job.outputs.curves) as temporary:
-        temporary.write_bytes(loss_curves(curves))
-    with replaced(job.outputs.sweep) as temporary:
-        temporary.write_bytes(threshold_sweeps(sweeps))
+    write(job.outputs.curves, loss_curves(curves))
+    write(job.outputs.sweep, threshold_sweeps(sweeps))
 
 
 if __name__ == "__main__":

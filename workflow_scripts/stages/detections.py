@@ -1,17 +1,14 @@
 """Find instances in the images of the evaluation splits by a trained network."""
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from workflow_scripts.base.progress import progress
+from workflow_scripts.data.by_image import store
 from workflow_scripts.data.index import Images, read_index
 from workflow_scripts.instance_segmentation.inference import detections, load
 from workflow_scripts.run.command import Job, run
-from workflow_scripts.run.parallel import ordered_map
-from workflow_scripts.store.artifacts import create
 from workflow_scripts.training.device import device
 
 
@@ -37,15 +34,9 @@ def found(state: State, identifier: str) -> dict[str, np.ndarray]:
 
 
 def main(job: Job) -> None:
-    settings = job.settings
-    index = read_index(job.inputs.index, settings.dataset)
-    ids = index.split(*settings.splits)
+    index = read_index(job.inputs.index, job.settings.dataset)
     workers = 1 if device().type == "cuda" else job.workers
-    about = {"dataset": settings.dataset, "split": "+".join(settings.splits), "classes": index.classes}
-    with create(job.outputs.detections, "instances", **about) as artifact:
-        results = ordered_map(partial(make_state, job), found, ids, workers)
-        for identifier, arrays in progress(zip(ids, results, strict=True), len(ids), "detections"):
-            artifact.put(identifier, **arrays)
+    store(job, "instances", index, job.settings.splits, make_state, found, workers)
 
 
 if __name__ == "__main__":

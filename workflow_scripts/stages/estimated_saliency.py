@@ -4,15 +4,17 @@ The class maps are the cached ones, the mean over test scales and mirrored copie
 which of them are foreground, as in training.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
 from workflow_scripts.base.plugins import plugin
-from workflow_scripts.base.progress import progress
+from workflow_scripts.data.by_image import store
 from workflow_scripts.data.index import read_index
 from workflow_scripts.data.maps import upsampled
 from workflow_scripts.run.command import Job, run
-from workflow_scripts.store.artifacts import Reader, create
+from workflow_scripts.store.artifacts import Reader
 
 
 def estimate(maps: dict[str, np.ndarray], saliency: np.ndarray, classes: tuple[str, ...], options) -> np.ndarray:
@@ -45,24 +47,17 @@ def estimate(maps: dict[str, np.ndarray], saliency: np.ndarray, classes: tuple[s
     return (255 * found[0, 0].clamp(0, 1)).round().to(torch.uint8).numpy()
 
 
-def main(job: Job) -> None:
+def make_state(job: Job) -> Callable[[str], np.ndarray]:
+    """From an id to its map."""
     settings, inputs = job.settings, job.inputs
-    index = read_index(inputs.index, settings.dataset)
-    cams = Reader(inputs.cams, "cam", settings.dataset)
-    detected = Reader(inputs.saliency, "saliency", settings.dataset)
-    ids = index.split(*settings.splits)
-    with create(
-        job.outputs.saliency,
-        "saliency",
-        dataset=settings.dataset,
-        split="+".join(settings.splits),
-        classes=index.classes,
-    ) as artifact:
-        for identifier in progress(ids, len(ids), "estimated saliency"):
-            saliency = detected.read(identifier)["saliency"]
-            artifact.put(
-                identifier, saliency=estimate(cams.read(identifier), saliency, index.classes, settings.options)
-            )
+    classes = read_index(inputs.index, settings.dataset).classes
+    cams, detected = Reader(inputs.cams, "cam", settings.dataset), Reader(inputs.saliency, "saliency", settings.dataset)
+    return lambda name: estimate(cams.read(name), detected.read(name)["saliency"], classes, settings.options)
+
+
+def main(job: Job) -> None:
+    index = read_index(job.inputs.index, job.settings.dataset)
+    store(job, "saliency", index, job.settings.splits, make_state, lambda read, name: {"saliency": read(name)})
 
 
 if __name__ == "__main__":

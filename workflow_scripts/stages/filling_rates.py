@@ -10,7 +10,7 @@ from workflow_scripts.data.index import read_index
 from workflow_scripts.evaluation.filling_rate import VOID, filling_rates
 from workflow_scripts.look.plots import violins
 from workflow_scripts.run.command import Job, run
-from workflow_scripts.store.artifacts import Reader, replaced
+from workflow_scripts.store.artifacts import Reader, replaced, write
 
 
 def main(job: Job) -> None:
@@ -43,8 +43,7 @@ def main(job: Job) -> None:
         class_name: {name: values[(label == number) & np.isfinite(values)] for name, values in found.items()}
         for number, class_name in enumerate(index.classes)
     }
-    with replaced(job.outputs.violins) as temporary:
-        temporary.write_bytes(violins(by_class, "share of a box that its object fills"))
+    write(job.outputs.violins, violins(by_class, "share of a box that its object fills"))
 
 
 if __name__ == "__main__":

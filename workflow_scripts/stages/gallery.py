@@ -27,7 +27,7 @@ from workflow_scripts.look.gallery import tiles
 from workflow_scripts.look.schemas import SCHEMAS
 from workflow_scripts.run.command import Job, run
 from workflow_scripts.run.parallel import ordered_map
-from workflow_scripts.store.artifacts import Reader, replaced
+from workflow_scripts.store.artifacts import Reader, write
 from workflow_scripts.store.folders import listing, replaced_folder
 
 PAGE = Path(gallery.__file__).parent / "page"
@@ -183,13 +183,11 @@ def main(job: Job) -> None:
                 shutil.copyfile(source, folder / source.name)
         files = listing(folder, "files")
         page.unlink(missing_ok=True)  # a page never stands beside the files of another
-    with replaced(job.outputs.listing) as temporary:
-        temporary.write_text(files, encoding="utf-8")
+    write(job.outputs.listing, files)
     version = hashlib.sha256(files.encode()).hexdigest()[:12]  # so that a browser keeps no file of another gallery
     text = (PAGE / "index.html").read_text(encoding="utf-8")
     text = text.replace("{dataset}", html.escape(settings.dataset)).replace("{version}", version)
-    with replaced(page) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write(page, text)
 
 
 if __name__ == "__main__":

@@ -121,13 +121,11 @@ def _maps_of(state: State, identifier: str):
 def main(job: Job) -> None:
     settings = job.settings
     index = read_index(job.inputs.index, settings.dataset)
-    ids = index.split(*settings.splits)
     network = job.inputs.affinity or job.inputs.classifier
     on_gpu = network and plugin("training", "device").device().type == "cuda"
     busy = network or getattr(settings.block, "crf", None) or settings.block.rule == "grabcut"
     workers = job.workers if busy and not on_gpu else 1
-    split = "+".join(settings.splits)
-    store(job, "masks", "mask", split, index.classes, ids, make_state, masks_of, workers)
+    store(job, "mask", index, settings.splits, make_state, masks_of, workers)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from workflow_scripts.data.index import Images, Index, read_index
 from workflow_scripts.look import pictures
 from workflow_scripts.look.schemas import SCHEMAS
 from workflow_scripts.run.command import Job, run
-from workflow_scripts.store.artifacts import Reader, replaced
+from workflow_scripts.store.artifacts import Reader, write
 
 TITLES = {
     "saliency": "saliency",
@@ -72,8 +72,7 @@ def main(job: Job) -> None:
         for split in dict.fromkeys(settings.splits)
     ]
     picture = pictures.montage(f"{settings.system} on {settings.dataset}", blocks, index.classes)
-    with replaced(job.outputs.montage) as temporary:
-        temporary.write_bytes(pictures.png(picture))
+    write(job.outputs.montage, pictures.png(picture))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pandas as pd
 from workflow_scripts.evaluation.boundary import precision_recall_f1
 from workflow_scripts.evaluation.miou import intersection_over_union, mean_intersection_over_union
 from workflow_scripts.run.command import Job, run
-from workflow_scripts.store.artifacts import replaced
+from workflow_scripts.store.artifacts import write
 from workflow_scripts.store.csv_files import read_table, write_table
 
 FORMATS = {"miou": "{:.2f}", "boundary": "{:.2f}", "confusion_ratio": "{:.3f}", "cost": "{:.4g}", "mask_ap": "{:.2f}"}
@@ -25,8 +25,7 @@ def main(job: Job) -> None:
         rows.append((row, {name: _values(measure, cell) for (name, measure), cell in cells if cell is not None}))
     table = [_entry(settings, *row) for row in rows]
     write_table(job.outputs.table, table)
-    with replaced(job.outputs.text) as temporary:
-        temporary.write_text(_text(settings, rows, table), encoding="utf-8")
+    write(job.outputs.text, _text(settings, rows, table))
 
 
 @cache

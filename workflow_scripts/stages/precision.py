@@ -14,7 +14,7 @@ from workflow_scripts.data.index import Index, read_index
 from workflow_scripts.data.instances import Instances
 from workflow_scripts.evaluation.mask_ap import Instance, average_precision
 from workflow_scripts.run.command import Job, run
-from workflow_scripts.store.artifacts import Reader, replaced
+from workflow_scripts.store.artifacts import Reader, write
 
 
 def main(job: Job) -> None:
@@ -32,8 +32,7 @@ def main(job: Job) -> None:
             for reader, collected in ((truth, true), (artifact, found)):
                 _collect(Instances.from_arrays(reader.read(identifier)), number, index.size_of(identifier), collected)
         result["splits"][split] = {"images": len(ids)} | _measures(index, true, found)
-    with replaced(job.outputs.scores) as temporary:
-        temporary.write_text(json.dumps(result) + "\n")
+    write(job.outputs.scores, json.dumps(result) + "\n")
 
 
 def _collect(instances: Instances, image: int, size: tuple[int, int], collected: list[list[Instance]]) -> None:

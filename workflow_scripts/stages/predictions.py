@@ -45,13 +45,10 @@ def predict(state: State, identifier: str) -> dict[str, np.ndarray]:
 
 
 def main(job: Job) -> None:
-    settings = job.settings
-    index = read_index(job.inputs.index, settings.dataset)
-    ids = index.split(*settings.splits)
+    index = read_index(job.inputs.index, job.settings.dataset)
     on_gpu = job.inputs.weights and plugin("training", "device").device().type == "cuda"
     workers = 1 if on_gpu else job.workers
-    split = "+".join(settings.splits)
-    store(job, "predictions", "prediction", split, index.classes, ids, make_state, predict, workers)
+    store(job, "prediction", index, job.settings.splits, make_state, predict, workers)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def main(job: Job) -> None:
     if settings.block.detector == "rembg" and job.workers > 1:
         plugin("detectors", "rembg").load(settings.block)  # downloaded once, before all workers ask for it
     workers = 1 if on_gpu else job.workers
-    store(job, "saliency", "saliency", "all", index.classes, index.ids, make_state, map_of, workers)
+    store(job, "saliency", index, None, make_state, map_of, workers)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from workflow_scripts.data.index import read_index
 from workflow_scripts.data.maps import label_map
 from workflow_scripts.evaluation.groups import counts_by_size
 from workflow_scripts.run.command import Job, run
-from workflow_scripts.store.artifacts import Reader, replaced
+from workflow_scripts.store.artifacts import Reader, write
 
 
 def main(job: Job) -> None:
@@ -41,8 +41,7 @@ def main(job: Job) -> None:
         else:
             labels = ((label_map(arrays, target.shape, result.get("threshold")), target) for arrays, target in pairs)
             result["splits"][split] = {"images": len(ids)} | _segmentation(labels, len(index.classes) + 1)
-    with replaced(job.outputs.scores) as temporary:
-        temporary.write_text(json.dumps(result) + "\n")
+    write(job.outputs.scores, json.dumps(result) + "\n")
 
 
 def _segmentation(pairs, labels: int) -> dict:

@@ -10,7 +10,7 @@ from workflow_scripts.data.index import read_index
 from workflow_scripts.data.maps import constant_background, to_label, upsampled
 from workflow_scripts.evaluation.miou import confusion_matrix, mean_intersection_over_union
 from workflow_scripts.run.command import Job, run
-from workflow_scripts.store.artifacts import Reader, replaced
+from workflow_scripts.store.artifacts import Reader, write
 
 # The field's sweep: 0 to 0.59 in steps of 0.01 (SEAM, MCTformer).
 THRESHOLDS = [round(0.01 * step, 2) for step in range(60)]
@@ -40,8 +40,7 @@ def main(job: Job) -> None:
         "threshold": THRESHOLDS[int(np.argmax(mious))],
         "miou": dict(zip(map(str, THRESHOLDS), mious, strict=True)),
     }
-    with replaced(job.outputs.thresholds) as temporary:
-        temporary.write_text(json.dumps(result, indent=1) + "\n")
+    write(job.outputs.thresholds, json.dumps(result, indent=1) + "\n")
     print(f"threshold {result['threshold']} of {settings.split}: mIoU {100 * max(mious):.2f} %")
 
 

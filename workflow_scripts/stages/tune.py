@@ -10,7 +10,7 @@ from workflow_scripts.data.index import Index, read_index
 from workflow_scripts.evaluation.miou import mean_intersection_over_union
 from workflow_scripts.look.grid_plots import grid_picture
 from workflow_scripts.run.command import Job, run
-from workflow_scripts.store.artifacts import replaced
+from workflow_scripts.store.artifacts import write
 from workflow_scripts.store.csv_files import mean_and_spread, write_table
 
 
@@ -35,8 +35,7 @@ def main(job: Job) -> None:
     title = f"{settings.tuning}: mIoU on {images} images of split {settings.split} of {settings.dataset}"
     points = [tuple(point.values) for point in settings.points]
     configured = [point.configured for point in settings.points]
-    with replaced(job.outputs.picture) as temporary:
-        temporary.write_bytes(grid_picture(title, settings.keys, points, mious, configured))
+    write(job.outputs.picture, grid_picture(title, settings.keys, points, mious, configured))
     chosen = ", ".join(f"{key} {value}" for key, value in zip(settings.keys, points[best], strict=True))
     print(f"best on {images} images of {settings.split}: {chosen}, mIoU {mious[best].mean():.2f} %; nothing is applied")
 

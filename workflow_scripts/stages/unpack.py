@@ -6,7 +6,7 @@ from pathlib import Path
 from workflow_scripts.data.readers.archives import unpack
 from workflow_scripts.data.readers.download import check, pinned
 from workflow_scripts.run.command import Job, run
-from workflow_scripts.store.artifacts import replaced
+from workflow_scripts.store.artifacts import write
 
 
 def main(job: Job) -> None:
@@ -15,8 +15,7 @@ def main(job: Job) -> None:
     check(archive, pinned(settings.checksum, archive, f"archives.{settings.archive}.checksum"))
     manifest = Path(job.outputs.manifest)
     files = unpack(archive, manifest.with_suffix(""), settings.members, settings.unpacked)
-    with replaced(manifest) as temporary:
-        temporary.write_text(json.dumps({"files": files}, indent=0) + "\n", encoding="utf-8")
+    write(manifest, json.dumps({"files": files}, indent=0) + "\n")
     print(f"{settings.archive}: {len(files)} files, {sum(size for size, *_ in files.values()) >> 20} MiB")
 
 

@@ -182,6 +182,12 @@ def replaced(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def write(path: str | Path, content: str | bytes) -> None:
+    """A whole file of a text, as UTF-8, or of bytes; as `replaced`."""
+    with replaced(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
 def _check_lock(path: str | Path, error: OSError) -> None:
     """Tell where a file cannot be opened as HDF5 gets no lock of it, from another program's or none from its system."""
     if error.errno in LOCKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 from workflow_scripts.base.digests import file_sha256
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.version import VERSION
-from workflow_scripts.store.artifacts import replaced
+from workflow_scripts.store.artifacts import write
 
 # What readers of a sidecar rely on.
 CONTENT = {"stage": str, "settings": dict, "code": str, "sha256": str, "parents": dict}
@@ -63,8 +63,7 @@ def write_sidecar(
         "memory_mib": {kind: max(peak.get(kind, 0) for peak in peaks) for kind in {kind for p in peaks for kind in p}},
         "modules": sorted({*modules, *(name for part in parts for name in part["modules"])}),
     }
-    with replaced(sidecar_path(artifact)) as temporary:
-        temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write(sidecar_path(artifact), json.dumps(record, indent=1, sort_keys=True) + "\n")
 
 
 def parent_digests(paths: Iterable[str]) -> dict[str, str]:

@@ -1,12 +1,11 @@
 """Networks that were trained elsewhere, taken over in place of a training."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
 from torch import nn
 
 from workflow_scripts.data.checkpoints.weights import load_trained, save_weights
-from workflow_scripts.store.artifacts import replaced
+from workflow_scripts.store.artifacts import write
 
 
 def take_over(network: nn.Module, source: str, outputs: SimpleNamespace) -> None:
@@ -21,7 +20,6 @@ def take_over(network: nn.Module, source: str, outputs: SimpleNamespace) -> None
         UserError: as `data.weights.load_trained`.
     """
     load_trained(network, source)
-    with replaced(outputs.curve) as temporary:
-        Path(temporary).write_text("iteration,learning_rate\n", encoding="utf-8")
+    write(outputs.curve, "iteration,learning_rate\n")
     save_weights(network, outputs.weights)
     print(f"{source}: taken over, {len(network.state_dict())} tensors", flush=True)
