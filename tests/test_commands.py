@@ -18,7 +18,7 @@ from PIL import Image
 from workflow_scripts.__main__ import COMMANDS, main
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.version import VERSION
-from workflow_scripts.commands import command_line, predict
+from workflow_scripts.commands import command_line, predict, verify
 from workflow_scripts.commands.contents import faults
 from workflow_scripts.config import fingerprint
 from workflow_scripts.config.layers import SHIPPED
@@ -154,6 +154,18 @@ def test_results_record_the_version(tmp_path, monkeypatch):
     (tmp_path / "a.h5").write_bytes(b"a")
     provenance.write_sidecar(str(tmp_path / "a.h5"), "index", "{}", "0", {}, 1.0, [])
     assert provenance.read_sidecar(tmp_path / "a.h5")["versions"]["wsss"] == "2.7"
+
+
+def test_verify_names_the_version_whose_code_was_another(tmp_path, monkeypatch):
+    path = str(tmp_path / "a.h5")
+    Path(path).write_bytes(b"a")
+    for version, told in (
+        ("0.9", "the code of its stage changed since version 0.9"),
+        (VERSION, "the code of its stage changed"),
+    ):
+        monkeypatch.setattr(provenance, "VERSION", version)
+        provenance.write_sidecar(path, "index", "{}", "0", {}, 1.0, [])
+        assert verify._state(None, path, "{}", "1", [], set()) == ("stale", told)
 
 
 def test_another_version_makes_nothing_stale(monkeypatch):
