@@ -345,6 +345,7 @@ EDITS = {
 ELSEWHERE = (
     "networks/mobilenet_v2.py",
     "networks/resnet38.py",
+    "networks/timm.py",
     "networks/saliency_pfan.py",
     "networks/saliency_dss.py",
     "detectors/hand_made.py",

@@ -15,7 +15,7 @@ from workflow_scripts.store.artifacts import write
 
 # What readers of a sidecar rely on.
 CONTENT = {"stage": str, "settings": dict, "code": str, "sha256": str, "parents": dict}
-PACKAGES = ("torch", "torchvision", "numpy", "h5py", "pillow", "pydensecrf2")
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "h5py", "pillow", "pydensecrf2")
 
 
 def sidecar_path(artifact: str | Path) -> Path:

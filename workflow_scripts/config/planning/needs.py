@@ -133,8 +133,10 @@ def of_block(config: Config, dataset: str, kind: str, name: str) -> Iterator[Nee
 
 
 def _weights(block: Block, user: str) -> Iterator[Need]:
-    """The file that a network starts from or is taken over from, if there is one."""
+    """The file that a network starts from or is taken over from, if there is one; timm itself, if it is of timm's."""
     if isinstance(block, Network):
+        if block.backbone.name == "timm":
+            yield package("timm", INSTALL, user)
         named = block.trained or getattr(block, "initial", None)
         if named == "imagenet":
             yield _of_torchvision(block.backbone, user)
@@ -156,12 +158,23 @@ def _weights(block: Block, user: str) -> Iterator[Need]:
 def _of_torchvision(backbone: Block | None, user: str) -> Need:
     """torchvision's file of a backbone; the networks of saliency without one have the convolutions of VGG16."""
     name = backbone.name if backbone else "vgg16"
+    if name == "timm":
+        return _of_timm(backbone.model, user)
     known = TORCHVISION.get((name, getattr(backbone, "depth", None)))
     if known is None:
         way = "name a file of weights under initial"
         return Need("weights", f"imagenet of {name}", "missing, torchvision has none", user=user, way=way)
     known = Known(f"{TORCHVISION_URL}{known.source}", known.size, known.checksum)
     return file_need("weights", f"{hub_folder()}/{Path(known.source).name}", known, user, BY_ITSELF)
+
+
+def _of_timm(model: str, user: str) -> Need:
+    """A model's folder in the cache of the hub that timm's weights are on."""
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    cache = os.environ.get("HF_HUB_CACHE", f"{os.environ.get('HF_HOME', f'{cache}/huggingface')}/hub")
+    folder = os.path.expanduser(f"{cache}/models--timm--{model}")
+    state = PRESENT if os.path.isdir(folder) else BY_ITSELF
+    return Need("weights", folder, state, source=f"https://huggingface.co/timm/{model}", user=user)
 
 
 def hub_folder() -> str:
