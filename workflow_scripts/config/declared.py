@@ -63,6 +63,8 @@ def declarations(tree: ast.Module) -> list[ast.stmt]:
 def without_declarations(tree: ast.Module) -> ast.Module:
     """The code of a module: all but its block classes and what they alone use."""
     declared = {*declarations(tree)}
+    if not declared:
+        return tree
     tree.body = _with_used(tree.body, [node for node in tree.body if node not in declared])
     return tree
 

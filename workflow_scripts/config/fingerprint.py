@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 UNCOUNTED = {"base.errors", "base.stopping", "base.version"}
 # Packages whose modules may come from outside.
 OPEN = ("methods", "refine", "detectors", "networks", "segmentation", "instance_segmentation", "data.kinds")
+UNWRITTEN = {"ctx", "kind", "type_comment"}  # fields of syntax trees
 # Functions whose arguments are words for people. `faults` and `own` are `Faults`, whatever they are an attribute of;
 # `Check` holds what the log says of a data check, which no artifact has.
 TELLING = {"UserError", "print", "sys.exit", "warnings.warn", "faults.add", "own.add", "Check"}
@@ -59,7 +60,7 @@ def closure(modules: Iterable[str]) -> list[str]:
 
 def forget() -> None:
     """Read all modules anew, as where they are looked for has changed."""
-    for cached in (_source, _imports, _module_digest):
+    for cached in (_source, _is_ours, _runs, _read):
         cached.cache_clear()
 
 
@@ -77,19 +78,24 @@ def _source(name: str) -> str:
     return _path(name).read_text(encoding="utf-8")
 
 
-def _code(name: str) -> ast.Module:
-    return without_declarations(ast.parse(_source(name)))
+def _imports(name: str) -> tuple[str, ...]:
+    return _read(name)[0]
+
+
+def _module_digest(name: str) -> str:
+    return _read(name)[1]
 
 
 @cache
-def _imports(name: str) -> tuple[str, ...]:
-    nodes = (node for node in ast.walk(_code(name)) if isinstance(node, ast.Import | ast.ImportFrom))
-    named = (module for node in nodes for module, *_ in _bindings(node))
-    return tuple(sorted({module.removeprefix(f"{PACKAGE}.") for module in named if _is_ours(module)}))
-
-
 def _is_ours(module: str) -> bool:
     return module.startswith(f"{PACKAGE}.") and _path(module.removeprefix(f"{PACKAGE}.")).exists()
+
+
+@cache
+def _runs(package: str) -> bool:
+    """Whether importing a package runs anything."""
+    tree = ast.parse(_source(package))
+    return bool(_without_docstring(tree, tree.body))
 
 
 def imported(node: ast.Import | ast.ImportFrom) -> list[str]:
@@ -110,55 +116,47 @@ def _bindings(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str, str
 
 
 @cache
-def _module_digest(name: str) -> str:
-    """Of a module's tree, in which imported modules of this package stand by their digests, whatever they are called.
+def _read(name: str) -> tuple[tuple[str, ...], str]:
+    """What a module imports of this package, and the digest of its tree, which takes the time of a plan: both at once.
 
-    There are no circles of imports, as a test says.
+    Imported modules of this package stand in the tree by their digests, whatever they are called. There are no circles of
+    imports, as a test says.
     """
-    digest = hashlib.sha256()
-    tree = _WithoutWords().visit(_code(name))
+    tree = without_declarations(ast.parse(_source(name)))
+    written, found = [], set()
     if package := name.rpartition(".")[0]:  # importing a module runs the package that holds it
-        parsed = ast.parse(_source(package))
-        digest.update(_module_digest(package).encode() if _without_docstring(parsed, parsed.body) else b"")
+        written.append(_module_digest(package) if _runs(package) else "")
     imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    for line in sorted({line for node in imports for line in _imported(node)}):
-        digest.update(line.encode())
+    written += sorted({line for node in imports for line in _imported(node, found)})
     tree.body = [node for node in tree.body if node not in imports]
-    _walk(tree, digest)
-    return digest.hexdigest()
+    _walk(tree, written, found)
+    return tuple(sorted(found)), hashlib.sha256("".join(written).encode()).hexdigest()
 
 
-def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
+def _imported(node: ast.Import | ast.ImportFrom, found: set[str]) -> Iterator[str]:
+    """A line for each name of an import; modules of this package are added to those found."""
     for module, *names in _bindings(node):
         inner = module.removeprefix(f"{PACKAGE}.")
         if _is_ours(module):
+            found.add(inner)
             module = "" if inner in UNCOUNTED else _module_digest(inner)
         yield " ".join(["import", module, *names]) + "\n"
 
 
-class _WithoutWords(ast.NodeTransformer):
-    """Blanks the words of messages; what is computed for them stays."""
-
-    def visit_Raise(self, node: ast.Raise) -> ast.AST:
-        self.generic_visit(node)
+def _without_words(node: ast.AST) -> None:
+    """Blank the words of a message; what is computed for them stays."""
+    if isinstance(node, ast.Assert):
+        node.msg = node.msg and _blank(node.msg)
+    elif isinstance(node, ast.Raise):
         if isinstance(node.exc, ast.Call):
             _blank_arguments(node.exc)
-        return node
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        self.generic_visit(node)
+    elif isinstance(node, ast.Call):
         called = _dotted(node.func)
         to_file = any(keyword.arg == "file" and _dotted(keyword.value) != "sys.stderr" for keyword in node.keywords)
         if not to_file and (called in TELLING or called.endswith(".faults.add")):
             _blank_arguments(node)
         for keyword in node.keywords if called.endswith(".add_argument") else ():
             keyword.value = _blank(keyword.value) if keyword.arg == "help" else keyword.value
-        return node
-
-    def visit_Assert(self, node: ast.Assert) -> ast.AST:
-        self.generic_visit(node)
-        node.msg = node.msg and _blank(node.msg)
-        return node
 
 
 def _dotted(node: ast.expr) -> str:
@@ -191,23 +189,27 @@ def _blank(node: ast.expr) -> ast.expr:
     return node
 
 
-def _walk(node: ast.AST, digest) -> None:
-    """Feed a syntax tree to the digest, in a form that does not depend on optional empty fields."""
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        digest.update("".join(sorted(_imported(node))).encode())
+def _walk(node: ast.AST, written: list[str], found: set[str]) -> None:
+    """Write a syntax tree in a form that does not depend on optional empty fields."""
+    kind = type(node)
+    if kind in (ast.Import, ast.ImportFrom):
+        written.append("".join(sorted(_imported(node, found))))
         return
-    digest.update(f"({type(node).__name__}".encode())
-    for field, value in ast.iter_fields(node):
-        if field in {"ctx", "kind", "type_comment"} or value is None or value == []:
+    if kind in (ast.Assert, ast.Raise, ast.Call):
+        _without_words(node)
+    written.append(f"({kind.__name__}")
+    for field in kind._fields:
+        value = getattr(node, field, None)
+        if value is None or value == [] or field in UNWRITTEN:
             continue
-        digest.update(f" {field}=".encode())
+        written.append(f" {field}=")
         children = _without_docstring(node, value) if field == "body" and isinstance(value, list) else value
-        for child in children if isinstance(children, list) else [children]:
+        for child in children if isinstance(children, list) else (children,):
             if isinstance(child, ast.AST):
-                _walk(child, digest)
+                _walk(child, written, found)
             else:
-                digest.update(f"{type(child).__name__}:{child!r};".encode())
-    digest.update(b")")
+                written.append(f"{type(child).__name__}:{child!r};")
+    written.append(")")
 
 
 def _without_docstring(node: ast.AST, body: list) -> list:
