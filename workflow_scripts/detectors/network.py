@@ -33,6 +33,9 @@ class PublishedSaliency(Detected):
         self.network.check_side(self.input.side)
         return self
 
+    def given_weights(self) -> Named:
+        return self.weights
+
 
 class NetworkSaliency(LearntSaliency):
     detector: Literal["network"]

@@ -20,6 +20,9 @@ class RembgSaliency(Detected):
     model: Literal["u2net", "u2netp", "silueta", "isnet-general-use", "birefnet-general", "birefnet-general-lite"]
     models: str | None = Field(None, description="folder of {model}.onnx; null: rembg's own, to which it downloads")
 
+    def given_weights(self) -> str | None:
+        return f"{self.models}/{self.model}.onnx" if self.models else None
+
 
 INSTALL = "pip install -r requirements.txt"
 

@@ -31,6 +31,7 @@ class EpsClassifier(classifiers.Classifier):
     options: EpsOptions
     saliency: Annotated[Name, Of("saliency")]
     learns_background: ClassVar[bool] = True
+    estimates_saliency: ClassVar[bool] = True
 
     def class_names(self) -> dict[str, tuple[str, ...]]:
         options = self.options

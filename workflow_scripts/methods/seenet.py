@@ -6,7 +6,7 @@ learns that no class is there. Without reversal and third branch it is ACoL (Zha
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -37,6 +37,7 @@ class SeeNetOptions(Block):
 
 class SeeNetClassifier(classifiers.Classifier):
     method: Literal["seenet"]
+    erases: ClassVar[bool] = True
     options: SeeNetOptions
 
 

@@ -33,6 +33,9 @@ class AffinityNet(Affinity):
     distance: Literal["mean", "sum"] = Field(description="of features, over channels: published code, or papers")
     recipe: AffinityRecipe
 
+    def label_settings(self) -> dict:
+        return self.labels.model_dump() | {"cell": self.backbone.stride}
+
     def check(self, where: str, sections: Sections) -> None:
         """Refuse features of another stride."""
         super().check(where, sections)

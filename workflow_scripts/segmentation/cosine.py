@@ -58,6 +58,13 @@ class Cosine(segmenters.Segmenter):
             raise ValueError("recipe.accumulate: losses on two label maps are means over the whole batch; set 1")
         return self
 
+    def also_runs(self) -> tuple[str, ...]:
+        losses = ("methods.bana",) if self.loss.rule != "cross_entropy" else ()
+        return ("data.samples.cosine_samples", *losses)
+
+    def weighs_labels(self) -> bool:
+        return self.loss.rule == "noise_aware"
+
 
 class Segmenter(nn.Module):
     """Backbone, parallel dilated 3x3 layers, summed, and the cosine of features and class weights.

@@ -18,3 +18,7 @@ class Affinity(Network):
     precision: Literal["float32", "bfloat16"] = Field(description="of the network when the walk follows it")
     labels: Block
     recipe: Recipe
+
+    def label_settings(self) -> dict:
+        """What its labels depend on, and not its training."""
+        return self.labels.model_dump()

@@ -39,6 +39,10 @@ class Cam(Block):
     attention: AttentionMaps | None = Field(None, description="how it refines the maps of method mctformer")
     precision: Literal["float32", "bfloat16"]
 
+    def also_runs(self) -> tuple[str, ...]:
+        modulation = ("methods.semantic_modulation",) if self.attention and self.attention.modulation else ()
+        return ("methods.cam", *modulation) if self.merge == "max" else modulation
+
 
 # Predictions
 

@@ -62,6 +62,10 @@ class Block(BaseModel):
                     raise ValueError(f"unknown key {key!r}, {nearest(key, cls.model_fields)}")
         return data
 
+    def also_runs(self) -> tuple[str, ...]:
+        """Modules that its own job runs beside that of its class and those of its networks."""
+        return ()
+
     def check(self, where: str, sections: "Sections") -> None:
         """Refuse what does not go with the blocks that this one names; that they are there is known.
 

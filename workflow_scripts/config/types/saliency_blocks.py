@@ -86,6 +86,10 @@ class SaliencyRecipe(Schedule):
 class Detector(Block):
     """How maps come about; `crf`, where it has one, sharpens them."""
 
+    def given_weights(self) -> Named | None:
+        """Weights that are not trained here and that no package brings."""
+        return None
+
 
 class FolderSaliency(Detector):
     detector: Literal["folder"]

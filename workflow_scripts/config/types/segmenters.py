@@ -12,6 +12,10 @@ class Segmenter(Network):
     initial: Initial = Field(description="as of a classifier, or {classifier: name} for that one's trained backbone")
     recipe: Recipe
 
+    def weighs_labels(self) -> bool:
+        """Whether its loss weighs the pixels of its labels by how sure they are."""
+        return False
+
 
 class ScoringSegmenter(Segmenter):
     hidden: PositiveInt | None = Field(None, description="channels between backbone and scores; none if null")

@@ -1,6 +1,7 @@
 """Jobs of classifiers: their training, their scores, and their maps."""
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.families import module
 from workflow_scripts.config.planning.context import Context
 from workflow_scripts.config.planning.outputs import output_path
 from workflow_scripts.config.planning.registry import Job, job
@@ -19,11 +20,9 @@ def train_classifier(plan: Context, dataset: str, seed: str, classifier: str) ->
         "saliency": plan.saliency(dataset, block),
         "initial": plan.initial(dataset, seed, block.initial),
     }
-    modules = (f"methods.{block.method}", *network_modules(block))
+    modules = modules_of(block)
     if block.trained:
         return imported(plan, dataset, block, inputs, modules)
-    if hasattr(block.recipe, "area"):
-        modules += ("data.samples.area_samples",)
     settings = {"block": block.model_dump(exclude={"saliency", "trained"}), "seed": int(seed)}
     settings |= plan.training(dataset)
     settings["initial_digest"] = plan.initial_digest(dataset, block.initial)
@@ -35,7 +34,7 @@ def train_classifier(plan: Context, dataset: str, seed: str, classifier: str) ->
                     f"config: classifiers.{classifier}.{key}: data set {dataset!r} has no class {name!r}, "
                     f"{nearest(name, data.classes)}"
                 )
-    return Job(inputs, settings, (*modules, *(["data.samples.box_samples"] if block.learns_from_boxes else [])))
+    return Job(inputs, settings, (*modules, *block.also_runs()))
 
 
 @job("classification")
@@ -44,7 +43,7 @@ def classification(plan: Context, dataset: str, seed: str, classifier: str) -> J
     inputs = _with_classifier(plan, dataset, seed, classifier)
     settings = {"dataset": dataset, "split": (*data.scored_evaluation(), data.use.masks)[0]}
     settings |= {"classifier": _network(block)}
-    return Job(inputs, settings, (f"methods.{block.method}", *network_modules(block)))
+    return Job(inputs, settings, modules_of(block))
 
 
 @job("cams")
@@ -58,13 +57,9 @@ def cams(plan: Context, dataset: str, seed: str, cam: str) -> Job:
     }
     settings["splits"] = plan.cam_splits(dataset, seed, cam)
     inputs = _with_classifier(plan, dataset, seed, block.classifier)
-    modules = [f"methods.{classifier.method}", *network_modules(classifier)]
+    modules = dict.fromkeys((*modules_of(classifier), *block.also_runs()))
     check_cam(f"config: cams.{cam}", block, classifier)
-    if block.merge == "max":
-        modules.append("methods.cam")
-    if block.attention and block.attention.modulation:
-        modules.append("methods.semantic_modulation")
-    return Job(inputs, settings, tuple(dict.fromkeys(modules)))
+    return Job(inputs, settings, tuple(modules))
 
 
 def imported(plan: Context, dataset: str, block: Network, inputs: dict, modules: tuple[str, ...]) -> Job:
@@ -79,10 +74,10 @@ def imported(plan: Context, dataset: str, block: Network, inputs: dict, modules:
     return Job(inputs, settings, modules)
 
 
-def network_modules(block) -> tuple[str, ...]:
-    """The backbone that a block names and, where its stem is a network, that one."""
+def modules_of(block: Network) -> tuple[str, ...]:
+    """The module of a block, that of its backbone and, where the stem of this is a network, that one."""
     stem = getattr(block.backbone, "stem", "linear")
-    return tuple(f"networks.{name}" for name in (block.backbone.name, stem) if name != "linear")
+    return module(block), module(block.backbone), *([f"networks.{stem}"] if stem != "linear" else [])
 
 
 def _network(block: Classifier) -> dict:

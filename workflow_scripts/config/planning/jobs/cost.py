@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from workflow_scripts.config.families import module
 from workflow_scripts.config.planning import systems
 from workflow_scripts.config.planning.context import Context
-from workflow_scripts.config.planning.jobs.classifiers import network_modules
+from workflow_scripts.config.planning.jobs.classifiers import modules_of
 from workflow_scripts.config.planning.outputs import BLOCKS, output_path
 from workflow_scripts.config.planning.registry import Job, job, on_request
 
@@ -41,7 +40,7 @@ def _cost(plan: Context, dataset: str, measured: Iterable[str]) -> Job:
             kept = block.model_dump(exclude={"recipe", "initial", "saliency", "cam", "labels"})
             network = {"kind": kind, "name": names[kind], "block": kept, "side": block.recipe.crop}
             networks.append(network | {"trained": paths[place], "used": used[0] if used else None})
-            modules |= dict.fromkeys([module(block), *network_modules(block)])
+            modules |= dict.fromkeys(modules_of(block))
         found.append({"name": system, "networks": networks, "artifacts": paths})
     artifacts: dict[str, None] = dict.fromkeys(path for system in found for path in system["artifacts"])
     settings = {"dataset": dataset, "classes": list(data.classes), "systems": found}

@@ -3,7 +3,7 @@
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.planning import instance_systems
 from workflow_scripts.config.planning.context import Context
-from workflow_scripts.config.planning.jobs.classifiers import imported, network_modules
+from workflow_scripts.config.planning.jobs.classifiers import imported, modules_of
 from workflow_scripts.config.planning.outputs import of_seeds, output_path
 from workflow_scripts.config.planning.registry import Job, job, on_request
 from workflow_scripts.config.types.instance_blocks import TrueInstances
@@ -52,7 +52,7 @@ def precision_instances(plan: Context, dataset: str, seed: str, instances: str) 
 @job("train_instances")
 def train_instances(plan: Context, dataset: str, seed: str, instances: str, network: str) -> Job:
     data, block = plan.dataset(dataset), plan.block(dataset, "instance_networks", network)
-    modules = (f"instance_segmentation.{block.network}", *network_modules(block))
+    modules = modules_of(block)
     if block.trained:
         job = imported(plan, dataset, block, {"instances": []}, modules)
         job.settings["block"].pop("finding")
@@ -83,7 +83,7 @@ def detections(plan: Context, dataset: str, seed: str, instances: str, network: 
     inputs["weights"] = output_path("train_instances", **names)
     settings = {"dataset": dataset, "splits": list(data.use.evaluation)}
     settings["block"] = block.model_dump(exclude={"initial", "trained", "recipe", "frame"})
-    return Job(inputs, settings, (f"instance_segmentation.{block.network}", *network_modules(block)))
+    return Job(inputs, settings, modules_of(block))
 
 
 @job("precision_detections")

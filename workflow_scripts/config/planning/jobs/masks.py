@@ -29,10 +29,8 @@ def affinity_labels(plan: Context, dataset: str, seed: str, affinity: str) -> Jo
         "dataset": dataset,
         "split": data.use.affinity or data.use.train,
         "network": block.network,
-        "labels": block.labels.model_dump(),
+        "labels": block.label_settings(),
     }
-    if block.network == "affinity_net":
-        settings["labels"]["cell"] = block.backbone.stride
     return Job(inputs, settings, (f"refine.{block.network}_label",))
 
 

@@ -79,8 +79,10 @@ def filling_rates(plan: Context, dataset: str) -> Job:
 @job("erasing")
 def erasing(plan: Context, dataset: str, classifier: str) -> Job:
     data, block = plan.dataset(dataset), plan.block(dataset, "classifiers", classifier)
-    if block.method != "seenet" or block.trained:
-        raise UserError(f"config: classifiers.{classifier}: only a training of method 'seenet' erases; name such a one")
+    if not block.erases or block.trained:
+        raise UserError(
+            f"config: classifiers.{classifier}: no training of method {block.method!r} that erases; name a classifier that does"
+        )
     seed = str(data.seeds[0])
     training = train_classifier(plan, dataset, seed, classifier)
     inputs = {name: training.inputs[name] for name in ("index", "images", "initial")}
@@ -91,9 +93,9 @@ def erasing(plan: Context, dataset: str, classifier: str) -> Job:
 @job("confidence")
 def confidence(plan: Context, dataset: str, system: str) -> Job:
     data, block = plan.dataset(dataset), plan.block(dataset, "systems", system)
-    if not _is_noise_aware(plan, dataset, block.segmenter):
+    if not _weighs_labels(plan, dataset, block.segmenter):
         raise UserError(
-            f"config: systems.{system}: trains no segmenter with loss.rule 'noise_aware', which confidence is of; "
+            f"config: systems.{system}: trains no segmenter whose loss weighs its labels, as loss.rule 'noise_aware' does; "
             "name a system that does"
         )
     seed = str((data.segmentation_seeds or data.seeds)[0])
@@ -103,15 +105,14 @@ def confidence(plan: Context, dataset: str, system: str) -> Job:
     return Job(inputs, settings, training.modules)
 
 
-def _is_noise_aware(plan: Context, dataset: str, segmenter: str | None) -> bool:
+def _weighs_labels(plan: Context, dataset: str, segmenter: str | None) -> bool:
     block = plan.block(dataset, "segmenters", segmenter) if segmenter else None
-    rule = getattr(getattr(block, "loss", None), "rule", None)
-    return rule == "noise_aware" and not block.trained
+    return block is not None and block.weighs_labels() and not block.trained
 
 
 @on_request
 def _requested(plan: Context, dataset: str) -> list[str]:
-    """How sure the segmenters of the data set's systems are that train with the noise-aware loss."""
+    """How sure the segmenters of the data set's systems are whose loss weighs its labels."""
     trained = {name: plan.block(dataset, "systems", name).segmenter for name in plan.dataset(dataset).systems}
-    aware = [name for name, segmenter in trained.items() if _is_noise_aware(plan, dataset, segmenter)]
-    return [output_path("confidence", dataset=dataset, system=name) for name in aware]
+    sure = [name for name, segmenter in trained.items() if _weighs_labels(plan, dataset, segmenter)]
+    return [output_path("confidence", dataset=dataset, system=name) for name in sure]

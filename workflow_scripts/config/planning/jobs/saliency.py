@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.families import module
 from workflow_scripts.config.planning import sources, systems
 from workflow_scripts.config.planning.context import Context
 from workflow_scripts.config.planning.outputs import of_seeds, output_path
@@ -26,9 +27,9 @@ def train_saliency(plan: Context, dataset: str, saliency: str) -> Job:
     settings = {"block": block.model_dump(exclude={"crf", "maps"}), "threads": data.torch_threads}
     settings["initial_digest"] = plan.initial_digest(dataset, block.initial)
     modules = [*_modules(block), "data.checkpoints.saliency_weights"]
-    if block.detector == "distilled":
+    if maps := getattr(block, "maps", ()):
         inputs |= {"index": plan.index(dataset), "images": plan.images(dataset)}
-        inputs["maps"] = [output_path("saliency", dataset=dataset, saliency=name) for name in block.maps]
+        inputs["maps"] = [output_path("saliency", dataset=dataset, saliency=name) for name in maps]
         settings |= {"dataset": dataset, "split": data.use.train}
         modules.append("data.samples.salient_maps")
     elif isinstance(block.data, saliency_blocks.FolderData):
@@ -50,16 +51,10 @@ def saliency(plan: Context, dataset: str, saliency: str) -> Job:
     modules = ["refine.dense_crf"] if block.crf else []
     if isinstance(block, saliency_blocks.LearntSaliency):
         inputs["weights"] = output_path("train_saliency", dataset=dataset, saliency=saliency)
-        modules += _modules(block)
-    elif block.detector == "published":
-        inputs["weights"] = plan.initial(dataset, "", block.weights)
-        settings["weights_digest"] = plan.initial_digest(dataset, block.weights)
-        modules += _modules(block)
-    else:
-        modules.append(f"detectors.{block.detector}")
-    if block.detector == "rembg" and block.models:
-        settings["weights_digest"] = plan.initial_digest(dataset, f"{block.models}/{block.model}.onnx")
-    return Job(inputs, settings, tuple(modules))
+    elif weights := block.given_weights():
+        inputs["weights"] = plan.initial(dataset, "", weights)
+        settings["weights_digest"] = plan.initial_digest(dataset, weights)
+    return Job(inputs, settings, (*modules, *_modules(block)))
 
 
 @job("estimated_saliency")
@@ -87,18 +82,16 @@ def saliency_table(plan: Context, dataset: str) -> Job:
         rows += [{"map": "estimate", "name": cam, "detector": detector, "scores": estimated}]
     if not rows:
         raise UserError(
-            f"config: datasets.{dataset}.systems: none has a classifier that estimates saliency; list one of method eps"
+            f"config: datasets.{dataset}.systems: none has a classifier that estimates saliency; list one that has"
         )
     rows = [row for number, row in enumerate(rows) if row not in rows[:number]]
     return Job({"scores": [path for row in rows for path in row["scores"]]}, {"rows": rows})
 
 
-def _modules(block: saliency_blocks.Detected) -> list[str]:
-    """The module of a saliency network, and that of its backbone if it names one."""
-    modules = ["detectors.network", f"networks.saliency_{block.network.name}"]
-    if hasattr(block.network, "backbone"):
-        modules.append(f"networks.{block.network.backbone.name}")
-    return modules
+def _modules(block: saliency_blocks.Detector) -> list[str]:
+    """The module of a detector, and those of its network and the backbone of this, if it has them."""
+    network = getattr(block, "network", None)
+    return [module(part) for part in (block, network, getattr(network, "backbone", None)) if part]
 
 
 def _folders_digest(dataset: str, *folders: str) -> str:
@@ -111,7 +104,7 @@ def _estimates(plan: Context, dataset: str) -> list[str]:
     """Cams of the data set's systems whose classifier estimates saliency."""
     chains = (systems.chain(plan.config, dataset, system) for system in plan.dataset(dataset).systems)
     cams = dict.fromkeys(names["cam"] for chain in chains for stage, names in chain if stage == "cams")
-    return [cam for cam in cams if _classifier_of(plan, dataset, cam).method == "eps"]
+    return [cam for cam in cams if _classifier_of(plan, dataset, cam).estimates_saliency]
 
 
 def _classifier_of(plan: Context, dataset: str, cam: str):
@@ -121,9 +114,9 @@ def _classifier_of(plan: Context, dataset: str, cam: str):
 def estimating_classifier(plan: Context, dataset: str, cam: str):
     """The classifier of a cam, which estimates saliency."""
     classifier = _classifier_of(plan, dataset, cam)
-    if classifier.method != "eps":
+    if not classifier.estimates_saliency:
         raise UserError(
-            f"config: cams.{cam}: method {classifier.method!r} estimates no saliency; name a cam of a classifier of method eps"
+            f"config: cams.{cam}: method {classifier.method!r} estimates no saliency; name a cam of a classifier that does"
         )
     return classifier
 

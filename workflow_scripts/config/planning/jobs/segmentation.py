@@ -2,7 +2,7 @@
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.planning.context import Context
-from workflow_scripts.config.planning.jobs.classifiers import imported
+from workflow_scripts.config.planning.jobs.classifiers import imported, modules_of
 from workflow_scripts.config.planning.outputs import output_path
 from workflow_scripts.config.planning.registry import Job, job
 from workflow_scripts.config.types import blocks
@@ -11,7 +11,7 @@ from workflow_scripts.config.types import blocks
 @job("train_segmenter")
 def train_segmenter(plan: Context, dataset: str, seed: str, mask: str, segmenter: str) -> Job:
     data, block = plan.dataset(dataset), plan.block(dataset, "segmenters", segmenter)
-    modules: tuple[str, ...] = (f"segmentation.{block.network}", f"networks.{block.backbone.name}")
+    modules = modules_of(block)
     if block.trained:
         return imported(plan, dataset, block, {"masks": []}, modules)
     if data.use.train not in plan.mask_splits(dataset, seed, mask):
@@ -28,10 +28,7 @@ def train_segmenter(plan: Context, dataset: str, seed: str, mask: str, segmenter
     settings |= plan.training(dataset)
     inputs["initial"] = plan.initial(dataset, seed, block.initial)
     settings["initial_digest"] = plan.initial_digest(dataset, block.initial)
-    if block.network == "cosine":
-        modules = (*modules, "data.samples.cosine_samples")
-        modules += ("methods.bana",) if block.loss.rule != "cross_entropy" else ()
-    return Job(inputs, settings, modules)
+    return Job(inputs, settings, (*modules, *block.also_runs()))
 
 
 @job("predictions")
@@ -50,7 +47,7 @@ def predictions(plan: Context, dataset: str, seed: str, mask: str, segmenter: st
         "block": block.model_dump(),
         "segmenter": network.model_dump(exclude={"recipe", "initial", "trained"}),
     }
-    modules = ("segmentation.inference", f"segmentation.{network.network}", f"networks.{network.backbone.name}")
+    modules = ("segmentation.inference", *modules_of(network))
     return Job(inputs, settings, modules)
 
 
