@@ -16,7 +16,7 @@ from pathlib import Path
 from workflow_scripts.base.errors import UserError, disk_fault, not_written
 from workflow_scripts.base.version import VERSION
 
-COMMANDS = ("check", "doctor", "inspect", "show", "verify", "export", "predict", "convert")
+COMMANDS = ("check", "config", "doctor", "inspect", "show", "verify", "export", "predict", "convert")
 
 
 def main(arguments: Sequence[str]) -> int:

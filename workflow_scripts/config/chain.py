@@ -1,9 +1,9 @@
-"""Blocks over their bases, and along the chain of one name: classifier, cam, affinity, mask, system, instances.
+"""Blocks over their bases, and along the chain of one name: classifier, cam, mask, system or instances.
 
 Three rules spare all that would only re-wire. A block that does not say what it is made of is made of the block of its
-own name. A block without a `base` has that of the block of its name that it is made of, where its own section has one of
-that name, or else the block `base` of its section. A block that would say nothing more need not be written: it is there
-when it is asked for.
+own name. A cam or mask without a `base` has the base of what it is made of, where its own section has one of that name;
+any block without one has the block `base` of its section, if there is one. A block that would say nothing more need not
+be written: it is there when it is asked for.
 
 `base`, and names that begin with `base_`, are what blocks share: they are no blocks themselves.
 """
@@ -14,7 +14,7 @@ from typing import get_args
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.families import references, sections
 from workflow_scripts.config.layers import known_block, merge, without_nulls
-from workflow_scripts.config.yaml_files import Placed
+from workflow_scripts.config.yaml_files import Placed, place
 
 # Of a section: the keys that say what its blocks are made of, and the section that each names a block of.
 MADE_OF = {
@@ -25,7 +25,9 @@ MADE_OF = {
     "instances": {"mask": "masks"},
     "instance_systems": {"instances": "instances"},
 }
-# Sections whose blocks end a chain: they have no base but a written one, as figures and networks of one are not another's.
+# Sections whose blocks have the base of what they are made of. Those that end a chain have not: the networks and published
+# figures of one system are not another's.
+FOLLOWING = ("cams", "masks")
 ENDS = ("systems", "instances", "instance_systems")
 
 
@@ -47,14 +49,23 @@ class Chain:
         self._known: dict[tuple[str, str], bool] = {}
         self._found: dict[tuple[str, str], dict] = {}
 
+    @property
+    def sections(self) -> list[str]:
+        """All sections."""
+        return list(self._written)
+
+    def place(self, section: str, name: str) -> str | None:
+        """File and line of a block; None of one that is not written, or not in a file."""
+        return place(self._written[section], name)
+
     def has(self, section: str, name: str) -> bool:
         """Whether there is such a block, written or not."""
         if name in self._written[section]:
             return True
-        if section not in MADE_OF or is_base(name) or name in self._gone[section]:
+        if section not in (*FOLLOWING, *ENDS) or is_base(name) or name in self._gone[section]:
             return False
         if (section, name) not in self._known:
-            self._known[section, name] = self.has(_above(section), name) and (
+            self._known[section, name] = self.has(made_of(section), name) and (
                 section in ENDS or self._implied_base(section, name) is not None
             )
         return self._known[section, name]
@@ -65,7 +76,7 @@ class Chain:
 
     def names(self, section: str) -> list[str]:
         """Names of all blocks that there are, written or not."""
-        implied = self.names(_above(section)) if section in MADE_OF else []
+        implied = self.names(made_of(section)) if section in MADE_OF else []
         return list(dict.fromkeys([*self.written(section), *(name for name in implied if self.has(section, name))]))
 
     def base(self, section: str, name: str) -> str | None:
@@ -76,8 +87,8 @@ class Chain:
     def _implied_base(self, section: str, name: str) -> str | None:
         if is_base(name):
             return None
-        if section in MADE_OF and section not in ENDS:
-            above, other, seen = _above(section), name, set()
+        if section in FOLLOWING:
+            above, other, seen = made_of(section), name, set()
             while other not in seen and self.has(above, other) and (base := self.base(above, other)):
                 if self.has(section, base):
                     return base
@@ -120,7 +131,8 @@ class Chain:
         return merged
 
 
-def _above(section: str) -> str:
+def made_of(section: str) -> str:
+    """The section that blocks of a section are made of, first of all."""
     return next(iter(MADE_OF[section].values()))
 
 

@@ -43,13 +43,13 @@ class Config:
         self.shards = _shards(raw.pop("shards", 1))
         self.plugins = raw.pop("plugins", None) or ()
         families.use(self.plugins)
-        known = {*sections(), "datasets", "archives"}
+        known = [*sections(), "datasets", "archives"]
         for key in raw:
             if key not in known:
                 raise UserError(f"config: unknown key {key!r}, {nearest(key, {*known, 'plugins', 'shards'})}")
         self._raw = {key: section(raw, key) for key in known}
         self._gone = {key: {*(raw.get(key) or ())} - self._raw[key].keys() for key in known}
-        shared = Chain(self._raw, self._gone)
+        shared = self._shared = Chain(self._raw, self._gone)
         plain = {name: _without_nulls(shared, name) for name in self._raw["datasets"] if not is_base(name)}
         self.datasets: dict[str, datasets.Dataset] = {
             name: typed(union("datasets"), data, f"datasets.{name}") for name, data in plain.items()
@@ -95,6 +95,10 @@ class Config:
         """The values of a block as they are written, inheritance and overrides applied."""
         self.block(dataset, kind, name)
         return self._plain[dataset, kind][name]
+
+    def chain(self, dataset: str | None = None) -> Chain:
+        """All blocks, as a data set sees them or, without one, as no data set overrides them."""
+        return self._chains[self.dataset(dataset) and dataset] if dataset else self._shared
 
     def grid(self, dataset: str, tuning: str) -> Grid:
         """What a tuning becomes for a data set."""
@@ -149,15 +153,15 @@ class Config:
 
     def _chain(self, dataset: str, overrides: Mapping[str, Mapping[str, Mapping]]) -> Chain:
         """The blocks as the data set has them, with its overrides."""
-        shared, written = Chain(self._raw, self._gone), dict(self._raw)
+        written = dict(self._raw)
         for kind, changes in overrides.items():
             where = f"config: datasets.{dataset}.overrides"
             if kind not in sections():
                 raise UserError(f"{where}: unknown key {kind!r}, {nearest(kind, sections())}")
             for name in changes:
-                if not shared.has(kind, name):
+                if not self._shared.has(kind, name):
                     raise UserError(
-                        f"{where}.{kind}: no block {name!r}, {known_block(kind, name, shared.names(kind), self._gone[kind])}"
+                        f"{where}.{kind}: no block {name!r}, {known_block(kind, name, self._shared.names(kind), self._gone[kind])}"
                     )
             written[kind] = merge(self._raw[kind], changes)
         return Chain(written, self._gone)
