@@ -1,4 +1,4 @@
-"""The reference of `config.yaml` for people, from the types: `python -m workflow_scripts.config.reference > docs/config.md`."""
+"""The reference of the settings for people, from the types: `python -m workflow_scripts.config.reference > docs/config.md`."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -28,14 +28,17 @@ SECTIONS = {
 
 TYPES = {**sections(), "datasets": union("datasets"), "archives": archives.Archive}
 
-HEAD = """# Reference of `config.yaml`
+HEAD = """# Reference of the settings
 
 Made from the types by `python -m workflow_scripts.config.reference > docs/config.md`; do not edit. The values, with their units and
-sources, are in [config.yaml](../config.yaml). Editors take [config.schema.json](config.schema.json).
+sources, are in [library/](../library) and [config.yaml](../config.yaml); `wsss config eps` prints what a block stands for.
+[howto/settings.md](howto/settings.md) says how to change them. Editors take [config.schema.json](config.schema.json).
 
 A section holds named blocks. A name is letters, digits and `_`. In every block `base` names another of the section, whose keys
 it takes over; `null` takes away what a base or an earlier file gives. A key without a default must be given, by the block or its
-base. `overrides` of a data set change blocks for it alone: `overrides: {masks: {eps: {threshold: 0.3}}}`.
+base; a key that names what the block is made of may be left out where that has the same name. `overrides` of a data set change blocks
+for it alone: `overrides: {masks: {eps: {threshold: 0.3}}}`. Beside the sections, `plugins` is a list of folders that bring blocks and methods,
+and `shards` the number of jobs that a stage which goes through the images is made up of.
 """
 
 

@@ -1,4 +1,4 @@
-"""The JSON schema of `config.yaml` for editors, from the types: `python -m workflow_scripts.config.schema`."""
+"""The JSON schema of files of settings for editors, from the types: `python -m workflow_scripts.config.schema`."""
 
 import json
 
@@ -7,11 +7,14 @@ from pydantic import TypeAdapter
 from workflow_scripts.config.families import sections, union
 from workflow_scripts.config.types import archives
 
-HEADER = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "config.yaml"}
+HEADER = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "settings"}
 
 
 def schema() -> dict:
-    """Schema of the whole file. A block may leave out what its `base` gives, so nothing is required."""
+    """Schema of config.yaml, of files laid over it and of those of the library.
+
+    A block may leave out what its `base` gives, so nothing is required; null takes it away.
+    """
     definitions: dict = {}
     properties = {}
     for section, type_ in (
@@ -23,15 +26,25 @@ def schema() -> dict:
         for name, definition in part.pop("$defs", {}).items():
             if definitions.setdefault(name, definition) != definition:
                 raise TypeError(f"two types of the configuration are called {name}; rename one")
-        properties[section] = {"type": "object", "additionalProperties": part}
+        properties[section] = {"type": ["object", "null"], "additionalProperties": part}
     parts = [part["additionalProperties"] for part in properties.values()]
     for definition in (*definitions.values(), *(part for part in parts if "properties" in part)):
         definition.pop("required", None)
         known = {key: _or_null(part) for key, part in definition.get("properties", {}).items()}
         definition["additionalProperties"] = {"type": "null"}  # a key that only the base's type has, taken away
-        definition["properties"] = known | {"base": {"type": "string", "description": "block to inherit from"}}
+        definition["properties"] = known | {"base": {"type": ["string", "null"], "description": "block to inherit from"}}
     for part in (*parts, *definitions.values()):
         _allow_partial(part)
+    properties["plugins"] = {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "folders that bring blocks and methods",
+    }
+    properties["shards"] = {
+        "type": "integer",
+        "minimum": 1,
+        "description": "jobs of a stage that goes through the images",
+    }
     return HEADER | {"type": "object", "properties": properties, "additionalProperties": False, "$defs": definitions}
 
 

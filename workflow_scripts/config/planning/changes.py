@@ -1,4 +1,4 @@
-"""What changed between two settings of a job, by the keys of `config.yaml`: `masks.eps.threshold 0.2 -> 0.35`."""
+"""What changed between two settings of a job, by the keys of the settings: `masks.eps.threshold 0.2 -> 0.35`."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Type of the archives of `config.yaml`: where one comes from, how it is known to be right, and what of it is unpacked."""
+"""Type of the archives of the settings: where one comes from, how it is known to be right, and what of it is unpacked."""
 
 from pathlib import PurePosixPath
 from typing import Annotated

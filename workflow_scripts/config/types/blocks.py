@@ -1,4 +1,4 @@
-"""Types of the named blocks of `config.yaml`, one for each kind, with units and limits; values and sources stand in `config.yaml`."""
+"""Types of the named blocks of the settings, one for each kind, with units and limits; values and sources stand in `library/`."""
 
 from typing import Annotated, Any, Literal
 

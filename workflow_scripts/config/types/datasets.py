@@ -1,4 +1,4 @@
-"""Types of the data sets of `config.yaml`: their files, splits and what the splits are used for, with units and limits."""
+"""Types of the data sets of the settings: their files, splits and what the splits are used for, with units and limits."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping

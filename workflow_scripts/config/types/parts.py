@@ -1,4 +1,4 @@
-"""Parts of `config.yaml` that several of its blocks share, with units and limits: names, backbones, recipes, the dense CRF."""
+"""Parts of the settings that several of its blocks share, with units and limits: names, backbones, recipes, the dense CRF."""
 
 import difflib
 import re
