@@ -131,9 +131,9 @@ def test_the_networks_of_the_published_figures(raw):
 def test_maps_and_pyramids_are_those_of_the_published_code_but_for_the_named_ones(raw):
     """PSA takes a root on VGG16 alone. Of the pyramids BANA's is ours, and the published one stands beside it."""
     config = Config(raw)
-    roots = {name for name in raw["cams"] if config.block("voc", "cams", name).square_root}
+    roots = {name for name in config.names("voc", "cams") if config.block("voc", "cams", name).square_root}
     assert roots == {"cam_vgg16"}
-    given = {name: config.block("voc", "predictions", name) for name in raw["predictions"]}
+    given = {name: config.block("voc", "predictions", name) for name in config.names("voc", "predictions")}
     resized = {
         name: block.resize for name, block in given.items() if hasattr(block, "resize") and len(block.scales) > 1
     }

@@ -37,8 +37,8 @@ sources, are in [library/](../library) and [config.yaml](../config.yaml); `wsss 
 A section holds named blocks. A name is letters, digits and `_`. In every block `base` names another of the section, whose keys
 it takes over; `null` takes away what a base or an earlier file gives. A key without a default must be given, by the block or its
 base; a key that names what the block is made of may be left out where that has the same name. `overrides` of a data set change blocks
-for it alone: `overrides: {masks: {eps: {threshold: 0.3}}}`. Beside the sections, `plugins` is a list of folders that bring blocks and methods,
-and `shards` the number of jobs that a stage which goes through the images is made up of.
+for it alone: `overrides: {masks: {eps: {threshold: 0.3}}}`. Beside the sections, `plugins` is a list of folders that bring blocks
+and methods, and `shards` the number of jobs that a stage which goes through the images is made up of.
 """
 
 

@@ -32,7 +32,9 @@ def schema() -> dict:
         definition.pop("required", None)
         known = {key: _or_null(part) for key, part in definition.get("properties", {}).items()}
         definition["additionalProperties"] = {"type": "null"}  # a key that only the base's type has, taken away
-        definition["properties"] = known | {"base": {"type": ["string", "null"], "description": "block to inherit from"}}
+        definition["properties"] = known | {
+            "base": {"type": ["string", "null"], "description": "block to inherit from"}
+        }
     for part in (*parts, *definitions.values()):
         _allow_partial(part)
     properties["plugins"] = {
