@@ -123,7 +123,7 @@ def _read(name: str) -> tuple[tuple[str, ...], str]:
     imports, as a test says.
     """
     tree = without_declarations(ast.parse(_source(name)))
-    written, found = [], set()
+    written, found = list[str](), set[str]()
     if package := name.rpartition(".")[0]:  # importing a module runs the package that holds it
         written.append(_module_digest(package) if _runs(package) else "")
     imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
@@ -192,7 +192,7 @@ def _blank(node: ast.expr) -> ast.expr:
 def _walk(node: ast.AST, written: list[str], found: set[str]) -> None:
     """Write a syntax tree in a form that does not depend on optional empty fields."""
     kind = type(node)
-    if kind in (ast.Import, ast.ImportFrom):
+    if isinstance(node, ast.Import | ast.ImportFrom):
         written.append("".join(sorted(_imported(node, found))))
         return
     if kind in (ast.Assert, ast.Raise, ast.Call):

@@ -16,7 +16,7 @@ def schema() -> dict:
     A block may leave out what its `base` gives, so nothing is required; null takes it away.
     """
     definitions: dict = {}
-    properties = {}
+    properties: dict[str, dict] = {}
     for section, type_ in (
         *sections().items(),
         ("datasets", union("datasets")),

@@ -42,7 +42,7 @@ class Timm(parts.Backbone):
     model: Annotated[str, Field(pattern=r"^\w+(\.\w+)?$"), AfterValidator(_model_of_timm)] = Field(
         description="any that timm lists, best with the tag of its weights: resnet50.a1_in1k"
     )
-    stride: PositiveInt = Field(
+    stride: PositiveInt = Field(  # type: ignore[assignment]
         description="pixels per feature cell; reached by dilation where timm can, else the model ends at its last map that has it"
     )
     frozen_stages: NonNegativeInt = Field(
