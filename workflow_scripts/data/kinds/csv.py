@@ -69,20 +69,9 @@ class Csv(Masked):
             yield from by_folder(what, [table.parent / row[column] for row in rows if row.get(column)])
 
 
-NO_OBJECT = {
-    *"-\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}"
-}  # as labels: the image shows none of the classes; spreadsheets lengthen it
-NO_CLASS = {
-    "background",
-    "empty",
-    "n/a",
-    "na",
-    "negative",
-    "no",
-    "none",
-    "nothing",
-    "null",
-}  # people may write these instead
+# As labels: the image shows none of the classes. Spreadsheets lengthen the dash, and people may write the words instead.
+NO_OBJECT = {*"-\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}"}
+NO_CLASS = {*"background empty n/a na negative no none nothing null".split()}
 PARTS = {"mask": "mask", "box": "boxes", "split": "split"}  # words that a misspelt column has in it
 MOST_SHOWN = 200  # characters of a header
 ALIKE = 0.7  # ratio of difflib, from which a name is taken for a misspelt one
