@@ -8,8 +8,9 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def digest_of(name: str, paths: list[str], manifests: Sequence[Path] = ()) -> st
         folder = f"{manifest.with_suffix('')}{os.sep}"
         if any(path.startswith(folder) for path in paths):
             unpacked[folder] = _manifest(manifest)
-    known = _Known(Path("results") / name / ".sources.json", unpacked.values())
+    known = _Known(Path("results") / name / ".sources.json", unpacked)
     blocks = [paths[start : start + BLOCK] for start in range(0, len(paths), BLOCK)]
     with ThreadPoolExecutor(8) as pool:
         found = pool.map(lambda block: [known.digest(path) for path in block], blocks)
@@ -78,12 +79,27 @@ def mask_files(path: str) -> list[str]:
 
 def _manifest(path: Path) -> dict[str, list]:
     """By path: size in bytes, time in nanoseconds and SHA-256 of an unpacked file; nothing while none is unpacked."""
+    return _written(str(path), f"{path.with_suffix('')}{os.sep}", *_stamp(path))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """What tells a file from what it was: its size and time."""
     try:
-        files = json.loads(path.read_text())["files"]
+        status = os.stat(path)
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=8)
+def _written(path: str, folder: str, size: int, time: int) -> dict[str, list]:
+    """The entries of a file, read once while it stays as it is; of the manifest of a folder where that is not empty."""
+    try:
+        found = json.loads(Path(path).read_text())
+        entries = _entries(found["files"] if folder else found)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
-    folder = path.with_suffix("")
-    return {f"{folder}{os.sep}{name}": entry for name, entry in _entries(files).items()}
+    return {f"{folder}{name}": entry for name, entry in entries.items()} if folder else entries
 
 
 def _entries(found) -> dict[str, list]:
@@ -99,13 +115,10 @@ def _entries(found) -> dict[str, list]:
 class _Known:
     """Digests of files whose size and time are unchanged since they were hashed."""
 
-    def __init__(self, path: Path, unpacked: Iterable[dict[str, list]] = ()):
+    def __init__(self, path: Path, unpacked: Mapping[str, dict[str, list]]):
         self.path = path
-        self.unpacked = {name: entry for files in unpacked for name, entry in files.items()}
-        try:
-            self.entries = _entries(json.loads(path.read_text()))
-        except (OSError, ValueError, RecursionError):
-            self.entries = {}
+        self.unpacked = unpacked  # by the folder that it is in
+        self.entries = _written(str(path.absolute()), "", *_stamp(path))
         self.changed = False
 
     def digest(self, path: str) -> str:
@@ -114,9 +127,9 @@ class _Known:
         except (OSError, ValueError):  # the latter for a null character in a name
             return "missing"
         key = [status.st_size, status.st_mtime_ns]
-        entry = self.unpacked.get(path)
-        if entry and entry[:2] == key:
-            return entry[2]
+        for files in self.unpacked.values():
+            if (entry := files.get(path)) and entry[:2] == key:
+                return entry[2]
         entry = self.entries.get(path)
         if entry and entry[:2] == key:
             return entry[2]
