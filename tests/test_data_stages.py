@@ -225,7 +225,7 @@ def test_its_row_of_the_table_is_empty(raw):
 
 ERRORS = {
     "archive": ("datasets.voc.archives", ["voc2013"], "datasets.voc.archives: no archive 'voc2013', did you mean"),
-    "checksum": ("archives.sbd.checksum", "md5:1", "config: archives.sbd.checksum: "),
+    "checksum": ("archives.sbd.checksum", "md5:1", "archives.sbd.checksum: "),
     "member": ("archives.sbd.members", ["../x"], "archives.sbd.members.0: '../x' is no path inside an archive"),
     "absolute member": ("archives.sbd.members", ["/x"], "is no path inside"),
     "no member": ("archives.sbd.members", [], "archives.sbd.members"),
@@ -238,14 +238,14 @@ ERRORS = {
     ),
     "lists of SBD": ("datasets.voc.sbd", None, "splits.voc_and_sbd.sbd: the data set has no folder sbd"),
     "folder": ("datasets.coco.splits.val.folder", None, "splits.val.folder: missing"),
-    "folder of VOC": ("datasets.voc.splits.val.folder", "x", "splits.val.folder: only for kind 'coco'"),
-    "labelled": ("datasets.coco.splits.val.labelled", False, "splits.val.labelled: only for kind 'voc'"),
+    "folder of VOC": ("datasets.voc.splits.val.folder", "x", "splits.val.folder: not for kind 'voc'"),
+    "labelled": ("datasets.coco.splits.val.labelled", False, "splits.val.labelled: not for kind 'coco'"),
 }
 
 
 @pytest.mark.parametrize(("key", "value", "message"), ERRORS.values(), ids=ERRORS)
 def test_one_line_says_what_is_wrong_in_the_configuration(raw, key, value, message):
-    refused(lambda: Config(put(raw, key, value)), "config: ", message)
+    refused(lambda: Config(put(raw, key, value)), ".yaml:", message)
 
 
 def test_an_archive_comes_from_somewhere(raw):

@@ -15,12 +15,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from workflow_scripts import instance_segmentation, methods, segmentation
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.planning import instance_systems, systems
-from workflow_scripts.config.planning.members import known_members
 from workflow_scripts.config.planning.plan import Plan
-from workflow_scripts.config.resolve import Config
+from workflow_scripts.config.resolve import Config, order_splits
 from workflow_scripts.config.types import blocks
-from workflow_scripts.config.types.datasets import Dataset, Id
+from workflow_scripts.config.types.datasets import Dataset
 from workflow_scripts.instance_segmentation.mask_rcnn import BOX_CELLS, MASK_CELLS
 from workflow_scripts.refine import affinity_networks
 
@@ -60,10 +60,28 @@ class Cost:
         return (self.operations / speed + self.seconds / cores) / 3600
 
 
-def members(data: Dataset) -> dict[str, set[Id]] | None:
-    """Ids of every split as far as they are known; None where those of a split in use are not."""
-    found = {name: set(ids) for name, ids in known_members(data).items() if ids is not None}
+def members(data: Dataset) -> dict[str, set] | None:
+    """Ids of every split, read from its lists or table; as many as it must have where they are not there yet."""
+    found: dict[str, set] = {}
+    for name in order_splits(data.splits, "datasets"):
+        split = data.splits[name]
+        try:
+            ids = found[split.of] if split.of else _listed(data, name)
+            ids = ids - found[split.without] if split.without else ids
+        except (UserError, LookupError, ValueError):
+            if split.count is None:
+                continue
+            apart = name in data.use.evaluation  # no image of theirs is one of the training split's
+            ids = set(range(-split.count, 0) if apart else range(split.count))
+        found[name] = set(sorted(ids, key=str)[: split.first or data.limit])
     return found if {data.use.train, data.use.masks, *data.use.evaluation} <= found.keys() else None
+
+
+def _listed(data: Dataset, name: str) -> set:
+    ids = set(data.ids(name))
+    if not data.rendered and not all(isinstance(identifier, str) for identifier in ids):
+        raise LookupError(name)
+    return ids
 
 
 class Estimates:

@@ -1,7 +1,5 @@
 """Which images the splits of a data set have, as far as it is known before the data set is indexed."""
 
-from itertools import islice
-
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.resolve import order_splits
 from workflow_scripts.config.types.datasets import Dataset, Id
@@ -38,5 +36,4 @@ def _own(data: Dataset, name: str) -> list[Id] | None:
     try:
         return list(dict.fromkeys(data.ids(name)))
     except (UserError, ValueError, LookupError):  # its stage tells what is wrong
-        count = data.splits[name].count
-        return [*islice(((name, number) for number in range(count)), data.limit)] if count else None
+        return None
