@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 
 from workflow_scripts.config import families
@@ -27,7 +28,8 @@ class Plan(Context):
         names = {name: str(wildcards[name]) for name in _wildcards(stage)}
         key = (stage, *names.values())
         if key not in self._jobs:
-            self._jobs[key] = JOBS[stage](self, **names)
+            job = JOBS[stage](self, **names)
+            self._jobs[key] = replace(job, inputs=dict.fromkeys(STAGES[stage].input, []) | job.inputs)
         return self._jobs[key]
 
     def settings(self, stage: str, wildcards: Mapping[str, str]) -> str:

@@ -22,7 +22,7 @@ def train_classifier(plan: Context, dataset: str, seed: str, classifier: str) ->
     }
     modules = modules_of(block)
     if block.trained:
-        return imported(plan, dataset, block, inputs, modules)
+        return imported(plan, dataset, block, modules)
     settings = {"block": block.model_dump(exclude={"saliency", "trained"}), "seed": int(seed)}
     settings |= plan.training(dataset)
     settings["initial_digest"] = plan.initial_digest(dataset, block.initial)
@@ -62,16 +62,15 @@ def cams(plan: Context, dataset: str, seed: str, cam: str) -> Job:
     return Job(inputs, settings, tuple(modules))
 
 
-def imported(plan: Context, dataset: str, block: Network, inputs: dict, modules: tuple[str, ...]) -> Job:
+def imported(plan: Context, dataset: str, block: Network, modules: tuple[str, ...]) -> Job:
     """The job of a training stage that takes over trained weights: it needs no images, no labels and no GPU."""
-    inputs = dict.fromkeys(("index", "images", *inputs), []) | {"initial": plan.initial(dataset, "", block.trained)}
     data = plan.dataset(dataset)
     settings = {
         "block": block.model_dump(exclude={"saliency", "cam", "labels", "initial", "recipe"}),
         "classes": list(data.classes),
         "initial_digest": plan.initial_digest(dataset, block.trained),
     }
-    return Job(inputs, settings, modules)
+    return Job({"initial": plan.initial(dataset, "", block.trained)}, settings, modules)
 
 
 def modules_of(block: Network) -> tuple[str, ...]:

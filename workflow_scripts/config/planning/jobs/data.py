@@ -63,7 +63,7 @@ def truth(plan: Context, dataset: str) -> Job:
 @job("checks")
 def checks(plan: Context, dataset: str) -> Job:
     data = plan.dataset(dataset)
-    inputs: dict = {"index": plan.index(dataset), "images": plan.images(dataset), "truth": []}
+    inputs: dict = {"index": plan.index(dataset), "images": plan.images(dataset)}
     inputs["findings"] = [output_path("index", output="findings", dataset=dataset)]
     if data.has_truth():
         inputs["truth"] = output_path("truth", dataset=dataset)

@@ -21,7 +21,7 @@ def instance_masks(plan: Context, dataset: str, seed: str, instances: str) -> Jo
     block = plan.block(dataset, "instances", instances)
     settings: dict = {"dataset": dataset, "block": block.model_dump(exclude={"mask"})}
     settings["splits"] = instance_systems.splits(plan.config, dataset, seed, instances)
-    inputs: dict = {"index": plan.index(dataset), "masks": [], "truth": []}
+    inputs: dict = {"index": plan.index(dataset)}
     if isinstance(block, TrueInstances):
         inputs["truth"] = output_path("instance_truth", dataset=dataset)
         known = _true_instance_splits(plan, dataset)
@@ -54,7 +54,7 @@ def train_instances(plan: Context, dataset: str, seed: str, instances: str, netw
     data, block = plan.dataset(dataset), plan.block(dataset, "instance_networks", network)
     modules = modules_of(block)
     if block.trained:
-        job = imported(plan, dataset, block, {"instances": []}, modules)
+        job = imported(plan, dataset, block, modules)
         job.settings["block"].pop("finding")
         return job
     made = instance_masks(plan, dataset, seed, instances)

@@ -42,7 +42,7 @@ def train_affinity(plan: Context, dataset: str, seed: str, affinity: str) -> Job
     inputs["initial"] = plan.initial(dataset, seed, block.initial)
     modules = (f"refine.{block.network}", f"data.samples.{block.network}_samples", f"networks.{block.backbone.name}")
     if block.trained:
-        return imported(plan, dataset, block, inputs, modules)
+        return imported(plan, dataset, block, modules)
     settings = {
         "block": block.model_dump(exclude={"cam", "labels", "precision", "trained"}),
         "seed": int(seed),
@@ -57,17 +57,7 @@ def masks(plan: Context, dataset: str, seed: str, mask: str) -> Job:
     data, block = plan.dataset(dataset), plan.block(dataset, "masks", mask)
     settings: dict = {"dataset": dataset, "splits": plan.mask_splits(dataset, seed, mask)}
     settings["block"] = block.model_dump(exclude={"cam", "saliency"}, exclude_none=True)
-    inputs: dict = {
-        "index": plan.index(dataset),
-        "images": [],
-        "cams": [],
-        "thresholds": [],
-        "truth": [],
-        "saliency": plan.saliency(dataset, block),
-        "affinity": [],
-        "classifier": [],
-        "masks": [],
-    }
+    inputs: dict = {"index": plan.index(dataset), "saliency": plan.saliency(dataset, block)}
     if isinstance(block, mask_blocks.TruthMask):
         inputs["truth"] = output_path("truth", dataset=dataset)
         return Job(inputs, settings)

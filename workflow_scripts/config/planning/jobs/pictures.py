@@ -8,6 +8,7 @@ from workflow_scripts.config.planning.jobs.saliency import estimating_classifier
 from workflow_scripts.config.planning.jobs.segmentation import train_segmenter
 from workflow_scripts.config.planning.outputs import SHOWN, output_path
 from workflow_scripts.config.planning.registry import Job, job, on_request
+from workflow_scripts.config.planning.stages import STAGES
 
 
 @job("montage")
@@ -43,7 +44,7 @@ def curves(plan: Context, dataset: str) -> Job:
     sweeps: dict[str, str] = {}
     for system in data.systems:
         for stage, names in systems.chain(plan.config, dataset, system):
-            if stage.startswith("train_") and not systems.is_imported(plan.config, stage, names):
+            if STAGES[stage].trains and not systems.is_imported(plan.config, stage, names):
                 parts = (f"{key} {value}" for key, value in names.items() if key != "dataset")
                 curves[output_path(stage, "curve", **names)] = ", ".join(parts)
             if stage == "cams" and data.use.thresholds is not None:

@@ -18,12 +18,7 @@ def train_saliency(plan: Context, dataset: str, saliency: str) -> Job:
     data, block = plan.dataset(dataset), plan.block(dataset, "saliency", saliency)
     if not isinstance(block, saliency_blocks.LearntSaliency):
         raise UserError(f"config: saliency.{saliency}: detector {block.detector!r} is not trained")
-    inputs: dict = {
-        "index": [],
-        "images": [],
-        "maps": [],
-        "initial": plan.initial(dataset, "", block.initial),
-    }
+    inputs: dict = {"initial": plan.initial(dataset, "", block.initial)}
     settings = {"block": block.model_dump(exclude={"crf", "maps"}), "threads": data.torch_threads}
     settings["initial_digest"] = plan.initial_digest(dataset, block.initial)
     modules = [*_modules(block), "data.checkpoints.saliency_weights"]
@@ -43,7 +38,7 @@ def train_saliency(plan: Context, dataset: str, saliency: str) -> Job:
 @job("saliency")
 def saliency(plan: Context, dataset: str, saliency: str) -> Job:
     block = plan.block(dataset, "saliency", saliency)
-    inputs: dict = {"index": plan.index(dataset), "images": plan.images(dataset), "weights": []}
+    inputs: dict = {"index": plan.index(dataset), "images": plan.images(dataset)}
     settings: dict = {"dataset": dataset, "block": block.model_dump(exclude=LEARNING)}
     if isinstance(block, saliency_blocks.FolderSaliency):
         settings["sources"] = plan.folder_digest(dataset, block.path)

@@ -57,7 +57,7 @@ def miou(plan: Context, dataset: str) -> Job:
 
 
 def _scores(plan: Context, dataset: str, schema: str, artifact: str, splits: list[str]) -> Job:
-    inputs: dict = {"index": plan.index(dataset), "artifact": artifact, "thresholds": []}
+    inputs: dict = {"index": plan.index(dataset), "artifact": artifact}
     inputs["truth"] = output_path("truth", dataset=dataset)
     measure = "evaluation.saliency" if schema == "saliency" else "evaluation.miou"
     return Job(inputs, {"dataset": dataset, "schema": schema, "splits": splits}, (measure,))

@@ -13,7 +13,7 @@ def train_segmenter(plan: Context, dataset: str, seed: str, mask: str, segmenter
     data, block = plan.dataset(dataset), plan.block(dataset, "segmenters", segmenter)
     modules = modules_of(block)
     if block.trained:
-        return imported(plan, dataset, block, {"masks": []}, modules)
+        return imported(plan, dataset, block, modules)
     if data.use.train not in plan.mask_splits(dataset, seed, mask):
         raise UserError(
             f"config: datasets.{dataset}: no system trains a segmenter on masks {mask!r} with seed {seed}; "
@@ -35,7 +35,7 @@ def train_segmenter(plan: Context, dataset: str, seed: str, mask: str, segmenter
 def predictions(plan: Context, dataset: str, seed: str, mask: str, segmenter: str, prediction: str) -> Job:
     block = plan.block(dataset, "predictions", prediction)
     chain = {"dataset": dataset, "seed": seed, "mask": mask, "segmenter": segmenter}
-    inputs: dict = {"index": plan.index(dataset), "images": plan.images(dataset), "weights": [], "soft": []}
+    inputs: dict = {"index": plan.index(dataset), "images": plan.images(dataset)}
     settings: dict = {"dataset": dataset, "splits": plan.prediction_splits(dataset, prediction)}
     if isinstance(block, blocks.CrfPrediction):
         inputs["soft"] = output_path("predictions", **chain, prediction=block.prediction)
