@@ -22,3 +22,6 @@ class Affinity(Network):
     def label_settings(self) -> dict:
         """What its labels depend on, and not its training."""
         return self.labels.model_dump()
+
+    def also_runs(self) -> tuple[str, ...]:
+        return (f"data.samples.{self.network}_samples",)

@@ -1,5 +1,8 @@
 """Jobs of classifiers: their training, their scores, and their maps."""
 
+from collections.abc import Collection
+from typing import Any
+
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.families import module
 from workflow_scripts.config.planning.context import Context
@@ -14,19 +17,9 @@ from workflow_scripts.config.types.transformers import check_cam
 @job("train_classifier")
 def train_classifier(plan: Context, dataset: str, seed: str, classifier: str) -> Job:
     data, block = plan.dataset(dataset), plan.block(dataset, "classifiers", classifier)
-    inputs = {
-        "index": plan.index(dataset),
-        "images": plan.images(dataset),
-        "saliency": plan.saliency(dataset, block),
-        "initial": plan.initial(dataset, seed, block.initial),
-    }
-    modules = modules_of(block)
+    job = train_network(plan, dataset, seed, block, {"saliency": plan.saliency(dataset, block)}, without={"saliency"})
     if block.trained:
-        return imported(plan, dataset, block, modules)
-    settings = {"block": block.model_dump(exclude={"saliency", "trained"}), "seed": int(seed)}
-    settings |= plan.training(dataset)
-    settings["initial_digest"] = plan.initial_digest(dataset, block.initial)
-    settings |= {"split": data.use.train, "boxes": block.learns_from_boxes}
+        return job
     for key, names in block.class_names().items():
         for name in names:
             if name not in data.classes:
@@ -34,7 +27,7 @@ def train_classifier(plan: Context, dataset: str, seed: str, classifier: str) ->
                     f"config: classifiers.{classifier}.{key}: data set {dataset!r} has no class {name!r}, "
                     f"{nearest(name, data.classes)}"
                 )
-    return Job(inputs, settings, (*modules, *block.also_runs()))
+    return Job(job.inputs, job.settings | {"boxes": block.learns_from_boxes}, job.modules)
 
 
 @job("classification")
@@ -62,15 +55,35 @@ def cams(plan: Context, dataset: str, seed: str, cam: str) -> Job:
     return Job(inputs, settings, tuple(modules))
 
 
-def imported(plan: Context, dataset: str, block: Network, modules: tuple[str, ...]) -> Job:
-    """The job of a training stage that takes over trained weights: it needs no images, no labels and no GPU."""
-    data = plan.dataset(dataset)
-    settings = {
-        "block": block.model_dump(exclude={"saliency", "cam", "labels", "initial", "recipe"}),
-        "classes": list(data.classes),
-        "initial_digest": plan.initial_digest(dataset, block.trained),
-    }
-    return Job({"initial": plan.initial(dataset, "", block.trained)}, settings, modules)
+IMPORTED = {"initial", "recipe", "saliency", "cam", "labels", "finding"}  # what trained weights do not depend on
+
+
+def train_network(
+    plan: Context,
+    dataset: str,
+    seed: str,
+    block: Any,
+    inputs: dict,
+    without: Collection[str] = (),
+    split: str | None = None,
+) -> Job:
+    """The job that trains a network, or takes over its trained weights: that needs no images, no labels and no GPU.
+
+    Args:
+        inputs: what it learns from, beside the images.
+        without: keys of the block that its training does not depend on.
+        split: of the images; the data set's training split if None.
+    """
+    if block.trained:
+        settings = {"block": block.model_dump(exclude=IMPORTED), "classes": list(plan.dataset(dataset).classes)}
+        settings["initial_digest"] = plan.initial_digest(dataset, block.trained)
+        return Job({"initial": plan.initial(dataset, "", block.trained)}, settings, modules_of(block))
+    inputs = {"index": plan.index(dataset), "images": plan.images(dataset)} | inputs
+    settings = {"block": block.model_dump(exclude={"trained", *without}), "seed": int(seed)} | plan.training(dataset)
+    settings |= {"split": split or plan.dataset(dataset).use.train}
+    settings["initial_digest"] = plan.initial_digest(dataset, block.initial)
+    inputs["initial"] = plan.initial(dataset, seed, block.initial)
+    return Job(inputs, settings, (*modules_of(block), *block.also_runs()))
 
 
 def modules_of(block: Network) -> tuple[str, ...]:

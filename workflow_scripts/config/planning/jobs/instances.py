@@ -3,7 +3,7 @@
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.planning import instance_systems
 from workflow_scripts.config.planning.context import Context
-from workflow_scripts.config.planning.jobs.classifiers import imported, modules_of
+from workflow_scripts.config.planning.jobs.classifiers import modules_of, train_network
 from workflow_scripts.config.planning.outputs import of_seeds, output_path
 from workflow_scripts.config.planning.registry import Job, job, on_request
 from workflow_scripts.config.types.instance_blocks import TrueInstances
@@ -52,27 +52,13 @@ def precision_instances(plan: Context, dataset: str, seed: str, instances: str) 
 @job("train_instances")
 def train_instances(plan: Context, dataset: str, seed: str, instances: str, network: str) -> Job:
     data, block = plan.dataset(dataset), plan.block(dataset, "instance_networks", network)
-    modules = modules_of(block)
-    if block.trained:
-        job = imported(plan, dataset, block, modules)
-        job.settings["block"].pop("finding")
-        return job
-    made = instance_masks(plan, dataset, seed, instances)
-    if data.use.train not in made.settings["splits"]:
+    if not block.trained and data.use.train not in instance_masks(plan, dataset, seed, instances).settings["splits"]:
         raise UserError(
             f"config: datasets.{dataset}: no instance system trains a network on instances {instances!r} with seed {seed}; "
             "list one that does"
         )
-    inputs = {
-        "index": plan.index(dataset),
-        "images": plan.images(dataset),
-        "instances": output_path("instances", dataset=dataset, seed=seed, instances=instances),
-        "initial": plan.initial(dataset, seed, block.initial),
-    }
-    settings = {"block": block.model_dump(exclude={"trained", "finding"}), "seed": int(seed)}
-    settings |= plan.training(dataset) | {"split": data.use.train}
-    settings["initial_digest"] = plan.initial_digest(dataset, block.initial)
-    return Job(inputs, settings, modules)
+    path = output_path("instances", dataset=dataset, seed=seed, instances=instances)
+    return train_network(plan, dataset, seed, block, {"instances": path}, without={"finding"})
 
 
 @job("detections")

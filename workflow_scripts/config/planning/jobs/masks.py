@@ -2,7 +2,7 @@
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.planning.context import Context
-from workflow_scripts.config.planning.jobs.classifiers import imported
+from workflow_scripts.config.planning.jobs.classifiers import train_network
 from workflow_scripts.config.planning.outputs import output_path
 from workflow_scripts.config.planning.registry import Job, job
 from workflow_scripts.config.types import mask_blocks
@@ -37,19 +37,8 @@ def affinity_labels(plan: Context, dataset: str, seed: str, affinity: str) -> Jo
 @job("train_affinity")
 def train_affinity(plan: Context, dataset: str, seed: str, affinity: str) -> Job:
     data, block = plan.dataset(dataset), plan.block(dataset, "affinities", affinity)
-    labels = output_path("affinity_labels", dataset=dataset, seed=seed, affinity=affinity)
-    inputs = {"index": plan.index(dataset), "images": plan.images(dataset), "labels": labels}
-    inputs["initial"] = plan.initial(dataset, seed, block.initial)
-    modules = (f"refine.{block.network}", f"data.samples.{block.network}_samples", f"networks.{block.backbone.name}")
-    if block.trained:
-        return imported(plan, dataset, block, modules)
-    settings = {
-        "block": block.model_dump(exclude={"cam", "labels", "precision", "trained"}),
-        "seed": int(seed),
-    } | plan.training(dataset)
-    split = data.use.affinity or data.use.train
-    settings |= {"split": split, "initial_digest": plan.initial_digest(dataset, block.initial)}
-    return Job(inputs, settings, modules)
+    inputs = {"labels": output_path("affinity_labels", dataset=dataset, seed=seed, affinity=affinity)}
+    return train_network(plan, dataset, seed, block, inputs, {"cam", "labels", "precision"}, data.use.affinity)
 
 
 @job("masks")

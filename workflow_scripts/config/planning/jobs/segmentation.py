@@ -2,7 +2,7 @@
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.planning.context import Context
-from workflow_scripts.config.planning.jobs.classifiers import imported, modules_of
+from workflow_scripts.config.planning.jobs.classifiers import modules_of, train_network
 from workflow_scripts.config.planning.outputs import output_path
 from workflow_scripts.config.planning.registry import Job, job
 from workflow_scripts.config.types import blocks
@@ -11,24 +11,13 @@ from workflow_scripts.config.types import blocks
 @job("train_segmenter")
 def train_segmenter(plan: Context, dataset: str, seed: str, mask: str, segmenter: str) -> Job:
     data, block = plan.dataset(dataset), plan.block(dataset, "segmenters", segmenter)
-    modules = modules_of(block)
-    if block.trained:
-        return imported(plan, dataset, block, modules)
-    if data.use.train not in plan.mask_splits(dataset, seed, mask):
+    if not block.trained and data.use.train not in plan.mask_splits(dataset, seed, mask):
         raise UserError(
             f"config: datasets.{dataset}: no system trains a segmenter on masks {mask!r} with seed {seed}; "
             "give one of its systems a segmenter and predictions"
         )
-    inputs = {
-        "index": plan.index(dataset),
-        "images": plan.images(dataset),
-        "masks": output_path("masks", dataset=dataset, seed=seed, mask=mask),
-    }
-    settings = {"block": block.model_dump(exclude={"trained"}), "seed": int(seed), "split": data.use.train}
-    settings |= plan.training(dataset)
-    inputs["initial"] = plan.initial(dataset, seed, block.initial)
-    settings["initial_digest"] = plan.initial_digest(dataset, block.initial)
-    return Job(inputs, settings, (*modules, *block.also_runs()))
+    masks = output_path("masks", dataset=dataset, seed=seed, mask=mask)
+    return train_network(plan, dataset, seed, block, {"masks": masks})
 
 
 @job("predictions")
