@@ -357,6 +357,8 @@ ELSEWHERE = (
     "refine/grabcut_mask.py",
     "data/kinds/voc.py",
     "data/kinds/csv.py",
+    "data/readers/voc_masks.py",
+    "data/readers/coco_masks.py",
     "base/listings.py",
     "workflow/runs.py",
     "config/planning/plan.py",
@@ -369,7 +371,6 @@ ELSEWHERE = (
     "stages/tune.py",
     "stages/cost.py",
     "stages/gallery.py",
-    "gallery/tiles.py",
     "store/folders.py",
     "stages/estimated_saliency.py",
     "commands/verify.py",
@@ -403,10 +404,12 @@ def test_code_that_a_stage_ran_is_code_that_it_is_watched_for(tree):
     plan = Plan(Config.load(*(tree / name for name in SMALL)))
     for stage, wildcards in plan.jobs("demo"):
         watched = set(closure(plan.modules(stage, wildcards)))
-        assert {"command", "provenance", "artifacts", "errors"} <= watched
+        assert {"run.command", "store.provenance", "store.artifacts", "base.errors"} <= watched
         for path in plan.outputs(stage, wildcards).values():
             loaded = set(json.loads((tree / f"{path}.json").read_text())["modules"])
-            assert {"command", "provenance", "artifacts", "errors"} <= loaded
+            assert {"run.command", "store.provenance", "store.artifacts", "base.errors"} <= loaded
+            # Classes of blocks are left out, as their values are settings; types are loaded with them.
+            loaded = {name for name in loaded if name.partition(".")[0] != "config"}
             assert loaded <= watched, f"{stage} {wildcards} loads what its digest does not hold"
 
 
@@ -425,4 +428,4 @@ def test_one_text_for_equal_settings():
 
 def test_what_a_module_imports_counts():
     assert "refine.affinity" in closure(["refine.random_walk"])
-    assert {"config.fingerprint", "config"} <= set(closure(["config.plan"]))
+    assert {"config.fingerprint", "config"} <= set(closure(["config.planning.plan"]))
