@@ -283,7 +283,7 @@ def test_white_masks_of_one_class_are_read_as_the_message_says(photographs):
 
 def test_the_command_runs_what_it_needs_and_tells_it_once(photographs, capfd):
     shutil.copy("VOC/JPEGImages/photo_4.jpg", "VOC/JPEGImages/photo_7.jpg")
-    Path("mine.yaml").write_text(yaml.safe_dump({"datasets": {"mine": merge(COMMON, CSV)}}))
+    Path("mine.yaml").write_text(yaml.safe_dump({"datasets": {"mine": dict(merge(COMMON, CSV))}}))
     check.main(["results/mine", "--cores", "1", "--configfile", "mine.yaml"])
     told = capfd.readouterr().out.splitlines()
     assert sum(line.startswith("suspicious: copy_across_splits (2): photo_4 (as photo_7") for line in told) == 1
