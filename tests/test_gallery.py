@@ -17,6 +17,7 @@ from small_gallery import CLASSES, HEIGHT, NASTY, WIDTH, gallery_job, label_of, 
 
 from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
+from workflow_scripts.data.beside import evenly_spread
 from workflow_scripts.evaluation.miou import confusion_matrix, mean_intersection_over_union
 from workflow_scripts.evaluation.saliency import foreground_iou
 from workflow_scripts.look.gallery import tiles
@@ -97,8 +98,10 @@ def test_sizes_of_pictures_and_heat_maps():
 
 def test_evenly_spread_rows():
     ids = [str(number) for number in range(10)]
-    assert stage.evenly(ids, None) == stage.evenly(ids, 10) == stage.evenly(ids, 99) == ids
-    assert stage.evenly(ids, 4) == ["0", "3", "6", "9"] and stage.evenly(ids, 1) == ["0"] and stage.evenly([], 3) == []
+    assert evenly_spread(ids, None) == evenly_spread(ids, 10) == evenly_spread(ids, 99) == ids
+    assert (
+        evenly_spread(ids, 4) == ["0", "3", "6", "9"] and evenly_spread(ids, 1) == ["0"] and evenly_spread([], 3) == []
+    )
 
 
 # What the stage writes

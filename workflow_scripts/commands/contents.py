@@ -29,7 +29,7 @@ from workflow_scripts.data.readers.archives import BROKEN
 from workflow_scripts.data.readers.json_lists import read_lists
 from workflow_scripts.look.schemas import SCHEMAS, About, Wrong
 from workflow_scripts.refine import affinity_networks
-from workflow_scripts.store.artifacts import Reader, open_hdf5, read_attribute
+from workflow_scripts.store.artifacts import Reader, schema_and_dataset
 from workflow_scripts.store.csv_files import class_column
 
 MOST_FAULTS = 3  # told of one file
@@ -68,10 +68,9 @@ def _faults(path: str, stage: str, output: str, settings: Mapping, index: Index 
     if output == "index":
         yield from _index(read_index(path, settings["dataset"]), settings)
     elif suffix == ".h5":
-        with open_hdf5(path) as file:
-            schema = read_attribute(file, path, "schema")
+        schema, _ = schema_and_dataset(path)
         if schema not in SCHEMAS:
-            yield f"holds {str(schema)[:60]!r}, which no stage writes"
+            yield f"holds {schema!r}, which no stage writes"
             return
         reader, index = Reader(path, schema, settings["dataset"]), index if stage != "render" else None
         yield from _images(reader, settings, index, whole=stage == "saliency")

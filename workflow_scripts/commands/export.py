@@ -31,7 +31,7 @@ from workflow_scripts.data.maps import label_map
 from workflow_scripts.data.readers import labelmap
 from workflow_scripts.look import pictures
 from workflow_scripts.look.schemas import SCHEMAS
-from workflow_scripts.store.artifacts import Reader, open_hdf5, read_attribute, replaced
+from workflow_scripts.store.artifacts import Reader, replaced, schema_and_dataset
 from workflow_scripts.store.provenance import check_bytes
 
 LISTS, CLASS_MASKS, OBJECT_MASKS, IMAGES = (
@@ -68,8 +68,7 @@ def read_masks(path: Path, ids: Sequence[str] | None, results: Path | None) -> M
     if not path.is_file():
         raise UserError(f"{path}: no such file; run snakemake to make it")
     check_bytes(path)
-    with open_hdf5(path) as file:
-        schema, dataset = read_attribute(file, path, "schema"), str(read_attribute(file, path, "dataset"))
+    schema, dataset = schema_and_dataset(path)
     if schema not in SCHEMAS or not SCHEMAS[schema].label_map or SCHEMAS[schema].threshold:
         raise UserError(
             f"{path}: holds {schema or 'no known content'!r}, expected masks or predictions; name another file"

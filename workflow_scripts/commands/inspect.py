@@ -21,7 +21,7 @@ from workflow_scripts.data.index import Index, read_index
 from workflow_scripts.look import pictures
 from workflow_scripts.look.plots import loss_curves, read_curve
 from workflow_scripts.look.schemas import SCHEMAS, Array
-from workflow_scripts.store.artifacts import Reader, open_hdf5, read_attribute, write
+from workflow_scripts.store.artifacts import Reader, schema_and_dataset, write
 from workflow_scripts.store.provenance import check_bytes
 
 
@@ -147,8 +147,7 @@ def inspect(path: Path, ids: Sequence[str] | None, number: int, out: Path | None
     if path.suffix != ".h5":
         raise UserError(f"{path}: expected an artifact (.h5), weights (.safetensors) or a training curve (.csv)")
     check_bytes(path)
-    with open_hdf5(path) as file:
-        schema, dataset = read_attribute(file, path, "schema"), str(read_attribute(file, path, "dataset"))
+    schema, dataset = schema_and_dataset(path)
     if schema == "index":
         index = read_index(str(path))
         shown = asked_for(index.ids, ids, path) if ids else evenly_spread(index.ids, number)

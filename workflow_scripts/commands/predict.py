@@ -140,18 +140,14 @@ def predict_folder(
             continue
         turned += [str(path.relative_to(folder))] * (orientation != 1)
         label = label_of(image)
-        _write(out / name, pictures.label_png(label))
+        write(out / name, pictures.label_png(label))
         if overlay:
             picture = pictures.blended(image, label)
-            _write(out / OVERLAYS / name, pictures.png(Image.fromarray(picture)))
+            write(out / OVERLAYS / name, pictures.png(Image.fromarray(picture)))
     if turned:
         more = f" and {len(turned) - MOST_SHOWN} more" if len(turned) > MOST_SHOWN else ""
         print(f"EXIF orientation applied to {len(turned)} images: {', '.join(turned[:MOST_SHOWN])}{more}")
     return faults
-
-
-def _write(path: Path, content: bytes) -> None:
-    write(path, content)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -188,7 +184,7 @@ def main(arguments: Sequence[str]) -> int:
         precision="float32",
         align_corners=settings.block.align_corners,
     )
-    _write(given.out / "classes.csv", classes_csv(settings.classes).encode())
+    write(given.out / "classes.csv", classes_csv(settings.classes))
     faults = predict_folder(
         given.images,
         images,

@@ -47,7 +47,7 @@ def asked_for(known: Sequence[str], ids: Sequence[str], path: Path) -> list[str]
     return list(dict.fromkeys(ids))
 
 
-def evenly_spread(known: Sequence[str], number: int) -> list[str]:
-    """So many of the ids, or all."""
-    places = np.linspace(0, len(known) - 1, min(number, len(known))).round().astype(int)
+def evenly_spread(known: Sequence[str], number: int | None) -> list[str]:
+    """So many of the ids; all with None, or where there are no more."""
+    places = np.linspace(0, len(known) - 1, min(number or len(known), len(known))).round().astype(int)
     return [known[place] for place in places]

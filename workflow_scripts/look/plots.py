@@ -38,18 +38,13 @@ def loss_curves(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> bytes:
     """
     if not curves:
         return _words("No training curves: no system trains a network.")
-    across = min(PANELS_ACROSS, len(curves))
-    down = -(-len(curves) // across)
     with matplotlib.style.context(STYLE):
-        figure = Figure((4.6 * across, 3.3 * down), dpi=110, layout="constrained")
-        panels = figure.subplots(down, across, squeeze=False).ravel()
-        for axes, (title, columns) in zip(panels, curves.items(), strict=False):
+        figure, panels = _panels(len(curves), 3.3)
+        for axes, (title, columns) in zip(panels, curves.items(), strict=True):
             if not columns["iteration"]:
                 axes.text(0.5, 0.5, "not trained here", ha="center", transform=axes.transAxes)
             _draw_losses(axes, columns)
             axes.set(title=title, xlabel="iteration", ylabel="loss")
-        for axes in panels[len(curves) :]:
-            axes.remove()
         return encoded(figure)
 
 
@@ -90,12 +85,9 @@ def violins(groups: Mapping[str, Mapping[str, Sequence[float]]], measure: str) -
         groups: values in [0, 1] by name, by title of the panel; distributions without values are left out.
         measure: what the values are.
     """
-    across = min(PANELS_ACROSS, len(groups))
-    down = -(-len(groups) // across)
     with matplotlib.style.context(STYLE):
-        figure = Figure((4.6 * across, 3.1 * down), dpi=110, layout="constrained")
-        panels = figure.subplots(down, across, squeeze=False).ravel()
-        for axes, (title, values) in zip(panels, groups.items(), strict=False):
+        figure, panels = _panels(len(groups), 3.1)
+        for axes, (title, values) in zip(panels, groups.items(), strict=True):
             shown = {name: numbers for name, numbers in values.items() if len(numbers)}
             spread = {name: numbers for name, numbers in shown.items() if len(set(numbers)) > 1}
             places = {name: place for place, name in enumerate(shown, start=1)}
@@ -106,10 +98,19 @@ def violins(groups: Mapping[str, Mapping[str, Sequence[float]]], measure: str) -
             axes.set_xticks(list(places.values()), list(places), rotation=30, ha="right", fontsize=8)
             axes.set(title=title, ylim=(0, 1.02))
             axes.grid(axis="y", alpha=0.3)
-        for axes in panels[len(groups) :]:
-            axes.remove()
         figure.supylabel(measure, fontsize=10)
         return encoded(figure)
+
+
+def _panels(count: int, height: float) -> tuple[Figure, list]:
+    """A figure with so many axes, each so many inches high."""
+    across = min(PANELS_ACROSS, count)
+    down = -(-count // across)
+    figure = Figure((4.6 * across, height * down), dpi=110, layout="constrained")
+    panels = figure.subplots(down, across, squeeze=False).ravel()
+    for axes in panels[count:]:
+        axes.remove()
+    return figure, list(panels[:count])
 
 
 def _draw_losses(axes, columns: Mapping[str, Sequence[float]]) -> None:

@@ -18,6 +18,7 @@ import matplotlib
 import numpy as np
 
 from workflow_scripts.base.progress import progress
+from workflow_scripts.data.beside import evenly_spread
 from workflow_scripts.data.index import Images, Index, read_index
 from workflow_scripts.data.maps import label_map
 from workflow_scripts.evaluation.miou import confusion_matrix, intersection_over_union, mean_intersection_over_union
@@ -127,13 +128,6 @@ def row(state: State, identifier: str) -> Row:
     )
 
 
-def evenly(ids: Sequence[str], count: int | None) -> list[str]:
-    """So many ids, evenly spread; all of them where there are no more, or with None."""
-    if count is None or count >= len(ids):
-        return list(ids)
-    return [ids[place] for place in np.linspace(0, len(ids) - 1, count).round().astype(int)]
-
-
 def about(job: Job, index: Index, ids: Sequence[str], rows: Sequence[Row]) -> dict:
     """What `data.js` says: classes, colours, columns and, of every row, id, splits, labels, IoU and a preview."""
     settings = job.settings
@@ -168,7 +162,9 @@ def about(job: Job, index: Index, ids: Sequence[str], rows: Sequence[Row]) -> di
 def main(job: Job) -> None:
     settings, page = job.settings, Path(job.outputs.page)
     index = read_index(job.inputs.index, settings.dataset)
-    chosen = (identifier for split in settings.splits for identifier in evenly(index.split(split), settings.images))
+    chosen = (
+        identifier for split in settings.splits for identifier in evenly_spread(index.split(split), settings.images)
+    )
     ids, rows = list(dict.fromkeys(chosen)), []
     with replaced_folder(page.parent / "files") as folder:
         (folder / "rows").mkdir()

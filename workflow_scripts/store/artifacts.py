@@ -223,6 +223,13 @@ def read_attribute(file: h5py.File, path: str | Path, name: str):
         return file.attrs.get(name)
 
 
+def schema_and_dataset(path: str | Path) -> tuple[str, str]:
+    """What a file says of itself; nothing where it does not."""
+    with open_hdf5(path) as file:
+        schema, dataset = (read_attribute(file, path, name) for name in ("schema", "dataset"))
+    return "" if schema is None else str(schema)[:60], str(dataset)
+
+
 def check_attributes(file: h5py.File, path: str | Path, schema: str, dataset: str | None) -> None:
     """Refuse a file of another schema or another data set."""
     found = read_attribute(file, path, "schema")
