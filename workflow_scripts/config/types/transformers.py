@@ -11,7 +11,7 @@ from workflow_scripts.config.types.parts import AnyOf, Block, Recipe, Share
 class Transformer(Block):
     """A network with tokens."""
 
-    patch: Literal[8, 16, 32] = Field(description="side of a patch, pixels")
+    patch: PositiveInt = Field(description="side of a patch, pixels")
     depth: PositiveInt = Field(description="layers")
 
     @property
