@@ -141,3 +141,23 @@ def test_every_chain_is_of_fields_that_name_blocks():
     for kind, fields in MADE_OF.items():
         known = references(sections()[kind])
         assert fields.items() <= known.items()
+
+
+def test_overrides_are_meant_for_what_a_data_set_runs(raw):
+    """The demo's stem has no cells of 14 pixels: told where it is asked for, and no fault of other data sets."""
+    put(raw, "classifiers.mine", {"base": "mctformer_v2", "backbone": {"patch": 14, "grid": 16}})
+    config = Config(raw)
+    assert config.block("voc", "classifiers", "mine").backbone.patch == 14
+    assert (config.block("voc", "cams", "mine").attention, config.block("voc", "masks", "mine").threshold) == (
+        config.block("voc", "cams", "mctformer").attention,
+        0.39,
+    )
+    for kind in ("classifiers", "cams", "systems"):
+        message = refused(lambda kind=kind: config.block("demo", kind, "mine"))
+        assert "classifiers.mine.backbone: patch: stem 'tiny' has cells of 8 or 16 pixels, not 14" in message
+    assert "mine" not in config.names("demo", "classifiers")
+    put(raw, "datasets.demo.overrides.classifiers.mine", {"initial": "random"})
+    assert "has cells of 8 or 16 pixels" in refused(lambda: Config(raw))  # the data set names it
+    put(raw, "datasets.demo.overrides.classifiers.mine", None)
+    put(raw, "datasets.demo.systems", ["mine"])
+    assert "has cells of 8 or 16 pixels" in refused(lambda: Config(raw))  # it runs it

@@ -29,6 +29,8 @@ from workflow_scripts.config.types.initial import Download
 from workflow_scripts.config.types.parts import nearest
 from workflow_scripts.config.yaml_files import Placed, place
 
+SHARED = ""  # in place of a data set: blocks as none overrides them
+
 
 class Config:
     """The whole configuration, checked; blocks are looked up per data set, overrides applied."""
@@ -49,7 +51,7 @@ class Config:
                 raise UserError(f"config: unknown key {key!r}, {nearest(key, {*known, 'plugins', 'shards'})}")
         self._raw = {key: section(raw, key) for key in known}
         self._gone = {key: {*(raw.get(key) or ())} - self._raw[key].keys() for key in known}
-        shared = self._shared = Chain(self._raw, self._gone)
+        shared = Chain(self._raw, self._gone)
         plain = {name: _without_nulls(shared, name) for name in self._raw["datasets"] if not is_base(name)}
         self.datasets: dict[str, datasets.Dataset] = {
             name: typed(union("datasets"), data, f"datasets.{name}") for name, data in plain.items()
@@ -57,20 +59,20 @@ class Config:
         self.archives: dict[str, Archive] = {
             name: typed(Archive, shared.plain("archives", name), f"archives.{name}") for name in self._raw["archives"]
         }
-        self._chains = {name: self._chain(name, data.get("overrides", {})) for name, data in plain.items()}
+        self._overrides = {name: data.get("overrides", {}) for name, data in plain.items()}
+        self._chains = {SHARED: shared} | {name: self._chain(name) for name in plain}
         self._plain: dict[tuple[str, str], dict[str, dict]] = {}
         self._blocks: dict[tuple[str, str], dict[str, BaseModel]] = {}
-        for seen_by, chain in self._chains.items():
+        self._unsuited: dict[tuple[str, str, str], UserError] = {}
+        for seen_by in self._chains:
             for kind in sections():
                 self._plain[seen_by, kind], self._blocks[seen_by, kind] = {}, {}
-                for name in chain.written(kind):
-                    self._find(seen_by, kind, name)
+            self._check_blocks(seen_by)
         self._grids: dict[tuple[str, str], Grid | UserError] = {}
         self._of_splits: dict[tuple[str, str, str], Variant | None] = {}
         for name, dataset in self.datasets.items():
             self._check_dataset(name, dataset)
-            with _placed({kind: self._plain[name, kind] for kind in sections()}):
-                self._check_references(name)
+            self._check_tables(name)
 
     @classmethod
     def load(cls, *paths: str | Path) -> "Config":
@@ -85,7 +87,7 @@ class Config:
     def block(self, dataset: str, kind: str, name: str) -> Any:
         """The block of that kind and name as the data set sees it."""
         self.dataset(dataset)
-        if found := self._find(dataset, kind, name):
+        if found := self._asked(dataset, kind, name):
             return found
         if variant := self.variant(dataset, kind, name):
             return variant.block
@@ -98,7 +100,7 @@ class Config:
 
     def chain(self, dataset: str | None = None) -> Chain:
         """All blocks, as a data set sees them or, without one, as no data set overrides them."""
-        return self._chains[self.dataset(dataset) and dataset] if dataset else self._shared
+        return self._chains[self.dataset(dataset) and dataset if dataset else SHARED]
 
     def grid(self, dataset: str, tuning: str) -> Grid:
         """What a tuning becomes for a data set."""
@@ -151,17 +153,17 @@ class Config:
     def names(self, dataset: str, kind: str) -> list[str]:
         return list(self._blocks[dataset, kind])
 
-    def _chain(self, dataset: str, overrides: Mapping[str, Mapping[str, Mapping]]) -> Chain:
+    def _chain(self, dataset: str) -> Chain:
         """The blocks as the data set has them, with its overrides."""
-        written = dict(self._raw)
-        for kind, changes in overrides.items():
+        written, shared = dict(self._raw), Chain(self._raw, self._gone)
+        for kind, changes in self._overrides[dataset].items():
             where = f"config: datasets.{dataset}.overrides"
             if kind not in sections():
                 raise UserError(f"{where}: unknown key {kind!r}, {nearest(kind, sections())}")
             for name in changes:
-                if not self._shared.has(kind, name):
+                if not shared.has(kind, name):
                     raise UserError(
-                        f"{where}.{kind}: no block {name!r}, {known_block(kind, name, self._shared.names(kind), self._gone[kind])}"
+                        f"{where}.{kind}: no block {name!r}, {known_block(kind, name, shared.names(kind), self._gone[kind])}"
                     )
             written[kind] = merge(self._raw[kind], changes)
         return Chain(written, self._gone)
@@ -169,6 +171,8 @@ class Config:
     def _find(self, dataset: str, kind: str, name: str) -> BaseModel | None:
         """The block, written or implied; None if there is none."""
         known, chain = self._blocks[dataset, kind], self._chains[dataset]
+        if error := self._unsuited.get((dataset, kind, name)):
+            raise error
         if name not in known and chain.has(kind, name) and not is_base(name):
             plain = self._plain[dataset, kind][name] = chain.plain(kind, name)
             with _placed({kind: {name: plain}}):
@@ -183,44 +187,75 @@ class Config:
     def _nearest(self, kind: str, name: str, known) -> str:
         return known_block(kind, name, known, self._gone[kind])
 
-    def _check_references(self, dataset: str) -> None:
+    def _check_blocks(self, dataset: str) -> None:
+        """Type, references and rules of all blocks as a data set sees them.
+
+        Its overrides are meant for what it runs. A block that does not suit them is told when the data set asks for it.
+        """
+        written = [(kind, name) for kind in sections() for name in self._chains[dataset].written(kind)]
+        for kind, name in written:
+            with self._suiting(dataset, kind, name):
+                self._find(dataset, kind, name)
+        for kind, name in written:
+            if name in self._blocks[dataset, kind]:
+                with self._suiting(dataset, kind, name):
+                    self._check_block(dataset, kind, name)
+
+    def _asked(self, dataset: str, kind: str, name: str) -> BaseModel | None:
+        """The block, checked with all that it names; None if there is none."""
+        known = name in self._blocks[dataset, kind]
+        if (found := self._find(dataset, kind, name)) and not known:
+            try:
+                self._check_block(dataset, kind, name)
+            except UserError as error:
+                self._keep(dataset, kind, name, error)
+                raise
+        return found
+
+    def _check_block(self, dataset: str, kind: str, name: str) -> None:
+        """What the block names, and that it goes with it."""
         kinds = {kind: self._blocks[dataset, kind] for kind in sections()}
-        unseen = [(kind, name) for kind in kinds for name in kinds[kind]]
-        while unseen:
-            kind, name = unseen.pop(0)
-            block = kinds[kind][name]
+        block = kinds[kind][name]
+        with _placed({kind: self._plain[dataset, kind]}):
             for field, target in references(type(block)).items():
                 named = getattr(block, field)
                 for reference in named if isinstance(named, tuple) else [named] if named else []:
-                    if reference not in kinds[target] and self._find(dataset, target, reference):
-                        unseen.append((target, reference))
-                    if reference not in kinds[target]:
+                    if not self._asked(dataset, target, reference):
                         raise UserError(
                             f"config: {kind}.{name}.{field}: {target} has no block {reference!r}, "
                             f"{self._hint(dataset, target, reference)}"
                         )
-        for kind, named_blocks in kinds.items():
-            for name, block in named_blocks.items():
-                block.check(f"config: {kind}.{name}", kinds)
-        self._check_tables(dataset, kinds)
-        for name, block in kinds["masks"].items():
-            source = getattr(block, "dataset", None)
-            if (
-                source and source not in self.datasets and source not in self._gone["datasets"]
-            ):  # told when it is asked for
-                raise UserError(
-                    f"config: masks.{name}.dataset: no data set {source!r}, {nearest(source, self.datasets)}"
-                )
+            block.check(f"config: {kind}.{name}", kinds)
+            source = getattr(block, "dataset", None) if kind == "masks" else None
+            if source and source not in self.datasets and source not in self._gone["datasets"]:
+                hint = nearest(source, self.datasets)  # one that is null is told when it is asked for
+                raise UserError(f"config: masks.{name}.dataset: no data set {source!r}, {hint}")
 
-    def _check_tables(self, dataset: str, kinds: Mapping[str, Mapping[str, BaseModel]]) -> None:
-        for name, table in kinds["tables"].items():
+    @contextlib.contextmanager
+    def _suiting(self, dataset: str, kind: str, name: str) -> Iterator[None]:
+        """An error inside is raised if it is not due to an override of another block, and kept for later if it is."""
+        try:
+            yield
+        except UserError as error:
+            if dataset == SHARED or name in self._overrides[dataset].get(kind, {}):
+                raise
+            self._keep(dataset, kind, name, error)
+
+    def _keep(self, dataset: str, kind: str, name: str, error: UserError) -> None:
+        """The error of a block, for whoever asks for it again."""
+        self._unsuited[dataset, kind, name] = error
+        self._blocks[dataset, kind].pop(name, None)
+
+    def _check_tables(self, dataset: str) -> None:
+        for name in self.names(dataset, "tables"):
+            table: Any = self.block(dataset, "tables", name)
             for key in (*table.systems, *table.splits):
                 # Shipped tables may speak of a data set that an overlay takes away.
                 if key not in self.datasets and key not in self._gone["datasets"]:
                     raise UserError(f"config: tables.{name}: no data set {key!r}, {nearest(key, self.datasets)}")
             for method, items in table.systems.get(dataset, {}).items():
                 for system in (s for item in items for s in (item.values() if isinstance(item, dict) else [item])):
-                    if not self._find(dataset, table.kind, system):
+                    if not self._asked(dataset, table.kind, system):
                         raise UserError(
                             f"config: tables.{name}.systems.{dataset}.{method}: no system {system!r}, "
                             f"{self._hint(dataset, table.kind, system)}"
@@ -252,7 +287,7 @@ class Config:
                 raise UserError(f"{where}.archives: no archive {archive!r}, {hint}")
         dataset.check(where, {kind: self._blocks[name, kind] for kind in sections()})
         for system in dataset.systems:
-            if not self._find(name, "systems", system):
+            if not self._asked(name, "systems", system):
                 hint = self._hint(name, "systems", system)
                 raise UserError(f"{where}.systems: no system {system!r}, {hint}")
             if system in {"classes", "curves", "filling_rates", "stages", "thresholds"}:
@@ -260,7 +295,7 @@ class Config:
                     f"{where}.systems: {system!r} is the name of another picture, call the system otherwise"
                 )
         for system in dataset.instance_systems:
-            if not self._find(name, "instance_systems", system):
+            if not self._asked(name, "instance_systems", system):
                 hint = self._hint(name, "instance_systems", system)
                 raise UserError(f"{where}.instance_systems: no system {system!r}, {hint}")
         if not dataset.seeds:

@@ -35,7 +35,9 @@ class VisionTransformer(transformers.Transformer):
         if self.width % self.heads:
             raise ValueError(f"a width of {self.width} is no multiple of {self.heads} heads")
         if self.stem == "tiny" and self.patch not in (8, 16):
-            raise ValueError(f"patch: stem 'tiny' has cells of 8 or 16 pixels, not {self.patch}; set one of these, or stem: linear")
+            raise ValueError(
+                f"patch: stem 'tiny' has cells of 8 or 16 pixels, not {self.patch}; set one of these, or stem: linear"
+            )
         return self
 
 
