@@ -175,8 +175,11 @@ class Config:
             raise error
         if name not in known and chain.has(kind, name) and not is_base(name):
             plain = self._plain[dataset, kind][name] = chain.plain(kind, name)
-            with _placed({kind: {name: plain}}):
-                known[name] = typed(sections()[kind], plain, f"{kind}.{name}")
+            if plain == self._plain[SHARED, kind].get(name) and name in self._blocks[SHARED, kind]:
+                known[name] = self._blocks[SHARED, kind][name]  # which most data sets leave as it is
+            else:
+                with _placed({kind: {name: plain}}):
+                    known[name] = typed(sections()[kind], plain, f"{kind}.{name}")
         return known.get(name)
 
     def _hint(self, dataset: str, kind: str, name: str) -> str:
