@@ -42,9 +42,7 @@ try:
 except UserError as error:
     sys.exit(f"error: {error}")
 
-PYTHON = runs.prepare(
-    workflow, ROOT
-)  # after the settings, which say where modules also come from
+PYTHON = runs.prepare(workflow, ROOT)  # the settings say where modules also come from
 
 
 configfile: f"{ROOT}/config.yaml"
