@@ -85,12 +85,16 @@ WRONG = {
     "another resolution": (changed("cam", background=scores(2)[0, 1:]), "'background' is 4 x 8, expected 5 x 8"),
     "no probability": (changed("soft", scores=at(scores(3), 3, 1.5)), "'scores' has values from"),
     "no probabilities": (changed("soft", scores=scores(3) / 2), "their sums are not 1"),
+    "scores and a decision": (changed("soft", label=label()), "holds not one of 'scores' and 'label'"),
+    "neither": (changed("hard", label=None), "holds not one of"),
     "a class too few": (changed("soft", scores=scores(2)), "expected 3 x 5 x 8"),
     "a box of no class": (changed("instances", boxes=at(SOUND["instances"][2]["boxes"], 9, 5)), "one of 2 classes"),
     "a box that is no number": (changed("instances", boxes=at(SOUND["instances"][2]["boxes"], 0, np.nan)), "not finite"),
     "a window outside": (changed("instances", windows=np.array([[2, 22, 1, 5], [0, 5, 0, 5]], np.int32)), "outside the image"),
     "pixels of other windows": (changed("instances", pixels=np.ones(99, np.uint8)), "'pixels' is 99, expected 105"),
     "pixels of no kind": (changed("instances", pixels=np.full(105, 7, np.uint8)), "other than 0, 1 and 255"),
+    "scores of other boxes": (changed("instances", scores=np.ones(3, np.float32)), "'scores' is 3, expected 2"),
+    "maps of other classes": (changed("cam", scores=scores(1)), "'scores' is 1 x 5 x 8, expected 2 x 5 x 8"),
     "a score above 1": (changed("instances", scores=np.array([0.5, 2], np.float32)), "'scores' has values from 0.5 to 2"),
 }  # fmt: skip
 
@@ -137,6 +141,12 @@ def test_other_images(tmp_path, index, about, ids, message):
             artifact.put(name, label=label())
     (line,) = found(tmp_path / "a.h5", "masks", index)
     assert message in line
+
+
+def test_a_schema_that_no_stage_writes(tmp_path, index):
+    with create(tmp_path / "a.h5", "flow", dataset="demo", split="train", classes=CLASSES):
+        pass
+    assert found(tmp_path / "a.h5", "masks", index) == ["holds 'flow', which no stage writes"]
 
 
 def test_few_faults_are_told_of_many(tmp_path, index):
