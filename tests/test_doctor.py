@@ -357,7 +357,7 @@ def test_the_demo_needs_nothing(folder, capsys):
 
 
 def test_a_missing_path_is_told_with_status_1(folder):
-    change = {"datasets": {"demo": {"overrides": {"classifiers": {"cam": {"initial": "nowhere/net.pth"}}}}}}
+    change = {"datasets": {"demo": {"overrides": {"classifiers": {"base_cnn": {"initial": "nowhere/net.pth"}}}}}}
     (folder / "change.yaml").write_text(yaml.safe_dump(change))
     done = python(SOURCES, "-m", "workflow_scripts", "doctor", "demo", "--configfile", *SMALL, folder / "change.yaml")
     assert done.returncode == 1 and not done.stderr

@@ -273,7 +273,7 @@ def artifacts(folder: Path, monkeypatch) -> dict[str, bytes]:
     folder.mkdir()
     monkeypatch.chdir(folder)
     write_photographs()
-    overrides = {"classifiers": {"cam": {"initial": "random", "backbone": TINY, "recipe": RECIPE}}}
+    overrides = {"classifiers": {"base_cnn": {"initial": "random", "backbone": TINY, "recipe": RECIPE}}}
     plan = plan_of(CSV, overrides=overrides)
     for stage, names in STAGES:
         assert stage_runs.run(plan, stage, **names) is None

@@ -21,7 +21,7 @@ CHANGES = {
             "limit": LIMIT,
             "splits": {"without_train": {"of": "train_aug", "without": None}, "thresholds": {"first": 2}},
             "seeds": [0],
-            "overrides": {"classifiers": {"cam": {"recipe": {"iterations": 2, "batch": 2, "save_every": 1}}}},
+            "overrides": {"classifiers": {"base_cnn": {"recipe": {"iterations": 2, "batch": 2, "save_every": 1}}}},
         }
     }
 }
