@@ -1,17 +1,16 @@
 """A user's own files, in the layout of PASCAL VOC: contents decide what is stale, not dates."""
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from conftest import SMALL, copy_sources, copy_tree, dry_run, python, run
 from demo_graph import named
 from PIL import Image
 
-from workflow_scripts.config.resolve import merge
-from workflow_scripts.config.yaml_files import read_yaml
+from workflow_scripts.config.layers import merge, read_settings
 
 PHOTOGRAPHS = {
     "train_aug": ["a1", "a2", "a3", "a4"],
@@ -61,9 +60,9 @@ def draw_devkit(root: Path) -> None:
 def finished_photographs(tmp_path_factory) -> Path:
     folder = copy_sources(tmp_path_factory.mktemp("photographs") / "tree")
     draw_devkit(folder / "data" / "devkit")
-    overrides = merge(*(read_yaml(folder / name) for name in SMALL))["datasets"]["demo"]["overrides"]
-    overrides = merge(overrides, {"saliency": {"rendered": None, "supplied": {"path": "data/devkit/Saliency"}}})
-    overrides["classifiers"]["eps"]["saliency"] = "supplied"
+    overrides = read_settings([folder / name for name in SMALL])["datasets"]["demo"]["overrides"]
+    supplied = {"rendered": None, "supplied": {"path": "data/devkit/Saliency"}}
+    overrides = merge(overrides, {"saliency": supplied, "classifiers": {"eps": {"saliency": "supplied"}}})
     dataset = {
         "kind": "voc",
         "root": "data/devkit",
@@ -84,7 +83,8 @@ def finished_photographs(tmp_path_factory) -> Path:
         "overrides": overrides,
     }
     systems = {"eps_masks": {"mask": "eps"}, "truth_masks": {"mask": "truth"}}
-    (folder / "photographs.yaml").write_text(yaml.safe_dump({"systems": systems, "datasets": {"photographs": dataset}}))
+    settings = {"systems": systems, "datasets": {"photographs": dataset}}
+    (folder / "photographs.yaml").write_text(json.dumps(settings))
     done = run(folder, *TARGETS, configfiles=CONFIGFILES)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return folder
