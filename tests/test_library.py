@@ -161,3 +161,20 @@ def test_overrides_are_meant_for_what_a_data_set_runs(raw):
     put(raw, "datasets.demo.overrides.classifiers.mine", None)
     put(raw, "datasets.demo.systems", ["mine"])
     assert "has cells of 8 or 16 pixels" in refused(lambda: Config(raw))  # it runs it
+
+
+def test_errors_name_the_file_and_line_of_what_is_wrong(tmp_path):
+    """Of a key in an overlay, of one in overrides, and of none for values of the command line."""
+    mine = tmp_path / "mine.yaml"
+    for text, line, told in (
+        ("masks:\n  eps:\n    treshold: 0.3\n", 3, "masks.eps: unknown key 'treshold'"),
+        ("cams: {}\nmasks:\n  eps: {threshold: 3}\n", 3, "masks.eps.threshold: input should be less than"),
+        ("datasets:\n  demo:\n    overrides:\n      masks: {eps: {threshold: x}}\n", 4, "masks.eps.threshold: "),
+        ("masks:\n  eps: {cam: epz}\n", 2, "masks.eps.cam: cams has no block 'epz'"),
+        ("datasets:\n  demo:\n    gpu: 1\n", 3, "datasets.demo: unknown key 'gpu'"),
+        ("\nmask: {}\n", 2, "unknown key 'mask'"),
+    ):
+        mine.write_text(text)
+        assert refused(lambda: Config.load(mine)).startswith(f"{mine}:{line}: {told}"), text
+    values = {"masks": {"eps": {"threshold": 3}}}
+    assert refused(lambda: Config(read_settings([], values))).startswith("config: masks.eps.threshold: ")

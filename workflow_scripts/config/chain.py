@@ -126,7 +126,6 @@ class Chain:
                 said = key in own or has_own_base and merged.get(key) is not None or merged.get("cam") and key == "mask"
                 if not is_base(name) and not said and (self.has(other, name) or name in self._gone[other]):
                     merged = merge(merged, {key: name})
-                    merged.places.pop(key, None)
                 break
         return merged
 

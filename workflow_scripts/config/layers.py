@@ -71,7 +71,8 @@ def _checked(path: str | Path) -> dict:
 
 def merge(base: Mapping, change: Mapping) -> dict:
     """`change` laid over `base`: mappings merged deeply, everything else replaced."""
-    merged = Placed(base, {**getattr(base, "places", {}), **getattr(change, "places", {})})
+    kept = {key: where for key, where in getattr(base, "places", {}).items() if key not in change}
+    merged = Placed(base, kept | getattr(change, "places", {}))
     for key, value in change.items():
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = merge(merged[key], value) if both else value
