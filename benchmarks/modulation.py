@@ -22,9 +22,11 @@ from workflow_scripts.methods.semantic_modulation import modulate
 
 IMAGES = ((224, 224), (375, 500), (480, 640))  # height, width
 LIMIT = 1.7
-ATTENTION = SimpleNamespace(
-    class_to_patch=True, patch_to_patch=True, class_layers=3, patch_layers=12, orientation="query"
-)
+ATTENTION = {
+    "class_to_patch": True, "patch_to_patch": True, "class_layers": 3, "patch_layers": 12, "orientation": "query"
+}  # fmt: skip
+PLAIN = SimpleNamespace(**ATTENTION, modulation=None)
+MODULATED = SimpleNamespace(**ATTENTION, modulation=SimpleNamespace(fraction=0.3, alpha=1.2))
 
 
 def seconds(call) -> float:
@@ -42,8 +44,8 @@ def measure(network: nn.Module, image: torch.Tensor, classes: int, runs: int) ->
     of_classes = torch.rand(1, classes, count, device=image.device)
     between = torch.rand(1, count, count, device=image.device)
     calls = (
-        lambda: network.maps(image, None, ATTENTION),
-        lambda: network.maps(image, None, ATTENTION, modulate),
+        lambda: network.maps(image, None, PLAIN),
+        lambda: network.maps(image, None, MODULATED),
         lambda: modulate(of_classes, between),
     )
     times = [[seconds(call) for call in calls] for _ in range(runs + 2)][2:]

@@ -32,6 +32,7 @@ def images(height: int = 32, width: int = 40, count: int = 2) -> torch.Tensor:
     return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(1))
 
 
-def maps(network: nn.Module, picture: torch.Tensor, change=None, **attention) -> torch.Tensor:
+def maps(network: nn.Module, picture: torch.Tensor, modulation: dict | None = None, **attention) -> torch.Tensor:
+    chosen = SimpleNamespace(**ATTENTION | attention, modulation=modulation and SimpleNamespace(**modulation))
     with torch.inference_mode():
-        return network.maps(picture, None, SimpleNamespace(**ATTENTION | attention), change)[0]
+        return network.maps(picture, None, chosen)[0]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from workflow_scripts.methods.cam import class_activation_maps, normalise_maps
+from workflow_scripts.data.transforms import normalise_maps
+from workflow_scripts.methods.cam import class_activation_maps
 from workflow_scripts.methods.eps import (
     SELECTIONS,
     estimated_saliency,

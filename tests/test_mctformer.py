@@ -1,6 +1,5 @@
 """MCTformer and semantic modulation: golden values, what attention makes of maps, how it is trained."""
 
-from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -155,8 +154,8 @@ def test_maps_of_each_choice_of_attention():
 
 def test_alpha_0_is_mctformer_to_the_bit():
     network, picture = classifier(), images(150, 200, 1)
-    assert torch.equal(maps(network, picture, partial(modulate, alpha=0.0)), maps(network, picture))
-    assert not torch.equal(maps(network, picture, modulate), maps(network, picture))
+    assert torch.equal(maps(network, picture, {"fraction": 0.3, "alpha": 0.0}), maps(network, picture))
+    assert not torch.equal(maps(network, picture, {"fraction": 0.3, "alpha": 1.2}), maps(network, picture))
 
 
 def test_a_mirrored_image_has_mirrored_maps_but_for_the_positions():

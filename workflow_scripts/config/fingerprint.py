@@ -24,7 +24,16 @@ ROOT = Path(__file__).resolve().parent.parent
 # with, `stopping` ends it before its time; `version` stands in sidecars. A test runs stages with neither, and compares the bytes.
 UNCOUNTED = {"base.errors", "base.stopping", "base.version"}
 # Packages whose modules may come from outside.
-OPEN = ("methods", "refine", "detectors", "networks", "segmentation", "instance_segmentation", "data.kinds")
+OPEN = (
+    "methods",
+    "refine",
+    "detectors",
+    "networks",
+    "segmentation",
+    "instance_segmentation",
+    "data.kinds",
+    "data.samples",
+)
 UNWRITTEN = {"ctx", "kind", "type_comment"}  # fields of syntax trees
 # Functions whose arguments are words for people. `faults` and `own` are `Faults`, whatever they are an attribute of;
 # `Check` holds what the log says of a data check, which no artifact has.

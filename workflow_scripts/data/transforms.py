@@ -95,3 +95,18 @@ def multi_scale(
 def resize_maps(maps: Tensor, height: int, width: int, align_corners: bool = False, mode: str = "bilinear") -> Tensor:
     """(B, C, h, w) -> (B, C, height, width), bilinear or bicubic (which overshoots)."""
     return interpolate(maps, size=(height, width), mode=mode, align_corners=align_corners)
+
+
+def normalise_maps(maps: Tensor, eps: float = 1e-5) -> Tensor:
+    """Divide every map by its own maximum over the positions: A / (max A + eps).
+
+    The minimum is not subtracted, so that 0 stays 0 and an empty map stays empty.
+
+    Args:
+        maps: (..., H, W), >= 0.
+        eps: keeps an empty map finite; 1e-5 is the value of the published AffinityNet and EPS code.
+
+    Returns:
+        The shape of `maps`, in [0, 1).
+    """
+    return maps / (torch.amax(maps, dim=(-2, -1), keepdim=True) + eps)

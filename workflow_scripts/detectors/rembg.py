@@ -27,6 +27,11 @@ class RembgSaliency(Detected):
 INSTALL = "pip install -r requirements.txt"
 
 
+def fetch(block: SimpleNamespace) -> None:
+    """Download the model of the block, if it is not there."""
+    load(block)
+
+
 def load(block: SimpleNamespace, weights: None = None) -> Callable[[np.ndarray], np.ndarray]:
     """The function from an image, uint8 (H, W, 3) RGB, to its map, uint8 (H, W), by the `model` of the block.
 

@@ -1,9 +1,8 @@
 """Class activation maps (Zhou et al., CVPR 2016): the localisation that an image classifier gives for free."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,6 +18,7 @@ class CamOptions(Block):
 class CamClassifier(classifiers.Classifier):
     method: Literal["cam"]
     options: CamOptions
+    takes_roots: ClassVar[bool] = True
 
 
 def class_activation_maps(features: Tensor, weight: Tensor, square_root: bool = False) -> Tensor:
@@ -34,21 +34,6 @@ def class_activation_maps(features: Tensor, weight: Tensor, square_root: bool = 
     """
     maps = functional.conv2d(features, weight[:, :, None, None]).relu()
     return maps.sqrt() if square_root else maps
-
-
-def normalise_maps(maps: Tensor, eps: float = 1e-5) -> Tensor:
-    """Divide every map by its own maximum over the positions: A / (max A + eps).
-
-    The minimum is not subtracted, so that 0 stays 0 and an empty map stays empty.
-
-    Args:
-        maps: (..., H, W), >= 0.
-        eps: keeps an empty map finite; 1e-5 is the value of the published AffinityNet and EPS code.
-
-    Returns:
-        The shape of `maps`, in [0, 1).
-    """
-    return maps / (torch.amax(maps, dim=(-2, -1), keepdim=True) + eps)
 
 
 class Classifier(nn.Module):

@@ -4,8 +4,8 @@ V1 classifies by its class tokens and localises by their attention. V2 also has 
 class attention sharpens; attention between patches then carries the product to where the image is alike.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Discriminator, Field, Tag
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import multilabel_soft_margin_loss
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.plugins import plugin
 from workflow_scripts.config.types import classifiers
 from workflow_scripts.config.types.parts import Block, ClassifierRecipe
 from workflow_scripts.config.types.transformers import AnyTransformer, AreaRecipe
@@ -33,6 +34,29 @@ class MctformerClassifier(classifiers.Classifier):
     recipe: Annotated[  # type: ignore[assignment]
         Annotated[AreaRecipe, Tag("area")] | Annotated[ClassifierRecipe, Tag("side")], Discriminator(_recipe_tag)
     ]
+    has_attention: ClassVar[bool] = True
+
+    def check_maps(self, where: str, cam: Any) -> None:
+        """Refuse layers that are not there, and maps or modulation that the version or the choice of attention lacks."""
+        super().check_maps(where, cam)
+        attention = cam.attention
+        if cam.align_corners:
+            raise UserError(
+                f"{where}.align_corners: patches lie side by side, none has its centre on a border; set false"
+            )
+        for key in ("class_layers", "patch_layers"):
+            if getattr(attention, key) > self.backbone.depth:
+                raise UserError(
+                    f"{where}.attention.{key}: the network has {self.backbone.depth} layers, "
+                    f"found {getattr(attention, key)}"
+                )
+        if not attention.class_to_patch and self.options.version == "v1":
+            raise UserError(f"{where}.attention.class_to_patch: version v1 has no other maps; set true")
+        if not attention.class_to_patch and attention.modulation:
+            raise UserError(f"{where}.attention.modulation: changes only what class_to_patch: true uses; take it away")
+
+    def map_modules(self, cam: Any) -> tuple[str, ...]:
+        return ("methods.semantic_modulation",) if cam.attention.modulation else ()
 
 
 def class_to_patch(attention: Tensor, num_classes: int, layers: int = 3) -> Tensor:
@@ -118,16 +142,14 @@ class Classifier(nn.Module):
             losses["patch_tokens"] = multilabel_soft_margin_loss(logits, labels)
         return losses
 
-    def maps(
-        self, images: Tensor, labels: Tensor, attention, modulate: Callable[[Tensor, Tensor], Tensor] | None = None
-    ) -> tuple[Tensor, None]:
+    def maps(self, images: Tensor, labels: Tensor, attention) -> tuple[Tensor, None]:
         """Class maps (B, C, h, w), >= 0; no background map.
 
         Args:
             attention: `class_to_patch` and `patch_to_patch`, whether each refines the maps; `class_layers`,
                 `patch_layers`, how many of the last are summed; `orientation`, whether a patch takes what it attends to
-                ("query") or what attends to it ("key").
-            modulate: changes the attention of classes to patches (B, C, N) by that between patches (B, N, N).
+                ("query") or what attends to it ("key"); `modulation`, how the attention of classes to patches is
+                changed by that between patches, or None.
         """
         tokens = self.backbone(images, attention=True)
         count, size = tokens.classes.shape[1], tokens.patches.shape[-2:]
@@ -137,7 +159,9 @@ class Classifier(nn.Module):
             maps = patch_maps
             if attention.class_to_patch:
                 of_classes = class_to_patch(tokens.attention, count, attention.class_layers)
-                of_classes = modulate(of_classes, between) if modulate else of_classes
+                if attention.modulation:
+                    modulate = plugin("methods", "semantic_modulation").modulate
+                    of_classes = modulate(of_classes, between, **vars(attention.modulation))
                 maps = of_classes if patch_maps is None else of_classes * patch_maps
             elif maps is None:
                 raise UserError("config: MCTformer-V1 has no patch maps, its cams need attention.class_to_patch: true")

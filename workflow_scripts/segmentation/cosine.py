@@ -60,7 +60,7 @@ class Cosine(segmenters.Segmenter):
 
     def also_runs(self) -> tuple[str, ...]:
         losses = ("methods.bana",) if self.loss.rule != "cross_entropy" else ()
-        return ("data.samples.cosine_samples", *losses)
+        return (*super().also_runs(), *losses)
 
     def weighs_labels(self) -> bool:
         return self.loss.rule == "noise_aware"

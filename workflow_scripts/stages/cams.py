@@ -1,7 +1,6 @@
 """Class activation maps of a trained classifier, merged over test scales and mirrored copies, soft, labelled classes only."""
 
 from dataclasses import dataclass, field
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +8,6 @@ import numpy as np
 import torch
 
 from workflow_scripts import methods
-from workflow_scripts.base.plugins import plugin
 from workflow_scripts.data import transforms
 from workflow_scripts.data.by_image import store
 from workflow_scripts.data.checkpoints.weights import load_weights
@@ -42,12 +40,8 @@ def make_state(job: Job) -> State:
 
 def map_options(block: SimpleNamespace) -> dict:
     """What the network's `maps` is told beyond images and labels: how its attention refines them, or that they are roots."""
-    attention = getattr(block, "attention", None)
-    if attention is None:
-        return {"square_root": True} if block.square_root else {}
-    modulation = attention.modulation
-    modulate = modulation and partial(plugin("methods", "semantic_modulation").modulate, **vars(modulation))
-    return {"attention": attention, "modulate": modulate}
+    asked = {name: getattr(block, name, None) for name in ("attention", "square_root")}
+    return {name: value for name, value in asked.items() if value}
 
 
 @torch.inference_mode()
@@ -76,7 +70,7 @@ def maps_of(state: State, identifier: str) -> dict[str, np.ndarray]:
         maps = maps.float().flip(-1) if mirrored else maps.float()
         maps = transforms.resize_maps(maps, height, width, block.align_corners, block.upsampling).clamp(min=0)
         if block.merge == "max":
-            maps = plugin("methods", "cam").normalise_maps(maps).amax(dim=0, keepdim=True)
+            maps = transforms.normalise_maps(maps).amax(dim=0, keepdim=True)
             merged = maps if merged is None else torch.maximum(merged, maps)
         else:
             passes += len(maps)

@@ -123,7 +123,8 @@ def main(job: Job) -> None:
     index = read_index(job.inputs.index, settings.dataset)
     network = job.inputs.affinity or job.inputs.classifier
     on_gpu = network and plugin("training", "device").device().type == "cuda"
-    busy = network or getattr(settings.block, "crf", None) or settings.block.rule == "grabcut"
+    from_boxes = settings.block.rule != "folder" and not (job.inputs.cams or job.inputs.masks or job.inputs.truth)
+    busy = network or getattr(settings.block, "crf", None) or from_boxes
     workers = job.workers if busy and not on_gpu else 1
     store(job, "mask", index, settings.splits, make_state, masks_of, workers)
 

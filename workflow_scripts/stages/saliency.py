@@ -68,8 +68,9 @@ def main(job: Job) -> None:
     settings = job.settings
     index = read_index(job.inputs.index, settings.dataset)
     on_gpu = hasattr(settings.block, "network") and plugin("training", "device").device().type == "cuda"
-    if settings.block.detector == "rembg" and job.workers > 1:
-        plugin("detectors", "rembg").load(settings.block)  # downloaded once, before all workers ask for it
+    if job.workers > 1 and settings.block.detector != "folder" and not hasattr(settings.block, "network"):
+        # A model is downloaded once, before all workers ask for it.
+        getattr(plugin("detectors", settings.block.detector), "fetch", lambda block: None)(settings.block)
     workers = 1 if on_gpu else job.workers
     store(job, "saliency", index, None, make_state, map_of, workers)
 

@@ -24,7 +24,7 @@ def main(job: Job) -> None:
     load_initial(network.backbone, block.initial, job.inputs.initial)
     images = Images(index, job.inputs.images)
     given = (index, images, settings.split, block.recipe, settings.seed, job.inputs.masks)
-    if block.network == "cosine":
+    if hasattr(block.recipe, "scale"):
         samples = plugin("data.samples", "cosine_samples").CosineSamples(*given, network.label_maps)
     else:
         samples = SegmentationSamples(*given)

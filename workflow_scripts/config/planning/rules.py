@@ -16,7 +16,7 @@ from workflow_scripts.config.planning.stages import STAGES, Stage
 from workflow_scripts.config.resolve import Config
 
 # The modules that make splitting a stage that goes through the images worth its while.
-HEAVY = {"networks", "detectors", "refine.dense_crf", "refine.grabcut_mask"}
+HEAVY = {"networks", "detectors", "refine.dense_crf", "data.boxes"}
 
 SHARD = ".{shard}-of-{shards}"  # behind the name of a file
 

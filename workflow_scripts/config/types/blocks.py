@@ -36,12 +36,12 @@ class Cam(Block):
         description="input sides become a multiple of the stride plus 1, cells and pixels line up"
     )
     normalise: Literal["min_max"] | None = Field(None, description="the sum of each class's maps, to [0, 1]")
-    attention: AttentionMaps | None = Field(None, description="how it refines the maps of method mctformer")
+    attention: AttentionMaps | None = Field(None, description="how it refines the maps of a network that has it")
     precision: Literal["float32", "bfloat16"]
 
-    def also_runs(self) -> tuple[str, ...]:
-        modulation = ("methods.semantic_modulation",) if self.attention and self.attention.modulation else ()
-        return ("methods.cam", *modulation) if self.merge == "max" else modulation
+    def check(self, where: str, sections: Sections) -> None:
+        """Refuse what the classifier cannot give."""
+        sections["classifiers"][self.classifier].check_maps(where, self)
 
 
 # Predictions

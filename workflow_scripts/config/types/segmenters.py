@@ -5,12 +5,16 @@ from typing import Literal
 from pydantic import Field, PositiveInt
 
 from workflow_scripts.config.types.initial import Initial, Network
-from workflow_scripts.config.types.parts import Recipe, SegmenterRecipe, Share
+from workflow_scripts.config.types.parts import Recipe, ScaledRecipe, SegmenterRecipe, Share
 
 
 class Segmenter(Network):
     initial: Initial = Field(description="as of a classifier, or {classifier: name} for that one's trained backbone")
     recipe: Recipe
+
+    def also_runs(self) -> tuple[str, ...]:
+        """The samples of recipes with a range of scales, whose masks may have two label maps."""
+        return ("data.samples.cosine_samples",) if isinstance(self.recipe, ScaledRecipe) else ()
 
     def weighs_labels(self) -> bool:
         """Whether its loss weighs the pixels of its labels by how sure they are."""

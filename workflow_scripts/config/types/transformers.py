@@ -4,7 +4,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.types.parts import AnyOf, Block, Recipe, Share
 
 
@@ -52,7 +51,7 @@ class Modulation(Block):
 
 
 class AttentionMaps(Block):
-    """How attention refines the maps of a classifier with method mctformer."""
+    """How attention refines the maps of a classifier whose network has it."""
 
     class_to_patch: bool = Field(description="maps times the attention of their class to the patches")
     patch_to_patch: bool = Field(description="then carried along the attention between patches")
@@ -62,35 +61,3 @@ class AttentionMaps(Block):
         description="a patch takes the maps of those that it attends to, or of those that attend to it"
     )
     modulation: Modulation | None = Field(None, description="of the attention of classes by that between patches")
-
-
-def check_cam(where: str, cam, classifier) -> None:
-    """Refuse what a block of cams asks for and its classifier's block cannot give."""
-    for key, asked, other in (("merge", cam.merge == "max", "mean"), ("normalise", cam.normalise, "null")):
-        if asked and classifier.learns_background:
-            raise UserError(
-                f"{where}.{key}: {getattr(cam, key)} scales each map by itself, which breaks the background that "
-                f"{classifier.method!r} learns; use {other}"
-            )
-    attention = cam.attention
-    if (classifier.method == "mctformer") != (attention is not None):
-        what = "has none, only 'mctformer'; take it away" if attention else "needs it; inherit from cams.mctformer"
-        raise UserError(f"{where}.attention: method {classifier.method!r} {what}")
-    if cam.square_root and classifier.method != "cam":
-        raise UserError(
-            f"{where}.square_root: true is for maps of method 'cam', not of {classifier.method!r}; set false"
-        )
-    if attention is None:
-        return
-    if cam.align_corners:
-        raise UserError(f"{where}.align_corners: patches lie side by side, none has its centre on a border; set false")
-    for key in ("class_layers", "patch_layers"):
-        if getattr(attention, key) > classifier.backbone.depth:
-            raise UserError(
-                f"{where}.attention.{key}: the network has {classifier.backbone.depth} layers, "
-                f"found {getattr(attention, key)}"
-            )
-    if not attention.class_to_patch and classifier.options.version == "v1":
-        raise UserError(f"{where}.attention.class_to_patch: version v1 has no other maps; set true")
-    if not attention.class_to_patch and attention.modulation:
-        raise UserError(f"{where}.attention.modulation: changes only what class_to_patch: true uses; take it away")

@@ -11,7 +11,6 @@ from workflow_scripts.config.planning.registry import Job, job
 from workflow_scripts.config.types.classifiers import Classifier
 from workflow_scripts.config.types.initial import Network
 from workflow_scripts.config.types.parts import nearest
-from workflow_scripts.config.types.transformers import check_cam
 
 
 @job("train_classifier")
@@ -50,9 +49,7 @@ def cams(plan: Context, dataset: str, seed: str, cam: str) -> Job:
     }
     settings["splits"] = plan.cam_splits(dataset, seed, cam)
     inputs = _with_classifier(plan, dataset, seed, block.classifier)
-    modules = dict.fromkeys((*modules_of(classifier), *block.also_runs()))
-    check_cam(f"config: cams.{cam}", block, classifier)
-    return Job(inputs, settings, tuple(modules))
+    return Job(inputs, settings, (*modules_of(classifier), *classifier.map_modules(block)))
 
 
 IMPORTED = {"initial", "recipe", "saliency", "cam", "labels", "finding"}  # what trained weights do not depend on
