@@ -242,7 +242,11 @@ def test_trained_networks_need_their_own_file_alone(folder, raw):
 
 
 def test_weights_that_torchvision_lacks(folder, raw):
-    put(raw, "classifiers.cam.backbone", {"name": "resnet38", "stride": 8, "batch_norm": "frozen", "frozen_stages": 0})
+    put(
+        raw,
+        "classifiers.base_cnn.backbone",
+        {"name": "resnet38", "stride": 8, "batch_norm": "frozen", "frozen_stages": 0},
+    )
     assert needs(raw, system="cam_crf")["imagenet of resnet38"].state == "missing, torchvision has none"
 
 

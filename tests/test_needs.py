@@ -70,7 +70,11 @@ def test_what_comes_by_itself_is_not_missing(folder, raw):
         ("unpack", {"archive": "voc2012"}),
     ):
         assert of(raw, stage, **names) == [], stage
-    put(raw, "classifiers.cam.backbone", {"name": "resnet38", "stride": 8, "batch_norm": "frozen", "frozen_stages": 0})
+    put(
+        raw,
+        "classifiers.base_cnn.backbone",
+        {"name": "resnet38", "stride": 8, "batch_norm": "frozen", "frozen_stages": 0},
+    )
     (line,) = of(raw, "train_classifier", classifier="cam")
     assert line.startswith("imagenet of resnet38: missing, torchvision has none")
 
