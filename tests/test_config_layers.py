@@ -127,12 +127,13 @@ def test_null_takes_blocks_sections_splits_and_overrides_away(raw):
     put(raw, "tunings", None)
     put(raw, "tables", None)
     put(raw, "datasets.voc_aug", None) if "voc_aug" in raw["datasets"] else None
-    put(raw, "datasets.demo.overrides.cams", None)
+    put(raw, "datasets.demo.overrides.predictions", None)
     put(raw, "datasets.demo.overrides.masks.eps_crf", None)
     put(raw, "datasets.mine", {"base": "demo", "gallery": None})
     config = Config(raw)
     assert config.names("demo", "tunings") == config.names("demo", "tables") == []
     assert config.block("demo", "masks", "eps_crf") == config.block("voc", "masks", "eps_crf")
+    assert config.block("demo", "predictions", "multi") == config.block("voc", "predictions", "multi")
     assert config.dataset("mine").gallery is None
 
 
