@@ -96,8 +96,22 @@ WRONG = {
         "adapted",
         "config: classifiers.eps.options.selection: input should be 'adaptive', 'naive', 'predefined' or 'none', found",
     ),
-    "method": ("classifiers.cam.method", "seam", "config: classifiers.cam: "),
-    "rule": ("masks.eps.rule", "constnt", "config: masks.eps: "),
+    "method": (
+        "classifiers.cam.method",
+        "seam",
+        "config: classifiers.cam.method: there is no 'seam', did you mean 'cam'?",
+    ),
+    "rule": ("masks.eps.rule", "constnt", "config: masks.eps.rule: there is no 'constnt', did you mean 'constant'?"),
+    "text for a part": (
+        "classifiers.eps.backbone",
+        "tiny",
+        "config: classifiers.eps.backbone: input should be keys with values, ",
+    ),
+    "base that is no text": (
+        "masks.eps.base",
+        ["cam"],
+        "config: masks.eps.base: expected the name of a block, found ['cam']",
+    ),
     "kind": ("datasets.voc.kind", "coco", "config: datasets.voc: "),
     "threshold from elsewhere": (
         "masks.eps.threshold",
@@ -105,7 +119,11 @@ WRONG = {
         "config: masks.eps.threshold.chosen_on: input should be 'thresholds', found 'val'",
     ),
     "one of three scales": ("masks.eps_crf.crf.bilateral", [80, 13], "config: masks.eps_crf.crf.bilateral"),
-    "block that is no mapping": ("masks.mine", 3, "config: masks: expected named blocks, each a mapping"),
+    "block that is no mapping": (
+        "masks.mine",
+        3,
+        "config: masks.mine: expected a block, such as {base: mine}, found 3",
+    ),
     "section that is no mapping": ("masks", ["eps"], "config: masks: expected named blocks, each a mapping"),
     # Names
     "name of a block": ("masks.eps/one", {"rule": "truth"}, "config: masks: 'eps/one' is no name: "),
@@ -243,7 +261,11 @@ WRONG = {
         [0, False],
         "config: datasets.voc.seeds.1: input should be a",
     ),
-    "no kind": ("datasets.voc.kind", None, "config: datasets.voc.kind: missing, and no base gives it; add it"),
+    "no kind": (
+        "datasets.voc.kind",
+        None,
+        "config: datasets.voc.kind: missing, as datasets.voc.kind is null; give it a value",
+    ),
     "a section that is null": (
         "systems",
         None,
@@ -279,6 +301,9 @@ def test_one_line_says_what_is_wrong(raw, key, value, message):
 def test_a_key_that_no_base_gives(raw):
     del raw["classifiers"]["base_cnn"]["recipe"]["crop"]
     assert error_of(raw) == "config: classifiers.cam_vgg16.recipe.crop: missing, and no base gives it; add it"
+    raw["classifiers"]["base_cnn"]["recipe"]["crop"] = None
+    message = "config: classifiers.cam_vgg16.recipe.crop: missing, as classifiers.base_cnn.recipe.crop is null; give it a value"
+    assert error_of(raw) == message
     raw["classifiers"]["base_cnn"]["recipe"]["crop"] = 448
     del raw["masks"]["eps"]["threshold"]
     assert error_of(raw) == "config: masks.eps.threshold: missing, and no base gives it; add it"

@@ -28,6 +28,12 @@ VALUES = st.recursive(
     lambda inside: st.dictionaries(KEYS, inside, max_size=3),
     max_leaves=8,
 )
+
+
+def blocks_of(layers: list[dict]) -> list[dict]:
+    return [value for layer in layers for value in layer.values() if isinstance(value, dict)]
+
+
 LAYERS = st.lists(st.dictionaries(KEYS, VALUES, max_size=3), min_size=1, max_size=4)
 
 
@@ -59,7 +65,7 @@ def test_blocks_over_their_bases(layers):
         assert chain.plain("segmenters", f"b{place}") == expected(layers[: place + 1])
 
 
-@given(layers=LAYERS)
+@given(layers=LAYERS.filter(lambda layers: not any(None in value.values() for value in blocks_of(layers))))
 def test_files_and_values_of_snakemake(layers, tmp_path_factory):
     """The first layer is the shipped file, the last the command line's values; or all are in files, as the commands are given them."""
     folder = tmp_path_factory.mktemp("layers")
@@ -185,6 +191,87 @@ def test_what_snakemake_plans_is_what_the_commands_plan(tmp_path):
     assert "train_segmenter" not in jobs
     pictures = {"montage", "curves", "charts", "filling_rates"}
     assert sorted(rule for rule, _ in planned) == sorted(stage for stage in jobs if stage not in pictures)
+
+
+# What is wrong is told by the file and line that has to be changed
+
+OVERLAYS = {
+    "null for an unknown key": ("masks:\n  eps:\n    treshold: null\n", "3: masks.eps: unknown key 'treshold', did"),
+    "null for an unknown key of a part": (
+        "classifiers:\n  eps: {options: {selektion: null}}\n",
+        "2: classifiers.eps.options: unknown key 'selektion', did you mean 'selection'?",
+    ),
+    "null for an unknown key of an override": (
+        "datasets:\n  demo:\n    overrides: {masks: {eps: {treshold: null}}}\n",
+        "3: masks.eps: unknown key 'treshold', did you mean 'threshold'?",
+    ),
+    "null for an override of no block": (
+        "datasets:\n  demo: {overrides: {masks: {epz: null}}}\n",
+        "2: datasets.demo.overrides.masks: no block 'epz', did you mean 'eps'?",
+    ),
+    "null for an override of no section": (
+        "datasets:\n  demo: {overrides: {mask: null}}\n",
+        "2: datasets.demo.overrides: unknown key 'mask', did you mean 'masks'?",
+    ),
+    "null for no block": (
+        "masks:\n  epz: null\n",
+        "2: masks.epz is null, and there is no such block; did you mean 'eps'?",
+    ),
+    "null for no classifier": (
+        "classifiers:\n  eps_crf: null\n",
+        "2: classifiers.eps_crf is null, and there is no such",
+    ),
+    "null for what others need": (
+        "masks:\n  mine: {base: cam}\ncams:\n  eps:\n    scales: null\n  base: {scales: null}\n",
+        "6: cams.cam_vgg16.scales: missing, as cams.base.scales is null; give it a value",
+    ),
+    "null for a part of what is shared": (
+        "classifiers:\n  base_cnn:\n    recipe: null\n",
+        "3: classifiers.cam_vgg16.recipe.accumulate: missing, as classifiers.base_cnn.recipe is null; give it",
+    ),
+    "what others are built on": (
+        "instances:\n  bana:\n    mask: banana\n",
+        "3: instances.bana.mask: masks has no block",
+    ),
+    "another method on ours": (
+        "classifiers:\n  x: {base: base_cam, method: eps}\n",
+        "2: classifiers.x.options: unknown key 'dropout'",
+    ),
+    "base in an override": (
+        "datasets:\n  demo:\n    overrides: {cams: {eps: {base: cam_irn}}}\n",
+        "3: cams.eps.base: no block 'cam_irn'",
+    ),
+    "plug-ins": ("shards: 1\nplugins: [nowhere]\n", "2: plugins: nowhere: no such folder, seen from "),
+    "system of a table": (
+        "tables:\n  eps_table_3:\n    systems: {demo: {naive: [naif]}}\n",
+        "3: tables.eps_table_3.systems.demo.naive: no system 'naif', did",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "told"), OVERLAYS.values(), ids=OVERLAYS)
+def test_the_line_of_an_overlay(tmp_path, text, told):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    assert refused(lambda: Config.load(path)).startswith(f"{path}:{told}")
+
+
+def test_where_a_block_was_taken_away(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("systems:\n  eps: null\n")
+    message = refused(lambda: Config.load(path))
+    assert "config.yaml:" in message and f"as systems.eps is null ({path}:2), so" in message
+
+
+def test_nulls_that_take_something_away(tmp_path):
+    """A key of another class, an implied block, shards; the same again in a second file."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "masks:\n  mine: {base: eps, rule: truth, cam: null, threshold: null}\ncams: {eps_momentum: null}\nshards: null\n"
+    )
+    config = Config.load(path, path)
+    assert config.block("demo", "masks", "mine").rule == "truth" and config.shards == 1
+    assert not config.chain("demo").has("cams", "eps_momentum")
 
 
 # Files as people write them

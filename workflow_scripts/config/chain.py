@@ -8,12 +8,12 @@ be written: it is there when it is asked for.
 `base`, and names that begin with `base_`, are what blocks share: they are no blocks themselves.
 """
 
-from collections.abc import Collection, Mapping
-from typing import get_args
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, get_args
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.families import references, sections
-from workflow_scripts.config.layers import known_block, merge, without_nulls
+from workflow_scripts.config.layers import IMPLIED, known_block, merge, without_nulls
 from workflow_scripts.config.yaml_files import Placed, place
 
 # Of a section: the keys that say what its blocks are made of, and the section that each names a block of.
@@ -28,7 +28,6 @@ MADE_OF = {
 # Sections whose blocks have the base of what they are made of. Those that end a chain have not: the networks and published
 # figures of one system are not another's.
 FOLLOWING = ("cams", "masks")
-ENDS = ("systems", "instances", "instance_systems")
 
 
 def is_base(name: str) -> bool:
@@ -39,40 +38,40 @@ def is_base(name: str) -> bool:
 class Chain:
     """The blocks of all sections, as one data set sees them."""
 
-    def __init__(self, written: Mapping[str, Mapping[str, Mapping]], gone: Mapping[str, Collection[str]]):
+    def __init__(self, written: Mapping[str, Mapping[str, Mapping]], gone: Mapping[str, Mapping[str, str | None]]):
         """
         Args:
             written: blocks by section and name, as they are written.
-            gone: names of blocks that are null, by section.
+            gone: of each section, names of blocks that are null, and their file and line.
         """
-        self._written, self._gone = written, gone
+        self.blocks, self._gone = written, gone
         self._known: dict[tuple[str, str], bool] = {}
         self._found: dict[tuple[str, str], dict] = {}
 
     @property
     def sections(self) -> list[str]:
         """All sections."""
-        return list(self._written)
+        return list(self.blocks)
 
     def place(self, section: str, name: str) -> str | None:
         """File and line of a block; None of one that is not written, or not in a file."""
-        return place(self._written[section], name)
+        return place(self.blocks[section], name)
 
     def has(self, section: str, name: str) -> bool:
         """Whether there is such a block, written or not."""
-        if name in self._written[section]:
+        if name in self.blocks[section]:
             return True
-        if section not in (*FOLLOWING, *ENDS) or is_base(name) or name in self._gone[section]:
+        if section not in IMPLIED or is_base(name) or name in self._gone[section]:
             return False
         if (section, name) not in self._known:
             self._known[section, name] = self.has(made_of(section), name) and (
-                section in ENDS or self._implied_base(section, name) is not None
+                section not in FOLLOWING or self._implied_base(section, name) is not None
             )
         return self._known[section, name]
 
     def written(self, section: str) -> list[str]:
         """Names of the blocks that are written."""
-        return [name for name in self._written[section] if not is_base(name)]
+        return [name for name in self.blocks[section] if not is_base(name)]
 
     def names(self, section: str) -> list[str]:
         """Names of all blocks that there are, written or not."""
@@ -81,7 +80,7 @@ class Chain:
 
     def base(self, section: str, name: str) -> str | None:
         """What the block lies over."""
-        written = self._written[section].get(name, {})
+        written = self.blocks[section].get(name, {})
         return written["base"] if "base" in written else self._implied_base(section, name)
 
     def _implied_base(self, section: str, name: str) -> str | None:
@@ -94,7 +93,26 @@ class Chain:
                     return base
                 seen.add(other)
                 other = base
-        return "base" if "base" in self._written[section] else None
+        return "base" if "base" in self.blocks[section] else None
+
+    def lineage(self, section: str, name: str) -> Iterator[str]:
+        """A block, the one that it lies over, and so on."""
+        found: str | None = name
+        while found is not None:
+            yield found
+            found = self.base(section, found)
+
+    def null(self, section: str, name: str, keys: Sequence[str]) -> tuple[str, str | None] | None:
+        """What is null on the way to a key of a block, in it or in its bases, with file and line; None if nothing is."""
+        for block in self.lineage(section, name):
+            inside: Any = self.blocks[section].get(block)
+            for number, key in enumerate(keys):
+                if not isinstance(inside, Mapping) or key not in inside:
+                    break
+                if inside[key] is None:
+                    return ".".join([section, block, *keys[: number + 1]]), place(inside, key)
+                inside = inside[key]
+        return None
 
     def plain(self, section: str, name: str) -> dict:
         """The block's values, those of its bases under them, without nulls."""
@@ -105,13 +123,13 @@ class Chain:
             circle = " -> ".join([*path[path.index(name) :], name])
             raise UserError(f"config: {section}.{name}.base: goes in a circle: {circle}; take one away")
         if (section, name) not in self._found:
-            own: dict = Placed(self._written[section].get(name, {}))
+            own: dict = Placed(self.blocks[section].get(name, {}))
             has_own_base = own.pop("base", None) is not None
             merged, base = own, self.base(section, name)
             if base is not None:
                 if not self.has(section, base):
                     hint = known_block(
-                        section, base, {*self._written[section], *self.names(section)}, self._gone[section]
+                        section, base, {*self.blocks[section], *self.names(section)}, self._gone[section]
                     )
                     raise UserError(f"config: {section}.{name}.base: no block {base!r}, {hint}")
                 merged = merge(self.with_nulls(section, base, (*path, name)), own)
@@ -121,10 +139,10 @@ class Chain:
     def _made_of(self, section: str, name: str, own: Mapping, merged: dict, has_own_base: bool) -> dict:
         """With the block of its own name as what it is made of, where neither it nor a base that it names says."""
         known = references(_type(section, merged)) if section in MADE_OF else {}
-        for key, other in MADE_OF.get(section, {}).items():
+        for key in MADE_OF.get(section, {}):
             if key in known:
                 said = key in own or has_own_base and merged.get(key) is not None or merged.get("cam") and key == "mask"
-                if not is_base(name) and not said and (self.has(other, name) or name in self._gone[other]):
+                if not is_base(name) and not said:
                     merged = merge(merged, {key: name})
                 break
         return merged

@@ -67,30 +67,30 @@ FAMILIES = {
 }
 
 
-def use(named: Any) -> None:
+def use(named: Any, where: str = "config") -> None:
     """Let modules also come from these folders, and from installed packages with the entry point `wsss.plugins`.
 
     Args:
         named: what the settings have as `plugins`.
+        where: file and line of that.
 
     Raises:
         UserError: a folder is not there.
     """
     if not isinstance(named, list | tuple) or not all(isinstance(folder, str) for folder in named):
-        raise UserError(f"config: plugins: expected a list of folders, found {named!r}; write [folder]")
-    found = [*map(_folder, named), *installed()]
+        raise UserError(f"{where}: plugins: expected a list of folders, found {named!r}; write [folder]")
+    for folder in named:
+        if not os.path.isdir(folder) or os.pathsep in folder:
+            raise UserError(
+                f"{where}: plugins: {folder}: no such folder, seen from {os.getcwd()}; correct it, or take it away"
+            )
+    found = [*named, *installed()]
     if found == plugins.folders():
         return
     os.environ[plugins.FOLDERS] = os.pathsep.join(found)
     fingerprint.forget()
-    for cached in (outside, members, union, sections):
+    for cached in (outside, members, union, sections, keys):
         cached.cache_clear()
-
-
-def _folder(name: str) -> str:
-    if not os.path.isdir(name) or os.pathsep in name:
-        raise UserError(f"config: plugins: {name}: no such folder; name one of the working folder, or take it away")
-    return name
 
 
 @cache
@@ -207,6 +207,16 @@ def sections() -> dict[str, Any]:
         "instance_systems": instance_blocks.InstanceSystem,
         "tables": Table,
     }
+
+
+@cache
+def keys(block: Any) -> frozenset[str]:
+    """Keys of a type of blocks and of all that is within them."""
+    found = frozenset(getattr(block, "model_fields", ()))
+    for field in getattr(block, "model_fields", {}).values():
+        inner = [union(item.family) for item in field.metadata if isinstance(item, AnyOf)] or [field.annotation]
+        found = found.union(*map(keys, inner))
+    return found.union(*map(keys, get_args(block)))
 
 
 @cache

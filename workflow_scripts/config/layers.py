@@ -4,7 +4,7 @@
 are merged, so that it also reaches what is laid below it, and goes at the end.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from workflow_scripts.config.fingerprint import ROOT
 from workflow_scripts.config.types.parts import NAME, nearest
 from workflow_scripts.config.yaml_files import MOST_VALUES, Placed, place, read_yaml
 
+# Sections that have blocks which are not written: those of a name that a block of another section has.
+IMPLIED = ("cams", "masks", "systems", "instances", "instance_systems")
 SHIPPED = ROOT.parent / "config.yaml"
 LIBRARY = ROOT.parent / "library"
 
@@ -27,9 +29,22 @@ def read_settings(files: Iterable[str | Path] = (), *more: Mapping, shipped: boo
         shipped: whether config.yaml is read.
     """
     layers = [*map(_checked, [*([SHIPPED] if shipped else []), *files]), *more]
-    folders = next((layer["plugins"] for layer in reversed(layers) if "plugins" in layer), None) or ()
-    families.use(folders)
-    return reduce(merge, layers, _library(plugins.folders()))
+    named = next((layer for layer in reversed(layers) if "plugins" in layer), {})
+    families.use(named.get("plugins") or (), place(named, "plugins") or "config")
+    return reduce(_laid_over, layers, _library(plugins.folders()))
+
+
+def _laid_over(settings: dict, layer: Mapping) -> dict:
+    """A file over what is below it; a name that it takes away must be there, or be implied by a block of that name."""
+    merged = merge(settings, layer)
+    for kind, blocks in layer.items():
+        for name in blocks if isinstance(blocks, Mapping) else ():
+            known = settings.get(kind) or {}
+            others = [merged[other] for other in merged if other != kind and kind in IMPLIED]
+            if blocks[name] is None and not any(name in found for found in (known, *others) if isinstance(found, dict)):
+                where = place(layer, kind, name) or "config"
+                raise UserError(f"{where}: {kind}.{name} is null, and there is no such block; {nearest(name, known)}")
+    return merged
 
 
 def of_workflow(workflow: Any, config: Mapping) -> dict:
@@ -89,19 +104,24 @@ def without_nulls(data: Mapping, levels: int = -1) -> dict:
     return Placed(kept, getattr(data, "places", {}))
 
 
-def known_block(kind: str, name: str, known: Iterable[str], gone: Collection[str]) -> str:
+def known_block(kind: str, name: str, known: Iterable[str], gone: Mapping[str, str | None]) -> str:
     """Which block may have been meant by a name, or why there is none of that name."""
     if name in gone:
-        return f"as {kind}.{name} is null, so that there is no such block; name another, or take the null away"
+        where = f" ({gone[name]})" if gone[name] else ""
+        return f"as {kind}.{name} is null{where}, so that there is no such block; name another, or take the null away"
     return nearest(name, known)
 
 
 def section(raw: Mapping, name: str) -> dict[str, dict]:
     """The named blocks of a section; what is null is not there."""
     blocks = raw.get(name) or {}
-    if not isinstance(blocks, dict) or not all(isinstance(block, dict | None) for block in blocks.values()):
+    if not isinstance(blocks, dict):
         raise UserError(f"config: {name}: expected named blocks, each a mapping")
-    for key in blocks:
+    for key, block in blocks.items():
+        if not isinstance(block, dict | None):
+            raise UserError(f"config: {name}.{key}: expected a block, such as {{base: {key}}}, found {block!r}")
+        if block and not isinstance(block.get("base"), str | None):
+            raise UserError(f"config: {name}.{key}.base: expected the name of a block, found {block['base']!r}")
         if not NAME.fullmatch(key):
             raise UserError(
                 f"config: {name}: {key!r} is no name: letters, digits and _ only, as it becomes a file name"

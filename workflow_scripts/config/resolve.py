@@ -14,6 +14,8 @@ from workflow_scripts.config import families
 from workflow_scripts.config.chain import Chain, is_base
 from workflow_scripts.config.families import references, sections, union
 from workflow_scripts.config.layers import (
+    LIBRARY,
+    SHIPPED,
     check_values,
     known_block,
     merge,
@@ -22,7 +24,7 @@ from workflow_scripts.config.layers import (
     without_nulls,
 )
 from workflow_scripts.config.planning.tunings import Grid, Variant, expand, of_splits
-from workflow_scripts.config.typed import typed
+from workflow_scripts.config.typed import check_nulls, typed
 from workflow_scripts.config.types import datasets
 from workflow_scripts.config.types.archives import Archive
 from workflow_scripts.config.types.initial import Download
@@ -42,7 +44,8 @@ class Config:
             self._read(raw)
 
     def _read(self, raw: Any) -> None:
-        self.shards = _shards(raw.pop("shards", 1))
+        shards = raw.pop("shards", None)
+        self.shards = 1 if shards is None else _shards(shards)
         self.plugins = raw.pop("plugins", None) or ()
         families.use(self.plugins)
         known = [*sections(), "datasets", "archives"]
@@ -50,16 +53,20 @@ class Config:
             if key not in known:
                 raise UserError(f"config: unknown key {key!r}, {nearest(key, {*known, 'plugins', 'shards'})}")
         self._raw = {key: section(raw, key) for key in known}
-        self._gone = {key: {*(raw.get(key) or ())} - self._raw[key].keys() for key in known}
+        self._gone = {
+            key: {name: place(raw, key, name) for name in raw.get(key) or () if name not in self._raw[key]}
+            for key in known
+        }
         shared = Chain(self._raw, self._gone)
-        plain = {name: _without_nulls(shared, name) for name in self._raw["datasets"] if not is_base(name)}
+        plain = {name: _without_nulls(shared, name) for name in shared.written("datasets")}
         self.datasets: dict[str, datasets.Dataset] = {
-            name: typed(union("datasets"), data, f"datasets.{name}") for name, data in plain.items()
+            name: _read(shared, "datasets", name, union("datasets"), data) for name, data in plain.items()
         }
         self.archives: dict[str, Archive] = {
-            name: typed(Archive, shared.plain("archives", name), f"archives.{name}") for name in self._raw["archives"]
+            name: _read(shared, "archives", name, Archive, shared.plain("archives", name))
+            for name in shared.written("archives")
         }
-        self._overrides = {name: data.get("overrides", {}) for name, data in plain.items()}
+        self._overrides = {name: shared.with_nulls("datasets", name).get("overrides") or {} for name in plain}
         self._chains = {SHARED: shared} | {name: self._chain(name) for name in plain}
         self._plain: dict[tuple[str, str], dict[str, dict]] = {}
         self._blocks: dict[tuple[str, str], dict[str, BaseModel]] = {}
@@ -160,12 +167,12 @@ class Config:
             where = f"config: datasets.{dataset}.overrides"
             if kind not in sections():
                 raise UserError(f"{where}: unknown key {kind!r}, {nearest(kind, sections())}")
-            for name in changes:
+            for name in changes or ():
                 if not shared.has(kind, name):
                     raise UserError(
                         f"{where}.{kind}: no block {name!r}, {known_block(kind, name, shared.names(kind), self._gone[kind])}"
                     )
-            written[kind] = merge(self._raw[kind], changes)
+            written[kind] = merge(self._raw[kind], {name: change for name, change in (changes or {}).items() if change})
         return Chain(written, self._gone)
 
     def _find(self, dataset: str, kind: str, name: str) -> BaseModel | None:
@@ -174,12 +181,13 @@ class Config:
         if error := self._unsuited.get((dataset, kind, name)):
             raise error
         if name not in known and chain.has(kind, name) and not is_base(name):
-            plain = self._plain[dataset, kind][name] = chain.plain(kind, name)
-            if plain == self._plain[SHARED, kind].get(name) and name in self._blocks[SHARED, kind]:
-                known[name] = self._blocks[SHARED, kind][name]  # which most data sets leave as it is
-            else:
-                with _placed({kind: {name: plain}}):
-                    known[name] = typed(sections()[kind], plain, f"{kind}.{name}")
+            with _placed(chain.blocks):
+                plain = chain.plain(kind, name)
+            self._plain[dataset, kind][name] = plain
+            same = plain == self._plain[SHARED, kind].get(name)  # most data sets leave it as it is
+            with self._told(dataset, kind, name):
+                block = self._blocks[SHARED, kind].get(name) if same else None
+                known[name] = _read(chain, kind, name, sections()[kind], plain, block)
         return known.get(name)
 
     def _hint(self, dataset: str, kind: str, name: str) -> str:
@@ -219,7 +227,7 @@ class Config:
         """What the block names, and that it goes with it."""
         kinds = {kind: self._blocks[dataset, kind] for kind in sections()}
         block = kinds[kind][name]
-        with _placed({kind: self._plain[dataset, kind]}):
+        with self._told(dataset, kind, name):
             for field, target in references(type(block)).items():
                 named = getattr(block, field)
                 for reference in named if isinstance(named, tuple) else [named] if named else []:
@@ -235,12 +243,25 @@ class Config:
                 raise UserError(f"config: masks.{name}.dataset: no data set {source!r}, {hint}")
 
     @contextlib.contextmanager
+    def _told(self, dataset: str, kind: str, name: str) -> Iterator[None]:
+        """Errors inside begin with the file and line; of a fault that the base has, too, that of the base is told."""
+        chain = self._chains[dataset]
+        try:
+            block = Placed({name: self._plain[dataset, kind][name]}, {name: chain.place(kind, name)})
+            with _placed({kind: block}):
+                yield
+        except UserError:
+            if (base := chain.base(kind, name)) and self._find(dataset, kind, base):
+                self._check_block(dataset, kind, base)
+            raise
+
+    @contextlib.contextmanager
     def _suiting(self, dataset: str, kind: str, name: str) -> Iterator[None]:
         """An error inside is raised if it is not due to an override of another block, and kept for later if it is."""
         try:
             yield
         except UserError as error:
-            if dataset == SHARED or name in self._overrides[dataset].get(kind, {}):
+            if dataset == SHARED or name in (self._overrides[dataset].get(kind) or {}):
                 raise
             self._keep(dataset, kind, name, error)
 
@@ -315,10 +336,33 @@ def _placed(settings: Mapping) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        known = re.match(r"config: (?:([^ ]+): )?(?:unknown key '([^']+)')?", str(error))
+        known = re.match(r"config: (?:(?!unknown key)(.+?): )?(?:unknown key '([^']+)')?", str(error))
         keys = [key for key in ((known[1] or "").split(".") + [known[2]] if known else ()) if key]
-        where = place(settings, *keys)
+        where, block = place(settings, *keys), place(settings, *keys[:2])
+        if where and block and _shipped(where) and not _shipped(block):
+            where = block  # what is ours is right; what is built on it asks for something else
         raise UserError(str(error).replace("config: ", f"{where}: ", 1) if where else str(error)) from None
+
+
+def _shipped(where: str) -> bool:
+    path = Path(where.rpartition(":")[0]).absolute()
+    return path == SHIPPED or path.is_relative_to(LIBRARY)
+
+
+def _read(chain: Chain, kind: str, name: str, type_: Any, plain: dict, known: Any = None) -> Any:
+    """A block as its type, which it may be known as; what is missing is told by what is null, where that is why."""
+    where = f"{kind}.{name}"
+    try:
+        value = known or typed(type_, plain, where)
+    except UserError as error:
+        key = re.match(rf"config: {where}\.([^ ]+): missing", str(error))
+        if key and (null := chain.null(kind, name, key[1].split("."))):
+            raise UserError(
+                f"{null[1] or 'config'}: {where}.{key[1]}: missing, as {null[0]} is null; give it a value"
+            ) from None
+        raise
+    check_nulls(chain.with_nulls(kind, name), value, where, families.keys(type_))
+    return value
 
 
 def order_splits(splits: Mapping[str, datasets.Split], where: str) -> list[str]:

@@ -1,18 +1,20 @@
 """From plain values to a typed part of the configuration, with errors of one line that name the place."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.types.parts import nearest
 
 MOST_SHOWN = 80  # characters of a value that is not as it should be
 
 PLAIN = {  # what users of YAML call Python's types
     "tuple_type": "input should be a list, such as [a, b]",
     "dict_type": "input should be keys with values, such as {a: 1}",
+    "model_attributes_type": "input should be keys with values, such as {a: 1}",
 }
 
 _adapter = cache(TypeAdapter)
@@ -34,17 +36,39 @@ def typed(type_: Any, data: dict, where: str):
         location = _place(tuple(parts), data, first["input"])
         location = _keys(parts, data) if location is None else location
         message, found = PLAIN.get(first["type"], first["msg"].removeprefix("Value error, ")), first["input"]
-        if missing:
+        if first["type"] == "union_tag_invalid":
+            tags = first["ctx"]["expected_tags"].strip("'").split("', '")
+            location.append(first["ctx"]["discriminator"].strip("'"))
+            message = f"there is no {first['ctx']['tag']!r}, {nearest(first['ctx']['tag'], tags)}"
+        elif missing:
             location.append(str(missing))
             message = "missing, and no base gives it; add it"
         elif (not isinstance(found, dict) or first["type"] in PLAIN) and "unknown key" not in message:
-            message = f"{message[0].lower() + message[1:]}, found {_shortened(repr(found))}"
+            if first["type"] != "value_error":
+                message = message[0].lower() + message[1:]
+            message += f", found {_shortened(repr(found))}"
             if first["type"] == "string_type" and not isinstance(found, list):
                 message += UNQUOTED
         raise UserError(f"config: {'.'.join([where, *location])}: {message}") from None
     for keys, found in _truths(data, value):
         raise UserError(f"config: {'.'.join([where, *keys])}: input should be a number, found {found}{TRUTH}")
     return value
+
+
+def check_nulls(written: Mapping, read: Any, where: str, known: Collection[str]) -> None:
+    """Refuse a null whose key none of the types in question has; other nulls take away what a base gives.
+
+    Args:
+        written: a block, with its nulls.
+        read: the same, typed.
+        known: the keys of all those types.
+    """
+    for key, item in written.items():
+        if item is None and isinstance(read, BaseModel) and key not in known:
+            raise UserError(f"config: {where}: unknown key {key!r}, {nearest(key, type(read).model_fields)}")
+        if isinstance(item, Mapping):
+            below = read.get(key) if isinstance(read, dict) else getattr(read, key, None)
+            check_nulls(item, below, f"{where}.{key}", known)
 
 
 def _truths(written: Any, read: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], bool]]:
