@@ -77,11 +77,6 @@ def test_the_profiles_plan_the_same_jobs(tmp_path):
     assert planned[0] == planned[1] == planned[2] and len(planned[0]) > 4
 
 
-def test_memory_grows_with_each_attempt(raw):
-    memory = Rules(raw).memory(8000)
-    assert [memory(None, attempt) for attempt in (1, 2, 3)] == [8000, 16000, 24000]
-
-
 # --- environments -----------------------------------------------------------------------------------------------------
 
 

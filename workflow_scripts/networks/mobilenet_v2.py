@@ -13,6 +13,11 @@ from workflow_scripts.networks.depthwise import DepthwiseConv
 class MobileNetV2(parts.Backbone):
     name: Literal["mobilenet_v2"]
 
+    def held(self, crop: int) -> parts.Held:
+        fine, middle, coarse = [64, 144, 382, 228, 143, 76, 76], [152] * 4 + [228] * 3, [390] * 3 + [180]
+        stages = [*((kept, 8) for kept in fine), *((kept, 16) for kept in middle), *((kept, 32) for kept in coarse)]
+        return self.of_stages(2.4, *((1.1 * kept, stride) for kept, stride in stages))
+
 
 class Backbone(FeaturePyramid):
     """(B, 3, H, W) -> (B, 1280, H/stride, W/stride), stride 8, 16 or 32; state dict as torchvision's `features`."""

@@ -24,6 +24,10 @@ class Resnet(parts.Backbone):
         "deeplab", description="last stages dilated, pooling rounded up; or as IRN, layer4 of stride 1 without dilation"
     )
 
+    def held(self, crop: int) -> parts.Held:
+        third = 1500 if self.depth == 50 else 5100
+        return self.of_stages(25 if self.depth == 50 else 44, (175, 2), (640, 4), (510, 8), (third, 16), (1550, 32))
+
 
 DILATIONS = {8: (1, 1, 2, 4), 16: (1, 1, 1, 2), 32: (1, 1, 1, 1)}  # of the four layers, by stride
 

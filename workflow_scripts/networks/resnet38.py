@@ -20,6 +20,9 @@ from workflow_scripts.networks.backbone import FeaturePyramid
 class Resnet38(parts.Backbone):
     name: Literal["resnet38"]
 
+    def held(self, crop: int) -> parts.Held:
+        return self.of_stages(107, (260, 1), (1700, 2), (860, 4), (840, 8), (580, 8), (510, 8), (1280, 8))
+
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, kernel, stride, dilation * (kernel // 2), dilation, bias=False)

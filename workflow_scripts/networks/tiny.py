@@ -13,6 +13,9 @@ from workflow_scripts.networks.backbone import FeaturePyramid
 class Tiny(parts.Backbone):
     name: Literal["tiny"]
 
+    def held(self, crop: int) -> parts.Held:
+        return self.of_stages(0.4, (26, 2), (50, 4), (23, 8), (26, 16), (32, 16))
+
 
 class Residual(nn.Module):
     """Two 3x3 convolutions with batch normalisation beside a shortcut, projected where the shape changes."""

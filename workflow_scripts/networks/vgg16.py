@@ -22,6 +22,10 @@ class Vgg16(parts.Backbone):
     fc6_dilation: PositiveInt = Field(description="of the 3x3 layer fc6, feature cells; forms psa and large_fov")
     colours: Literal["torch", "caffe"] = Field(description="that the initial weights were made for")
 
+    def held(self, crop: int) -> parts.Held:
+        layers = ((240, 8),) if self.form in {"psa", "large_fov"} else ()
+        return self.of_stages(21 if layers else 15, (670, 1), (400, 2), (270, 4), (190, 8), (235, 16), *layers)
+
 
 STAGES = {1: (64, 2), 2: (128, 2), 3: (256, 3), 4: (512, 3), 5: (512, 3)}  # channels and convolutions
 STRIDES = {"psa": 8, "large_fov": 8, "aspp": 8, "seenet": 16}

@@ -16,6 +16,7 @@ from torch.nn.functional import interpolate
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.plugins import plugin
 from workflow_scripts.config.types import transformers
+from workflow_scripts.config.types.parts import Held
 
 
 class VisionTransformer(transformers.Transformer):
@@ -39,6 +40,14 @@ class VisionTransformer(transformers.Transformer):
                 f"patch: stem 'tiny' has cells of 8 or 16 pixels, not {self.patch}; set one of these, or stem: linear"
             )
         return self
+
+    def held(self, crop: int) -> Held:
+        """Sixteen maps of a layer as wide as a token, and the attention of its heads, twice."""
+        tokens = (crop // self.patch) ** 2
+        of_token = 4 * self.depth * (18 * self.width + 3 * self.heads * tokens)
+        stem = 160 if self.stem == "tiny" else 0
+        parameters = self.depth * 12 * self.width**2 + self.width * (tokens + 3 * self.patch**2)
+        return Held(0.5 + parameters / 1e6, of_token / self.patch**2 + stem)
 
 
 EPSILON = 1e-6  # of the layer normalisations; DeiT

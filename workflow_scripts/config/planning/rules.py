@@ -9,11 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 from workflow_scripts.config.fingerprint import closure
+from workflow_scripts.config.planning.memory import of_training
 from workflow_scripts.config.planning.needs import of_job
 from workflow_scripts.config.planning.outputs import BLOCKS
 from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.planning.stages import STAGES, Stage
 from workflow_scripts.config.resolve import Config
+from workflow_scripts.config.types.initial import Network
 
 # The modules that make splitting a stage that goes through the images worth its while.
 HEAVY = {"networks", "detectors", "refine.dense_crf", "data.boxes"}
@@ -144,7 +146,7 @@ class Rules:
 
     def resources(self, stage: Stage) -> dict[str, Any]:
         """Of a rule, by name."""
-        resources = {"mem_mb": self.memory(stage.mem_mb), "runtime": stage.runtime}
+        resources = {"mem_mb": self.memory(stage), "runtime": stage.runtime}
         return resources | ({"gpu": self.gpus(stage.name)} if stage.gpu else {})
 
     def torch_threads(self, wildcards) -> int:
@@ -209,9 +211,25 @@ class Rules:
 
         return gpus_of
 
-    def memory(self, megabytes: int) -> Callable:
-        """Memory that a job asks for: a guess, and so much more each time that a cluster has ended the job."""
-        return lambda wildcards, attempt: megabytes * attempt
+    def memory(self, stage: Stage) -> Callable:
+        """Memory that a job asks for, and so much more each time that a cluster has ended the job.
+
+        Of a training it follows from its block where its network says what it holds; else it is the stage's guess.
+        """
+
+        def memory_of(wildcards, attempt: int, threads: int) -> int:
+            return attempt * (
+                (self._estimate(stage.name, wildcards, threads) if stage.trains else None) or stage.mem_mb
+            )
+
+        return memory_of
+
+    def _estimate(self, stage: str, wildcards, threads: int) -> int | None:
+        (section, wildcard), data = BLOCKS[stage], self.config.dataset(wildcards.dataset)
+        block = self.config.block(wildcards.dataset, section, wildcards[wildcard])
+        if not isinstance(block, Network):
+            return None  # of saliency
+        return of_training(block, len(data.classes) + 1, self.gpus(stage)(wildcards), threads)
 
     def pictures(self, wildcards) -> list[str]:
         return self.plan.pictures(wildcards.dataset)

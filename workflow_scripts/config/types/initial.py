@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import Discriminator, Field, Tag
 
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.config.types.parts import AnyBackbone, Block, Name, Sections, nearest
+from workflow_scripts.config.types.parts import AnyBackbone, Block, Held, Name, Sections, nearest
 
 
 class Download(Block):
@@ -48,6 +48,10 @@ class Network(Block):
         None,
         description="weights of a trained network, its authors' say, instead of training: a path, or {url, sha256}",
     )
+
+    def held(self) -> Held | None:
+        """What its training holds of its backbone; None where planning cannot know."""
+        return self.backbone.held(self.recipe.crop)  # type: ignore[attr-defined]
 
     def check(self, where: str, sections: Sections) -> None:
         """Refuse a classifier to start from that is not there, has another backbone, or starts from this network."""

@@ -36,6 +36,9 @@ class InstanceNetwork(Network):
     recipe: Recipe
     finding: Block = Field(description="how a trained network is used; another value trains nothing again")
 
+    def held(self) -> None:
+        """Unknown: what is kept depends on boxes more than on the backbone."""
+
 
 # Systems
 

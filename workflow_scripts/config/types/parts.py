@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import (
     BaseModel,
@@ -99,12 +99,39 @@ class AnyOf:
         return handler.generate_schema(type(self).union(self.family))
 
 
+class Held(NamedTuple):
+    """What a training holds of a network: not less than is counted on the network itself, nor half as much again.
+
+    Attributes:
+        parameters: millions.
+        kept: bytes for each pixel of an image that a step in float32 keeps for its backward pass.
+    """
+
+    parameters: float
+    kept: float
+
+
 class Backbone(Block):
     stride: Literal[8, 16, 32] = Field(description="pixels per feature cell; last stages are dilated to reach it")
     batch_norm: Literal["frozen", "trained"] = Field(
         description="frozen: initial statistics and affine values are kept"
     )
     frozen_stages: NonNegativeInt = Field(description="first layers of the network that are not trained")
+
+    def held(self, crop: int) -> Held | None:
+        """What a training on crops of this side holds; None where planning cannot know."""
+        return None
+
+    def of_stages(self, parameters: float, *stages: tuple[float, int]) -> Held:
+        """What a network of stages, as `frozen_stages` counts them, holds.
+
+        Args:
+            parameters: millions.
+            stages: bytes for each pixel that a stage keeps if its stride is 8 or less, and its stride without dilation.
+        """
+        strides = (max(8, min(self.stride, own)) for _, own in stages)
+        kept = [value * (8 / stride) ** 2 for (value, _), stride in zip(stages, strides, strict=True)]
+        return Held(parameters, sum(kept[self.frozen_stages :]))
 
 
 AnyBackbone = Annotated[Backbone, AnyOf("backbones")]

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from workflow_scripts.config.types.parts import AnyOf, Block, Recipe, Share
+from workflow_scripts.config.types.parts import AnyOf, Block, Held, Recipe, Share
 
 
 class Transformer(Block):
@@ -17,6 +17,10 @@ class Transformer(Block):
     def stride(self) -> int:
         """Pixels per cell, as of a convolutional network."""
         return self.patch
+
+    def held(self, crop: int) -> Held | None:
+        """As of a backbone."""
+        return None
 
 
 AnyTransformer = Annotated[Transformer, AnyOf("transformers")]
