@@ -24,7 +24,7 @@ NETWORKS = [
     ("resnet38", {"stride": 8, "frozen_stages": 2}),
     *(("vgg16", {"stride": 8, "form": form, **VGG}) for form in ("psa", "large_fov", "aspp")),
     ("vgg16", {"stride": 16, "frozen_stages": 2, "form": "seenet", **VGG}),
-    ("resnet", {"stride": 8, "depth": 101, **RESNET}),
+    *(("resnet", {"stride": stride, "depth": 101, **RESNET}) for stride in (8, 16)),
     ("resnet", {"stride": 16, "depth": 50, "form": "irn", "frozen_stages": 3, **RESNET}),
     ("resnet", {"stride": 32, "depth": 50, **RESNET}),
     ("vision_transformer", {"patch": 16, "depth": 12, "width": 384, "stem": "linear", **VIT | {"heads": 6}}),

@@ -25,7 +25,7 @@ class Resnet(parts.Backbone):
     )
 
     def held(self, crop: int) -> parts.Held:
-        third = 1500 if self.depth == 50 else 5100
+        third = 1600 if self.depth == 50 else 5700
         return self.of_stages(25 if self.depth == 50 else 44, (175, 2), (640, 4), (510, 8), (third, 16), (1550, 32))
 
 
