@@ -50,9 +50,9 @@ def test_a_block_says_what_its_network_keeps(name, options, side):
     tensors = [*network.parameters(), *network.buffers()]
     counted = saved_bytes(lambda: network(image), [*tensors, image]) / side**2
     held = block.held(side)
-    assert counted <= held.kept <= 1.5 * counted
+    assert counted <= held.kept <= 1.6 * counted
     millions = sum(tensor.numel() for tensor in tensors) / 1e6
-    assert millions <= held.parameters <= max(1.5 * millions, 0.5 + millions)
+    assert millions <= held.parameters <= max(1.6 * millions, 0.5 + millions)
 
 
 def test_every_network_of_ours_says_it():

@@ -42,9 +42,9 @@ class VisionTransformer(transformers.Transformer):
         return self
 
     def held(self, crop: int) -> Held:
-        """Sixteen maps of a layer as wide as a token, and the attention of its heads, twice."""
+        """Eighteen maps of a layer as wide as a token, and the attention of its heads."""
         tokens = (crop // self.patch) ** 2
-        of_token = 4 * self.depth * (18 * self.width + 3 * self.heads * tokens)
+        of_token = 4 * self.depth * (18 * self.width + self.heads * tokens)
         stem = 160 if self.stem == "tiny" else 0
         parameters = self.depth * 12 * self.width**2 + self.width * (tokens + 3 * self.patch**2)
         return Held(0.5 + parameters / 1e6, of_token / self.patch**2 + stem)

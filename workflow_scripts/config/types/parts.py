@@ -100,7 +100,7 @@ class AnyOf:
 
 
 class Held(NamedTuple):
-    """What a training holds of a network: not less than is counted on the network itself, nor half as much again.
+    """What a training holds of a network: not less than is counted on the network itself, and at most 1.6 times that.
 
     Attributes:
         parameters: millions.
