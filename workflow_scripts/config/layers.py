@@ -29,7 +29,7 @@ def read_settings(files: Iterable[str | Path] = (), *more: Mapping, shipped: boo
         shipped: whether config.yaml is read.
     """
     layers = [*map(_checked, [*([SHIPPED] if shipped else []), *files]), *more]
-    named = next((layer for layer in reversed(layers) if "plugins" in layer), {})
+    named: Mapping = next((layer for layer in reversed(layers) if "plugins" in layer), {})
     families.use(named.get("plugins") or (), place(named, "plugins") or "config")
     return reduce(_laid_over, layers, _library(plugins.folders()))
 

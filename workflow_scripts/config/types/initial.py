@@ -51,7 +51,7 @@ class Network(Block):
 
     def held(self) -> Held | None:
         """What its training holds of its backbone; None where planning cannot know."""
-        return self.backbone.held(self.recipe.crop)  # type: ignore[attr-defined]
+        return self.backbone.held(self.recipe.crop)
 
     def check(self, where: str, sections: Sections) -> None:
         """Refuse a classifier to start from that is not there, has another backbone, or starts from this network."""
