@@ -26,7 +26,7 @@ class Resnet(parts.Backbone):
 
     def held(self, crop: int) -> parts.Held:
         third = 1600 if self.depth == 50 else 5700
-        return self.of_stages(25 if self.depth == 50 else 44, (175, 2), (640, 4), (510, 8), (third, 16), (2800, 32))
+        return self.of_stages(25 if self.depth == 50 else 44, (175, 2), (640, 4), (575, 8), (third, 16), (1550, 32))
 
 
 DILATIONS = {8: (1, 1, 2, 4), 16: (1, 1, 1, 2), 32: (1, 1, 1, 1)}  # of the four layers, by stride
