@@ -201,7 +201,7 @@ def overlay(tmp_path):
 
     def write(change: dict) -> Path:
         path = tmp_path / "change.yaml"
-        path.write_text(yaml.safe_dump(change))
+        path.write_text(yaml.safe_dump(json.loads(json.dumps(change))))
         return path
 
     return write

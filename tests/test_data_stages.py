@@ -245,7 +245,7 @@ ERRORS = {
 
 @pytest.mark.parametrize(("key", "value", "message"), ERRORS.values(), ids=ERRORS)
 def test_one_line_says_what_is_wrong_in_the_configuration(raw, key, value, message):
-    refused(lambda: Config(put(raw, key, value)), ".yaml:", message)
+    refused(lambda: Config(put(raw, key, value)), message)
 
 
 def test_an_archive_comes_from_somewhere(raw):

@@ -115,7 +115,7 @@ module moved:
 use rule * from moved as moved_*
 
 
-rule table:
+rule paper_table:
     input:
         "results/demo/miou.csv",
         "moved/results/demo/index.h5",
@@ -128,7 +128,7 @@ rule table:
 open("local.txt", "w").write(" ".join(sorted(workflow._localrules)))
 """
 # What needs the internet, and what takes a second: never sent to a cluster.
-LOCAL = "all archives boundary_table charts confusion_table mask_ap miou pictures saliency_table table tables weights".split()
+LOCAL = "all all_paper_tables archives boundary_table charts confusion_table mask_ap miou paper_table pictures saliency_table weights".split()
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def outer(tmp_path) -> Path:
     (folder / "lib/sitecustomize.py").write_text("import sys; print('seen', *sys.orig_argv, file=sys.stderr)")
     (folder / "helper.py").write_text("import sys; print(len(open(sys.argv[1]).readlines()))")
     (folder / "Snakefile").write_text(
-        OUTER.format(config=SMALL).replace("from plain\n", "from plain exclude all, table\n")
+        OUTER.format(config=SMALL).replace("from plain\n", "from plain exclude all, paper_table\n")
     )
     return folder
 
@@ -165,7 +165,7 @@ def test_as_a_module_of_another_workflow(outer):
     assert (
         "workflow_scripts.stages.index" in (outer / "logs/demo/index.log").read_text()
     )  # our jobs see the user's modules
-    expected = [*({*LOCAL} - {"all", "table"}), *(f"moved_{name}" for name in LOCAL)]
+    expected = [*({*LOCAL} - {"all", "paper_table"}), *(f"moved_{name}" for name in LOCAL)]
     assert (outer / "local.txt").read_text().split() == sorted(expected)
     again = snakemake(outer, "--cores", "2", "-n", "rows.txt")
     assert "Nothing to be done" in again.stdout + again.stderr

@@ -24,7 +24,7 @@ CHANGES = {
         {"classifiers": {"eps": {"options": {"foreground_weight": 0.6}}}},
         below("train_classifier eps"),
     ),
-    "cam": ({"cams": {"cam": {"flip": False}}}, below(*of("cams"))),
+    "cam": ({"cams": {"cam": {"flip": False}}}, below("cams cam")),
     "mask threshold": ({"masks": {"eps": {"threshold": 0.25}}}, below("masks eps", "masks eps_crf")),
     "mask crf": ({"masks": {"eps_crf": {"crf": {"iterations": 9}}}}, below("masks eps_crf")),
     "segmenter": (

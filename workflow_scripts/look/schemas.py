@@ -90,8 +90,9 @@ class Schema:
         """Raises `Wrong` if these cannot be the arrays of the image."""
         sides = dict(zip("HW", about.size, strict=True)) | {"C": about.classes, "L": about.classes + 1}
         height, width = about.size
-        if height and width and any("h w" in array.shape for array in self.arrays.values()):
-            sides |= zip("hw", stored_size(height, width, about.settings["block"]["resolution"]), strict=True)
+        resolution = about.settings.get("block", {}).get("resolution")  # of soft maps; what a CRF has decided has none
+        if height and width and resolution and any("h w" in array.shape for array in self.arrays.values()):
+            sides |= zip("hw", stored_size(height, width, resolution), strict=True)
         for name, array in self.arrays.items():
             if name in arrays:
                 _check_array(name, arrays[name], array, sides)
