@@ -79,6 +79,12 @@ def test_the_job_that_puts_shards_together_asks_for_no_gpu():
     assert rules.gpus("cams")(Wildcards(names, shard="1", shards="4")) == 1
 
 
+@pytest.mark.parametrize(("mask", "parts"), [("cam", 0), ("boxes", 0), ("grabcut", 3), ("eps_crf", 3), ("bana", 3)])
+def test_masks_are_split_where_an_image_takes_long(mask, parts):
+    rules = Rules(read_settings() | {"shards": 3})
+    assert len(rules.inputs("masks")(Wildcards(dataset="voc", seed="0", mask=mask))["shards"]) == parts
+
+
 def state_of(job: Job) -> int:
     return job.settings.side
 

@@ -18,7 +18,7 @@ from workflow_scripts.config.resolve import Config
 from workflow_scripts.config.types.initial import Network
 
 # The modules that make splitting a stage that goes through the images worth its while.
-HEAVY = {"networks", "detectors", "refine.dense_crf", "data.boxes"}
+HEAVY = {"networks", "detectors", "refine.dense_crf", "refine.grabcut_mask"}
 
 SHARD = ".{shard}-of-{shards}"  # behind the name of a file
 
