@@ -15,7 +15,7 @@ demo: environment
 	@echo "Every stage in a browser: results/demo/gallery/index.html"
 
 test: .venv/.dev lint
-	python -m pytest -n 2 --dist loadscope -q tests examples
+	python -m pytest -n 2 --max-worker-restart 2 --dist loadscope -q tests examples
 
 lint: .venv/.dev
 	ruff check .

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import faulthandler
 import fcntl
 import json
 import os
@@ -42,6 +43,8 @@ PATIENCE = 600  # seconds of a command; the small demo takes one or two minutes 
 # Where Slurm is installed, Snakemake asks it when it starts; a controller that does not answer would cost seconds each time.
 os.environ["SLURM_CONF"] = os.devnull
 
+HUNG = 1200  # seconds of a test, beyond the limit in pyproject.toml: not even that could end it
+
 # Snakemake's own command line, with every job that it would run printed as rule and wildcards.
 DRY_RUN = """
 import json, sys
@@ -56,6 +59,33 @@ def tell(record):
 logger.addFilter(tell)
 main(sys.argv[1:])
 """
+
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(ToldAtOnce(config), "told_at_once")
+
+
+class ToldAtOnce:
+    """Names a test when it fails: a run that is ended from outside prints no summary."""
+
+    def __init__(self, config):
+        self.config = config
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            told = self.config.pluginmanager.get_plugin("terminalreporter")
+            told.write_line(f"\n{report.nodeid} failed: {str(report.longrepr)[-300:]}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """End this process where a test cannot be ended otherwise, as one that waits in a clean-up; pytest-xdist then names the test."""
+    faulthandler.dump_traceback_later(HUNG, exit=True)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def environment() -> dict[str, str]:

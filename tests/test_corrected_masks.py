@@ -33,18 +33,11 @@ TRAINED = {"mask": "corrected", "segmenter": "large_fov", "predictions": ["singl
 
 @cache
 def config_of(otherwise: str | None, path: str) -> Config:
-    """Photographs with a system that learns from corrected masks, and of the others of `config.yaml` what these need."""
-    shipped = read_settings()
-    used = {
-        kind: shipped[kind] for kind in ("saliency", "classifiers", "cams", "affinities", "segmenters", "predictions")
-    }
-    corrected = {"rule": "folder", "path": path, "otherwise": otherwise}
-    masks = {name: shipped["masks"][name] for name in ("eps", "cam", "cam_affinity")}
+    """Photographs with a system that learns from corrected masks, over the library and `config.yaml`."""
     mine = merge(merge(COMMON, CSV), {"systems": ["corrected"], "overrides": {}})
-    return Config(
-        used
-        | {"masks": masks | {"corrected": corrected}, "systems": {"corrected": TRAINED}, "datasets": {"mine": mine}}
-    )
+    corrected = {"rule": "folder", "path": path, "otherwise": otherwise}
+    change = {"masks": {"corrected": corrected}, "systems": {"corrected": TRAINED}, "datasets": {"mine": mine}}
+    return Config(read_settings((), change))
 
 
 def plan_of(otherwise: str | None, path: str = "corrected") -> Plan:
@@ -282,14 +275,13 @@ def test_one_corrected_file_changes_what_is_below(tmp_path, monkeypatch):
     monkeypatch.chdir(copy_sources(tmp_path / "tree"))
     write_photographs()
     write("corrected", label_of(0), *IDS[:2])
-    mine = merge(merge(COMMON, CSV), {"systems": ["boxes", "corrected"], "overrides": {}})
     change = {
         "masks": {"corrected": {"rule": "folder", "path": "corrected", "otherwise": "boxes"}},
         "systems": {
             "boxes": {"mask": "boxes", "segmenter": None, "predictions": []},
             "corrected": {"mask": "corrected"},
         },
-        "datasets": {"mine": mine},
+        "datasets": {"mine": COMMON | CSV | {"systems": ["boxes", "corrected"], "overrides": {}}},
     }
     Path("mine.yaml").write_text(yaml.safe_dump(change))
     target, configfiles = "results/mine/miou.csv", ["config.yaml", "mine.yaml"]

@@ -4,6 +4,7 @@ import inspect
 import json
 import re
 import subprocess
+import sys
 
 import pytest
 from conftest import SOURCES, put
@@ -43,7 +44,7 @@ def test_what_an_artifact_is_made_from_is_among_its_settings(raw):
 def test_every_rule_has_one_function_and_the_reverse():
     """Beside these are rules that only gather files, and those of shards, whose jobs are of the stage they are shards of."""
     listed = subprocess.run(
-        ["snakemake", "--list-rules"], cwd=SOURCES, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "snakemake", "--list-rules"], cwd=SOURCES, capture_output=True, text=True, check=True
     ).stdout
     shards = {f"{name}_shard" for name, stage in STAGES.items() if stage.by_image}
     assert {*listed.split()} - shards - {"all", "pictures"} == {*OUTPUTS} == {*JOBS}

@@ -76,7 +76,7 @@ class FolderMask(MaskRule):
                     f"{where}.otherwise: goes in a circle: {' -> '.join([*path, other])}; end with a mask of another rule"
                 )
             path.append(other)
-            block = sections["masks"][other]
+            block = sections["masks"].get(other)  # a name that is unknown is told with its own key
 
 
 class TruthMask(MaskRule):
