@@ -29,6 +29,7 @@ MODULES = sorted(
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """Another package in the place of ours: write it by its files, and ask for the digest of some modules."""
+    monkeypatch.setattr(fingerprint, "KEPT", tmp_path / "kept" / "kept.json")
 
     def digest(files: dict[str, str], *modules: str) -> str:
         root = tmp_path / str(len([*tmp_path.iterdir()]))
@@ -301,3 +302,39 @@ def test_without_the_modules_that_do_not_count_the_bytes_are_the_same(tmp_path, 
 
 def nothing(name: str):
     return contextlib.nullcontext if name == "postponed" else lambda *_, **__: None
+
+
+# What is kept between plans
+
+
+IMPORTS = "from workflow_scripts import b\nfrom workflow_scripts.c import d\n"
+KEPT_FILES = {"a.py": f"{IMPORTS}x = b.y + d\n", "b.py": "y = 1\n", "c.py": "d = 2\n"}
+CHANGES = {
+    "the text": {"a.py": f"{IMPORTS}x = b.y - d\n"},
+    "what it imports": {"b.py": "y = 3\n"},
+    "a module in place of a name": {"c.py": None, "c/__init__.py": "d = 2\n", "c/d.py": ""},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_digest_that_was_kept_counts_only_where_it_would_be_found_again(package, monkeypatch, change):
+    changed = {name: text for name, text in (KEPT_FILES | change).items() if text is not None}
+    expected = package(changed)
+    first = package(KEPT_FILES)
+    fingerprint._keep(fingerprint.KEPT, fingerprint._kept(), {})
+    walked = []
+    digest = fingerprint._digest
+    monkeypatch.setattr(fingerprint, "_digest", lambda *given: walked.append(given[1]) or digest(*given))
+    assert package(KEPT_FILES) == first and not walked  # from the file
+    assert package(changed) == expected != first and "a" in walked
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"by": "0", "known": {}}', '{"known": 1}'])
+def test_a_file_of_digests_that_is_none_is_not_taken(package, text):
+    expected = package(KEPT_FILES)
+    fingerprint.KEPT.parent.mkdir()
+    fingerprint.KEPT.write_text(text)
+    assert package(KEPT_FILES) == expected
+    known = {key: [] for key in fingerprint._kept()}
+    fingerprint._keep(fingerprint.KEPT, known, {})
+    assert package(KEPT_FILES) == expected

@@ -9,13 +9,20 @@ version of Python, whose syntax trees it walks.
 """
 
 import ast
+import atexit
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from functools import cache
+from importlib.util import cache_from_source
 from pathlib import Path
+from typing import Any
 
 from workflow_scripts.base.plugins import folders
+from workflow_scripts.config import declared
 from workflow_scripts.config.declared import without_declarations
 
 PACKAGE = "workflow_scripts"
@@ -38,6 +45,10 @@ UNWRITTEN = {"ctx", "kind", "type_comment"}  # fields of syntax trees
 # Functions whose arguments are words for people. `faults` and `own` are `Faults`, whatever they are an attribute of;
 # `Check` holds what the log says of a data check, which no artifact has.
 TELLING = {"UserError", "print", "sys.exit", "warnings.warn", "faults.add", "own.add", "Check"}
+KEPT = Path(cache_from_source(__file__)).with_suffix(".json")  # digests that were worked out, beside Python's own cache
+MOST_KEPT = 2000
+# The code that works them out, as it is when this process begins: it may be edited while it runs.
+BY = hashlib.sha256(b"".join(Path(str(file)).read_bytes() for file in (__file__, declared.__file__))).hexdigest()
 
 
 def canonical(settings: dict) -> str:
@@ -87,12 +98,12 @@ def _source(name: str) -> str:
     return _path(name).read_text(encoding="utf-8")
 
 
-def _imports(name: str) -> tuple[str, ...]:
-    return _read(name)[0]
+def _imports(name: str) -> list[str]:
+    return _read(name).imports
 
 
 def _module_digest(name: str) -> str:
-    return _read(name)[1]
+    return _read(name).digest
 
 
 @cache
@@ -112,43 +123,118 @@ def imported(node: ast.Import | ast.ImportFrom) -> list[str]:
     return [module for module, *_ in _bindings(node)]
 
 
-def _bindings(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str, str]]:
+def _bindings(
+    node: ast.Import | ast.ImportFrom, is_ours: Callable[[str], bool] = _is_ours
+) -> Iterator[tuple[str, str, str]]:
     """What an import makes known: module, name in it or nothing for the module itself, and the name that it is given."""
     for alias in node.names:
         if isinstance(node, ast.Import):
             yield alias.name, "", alias.asname or alias.name
         # Relative imports are not used in this package; the linter refuses them.
-        elif _is_ours(inner := f"{node.module}.{alias.name}"):
+        elif is_ours(inner := f"{node.module}.{alias.name}"):
             yield inner, "", alias.asname or alias.name
         else:
             yield node.module or "", alias.name, alias.asname or alias.name
 
 
+@dataclass
+class _Written:
+    """What was found of one text of a module, and all that it was found from.
+
+    Attributes:
+        package: the digest of what the package that holds the module runs; empty where that is nothing.
+        ours: of names that are imported from this package, whether they are modules.
+        digests: of the modules that it imports.
+        imports: these modules, and those that do not count.
+        digest: of its tree.
+    """
+
+    package: str = ""
+    ours: dict[str, bool] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    imports: list[str] = field(default_factory=list)
+    digest: str = ""
+
+    def is_ours(self, module: str) -> bool:
+        if module.startswith(f"{PACKAGE}."):
+            self.ours[module] = _is_ours(module)
+        return self.ours.get(module, False)
+
+    def holds(self, package: str) -> bool:
+        """Whether it would be found again."""
+        return (
+            self.package == package
+            and all(_is_ours(module) == ours for module, ours in self.ours.items())
+            and all(_module_digest(module) == digest for module, digest in self.digests.items())
+        )
+
+
 @cache
-def _read(name: str) -> tuple[tuple[str, ...], str]:
-    """What a module imports of this package, and the digest of its tree, which takes the time of a plan: both at once.
+def _read(name: str) -> _Written:
+    """What a module imports of this package, and the digest of its tree: both at once, as that takes the time of a plan.
+
+    So it is kept between plans, by the text of the module. It counts only where all else that it was found from is as it was.
+    """
+    source, (package, _, _) = _source(name), name.rpartition(".")
+    around = _module_digest(package) if package and _runs(package) else ""  # importing a module runs the package
+    key = hashlib.sha256(json.dumps([name, source]).encode()).hexdigest()
+    with contextlib.suppress(KeyError, TypeError, AttributeError):  # not known, or no such file as is written here
+        if (known := _Written(**_kept()[key])).holds(around):
+            return known
+    found = _Written(around)
+    found.digest = _digest(ast.parse(source), name, found)
+    _kept().pop(key, None)
+    _kept()[key] = asdict(found)
+    return found
+
+
+def _digest(tree: ast.Module, name: str, found: _Written) -> str:
+    """Of a module's tree; what it is found from is noted.
 
     Imported modules of this package stand in the tree by their digests, whatever they are called. There are no circles of
     imports, as a test says.
     """
-    tree = without_declarations(ast.parse(_source(name)))
-    written, found = list[str](), set[str]()
-    if package := name.rpartition(".")[0]:  # importing a module runs the package that holds it
-        written.append(_module_digest(package) if _runs(package) else "")
+    tree = without_declarations(tree)
+    written = [found.package] if "." in name else []
     imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     written += sorted({line for node in imports for line in _imported(node, found)})
     tree.body = [node for node in tree.body if node not in imports]
     _walk(tree, written, found)
-    return tuple(sorted(found)), hashlib.sha256("".join(written).encode()).hexdigest()
+    return hashlib.sha256("".join(written).encode()).hexdigest()
 
 
-def _imported(node: ast.Import | ast.ImportFrom, found: set[str]) -> Iterator[str]:
+@cache
+def _kept() -> dict[str, Any]:
+    """What was found of texts of modules, by their digests; read from a file, and written to it when this process ends."""
+    try:
+        held = json.loads(KEPT.read_text(encoding="utf-8"))
+        known = dict(held["known"]) if held["by"] == BY else {}
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        known = {}
+    atexit.register(_keep, KEPT, known, dict(known))
+    return known
+
+
+def _keep(path: Path, known: dict[str, Any], before: dict[str, Any]) -> None:
+    """Write what is known, if it is not what was read; where that cannot be, it is worked out again."""
+    if known == before:
+        return
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(exist_ok=True)
+        temporary.write_text(json.dumps({"by": BY, "known": dict([*known.items()][-MOST_KEPT:])}), encoding="utf-8")
+        temporary.replace(path)
+
+
+def _imported(node: ast.Import | ast.ImportFrom, found: _Written) -> Iterator[str]:
     """A line for each name of an import; modules of this package are added to those found."""
-    for module, *names in _bindings(node):
+    for module, *names in _bindings(node, found.is_ours):
         inner = module.removeprefix(f"{PACKAGE}.")
-        if _is_ours(module):
-            found.add(inner)
-            module = "" if inner in UNCOUNTED else _module_digest(inner)
+        if found.is_ours(module):
+            found.imports.append(inner)
+            if inner not in UNCOUNTED:
+                found.digests[inner] = _module_digest(inner)
+            module = found.digests.get(inner, "")
         yield " ".join(["import", module, *names]) + "\n"
 
 
@@ -198,7 +284,7 @@ def _blank(node: ast.expr) -> ast.expr:
     return node
 
 
-def _walk(node: ast.AST, written: list[str], found: set[str]) -> None:
+def _walk(node: ast.AST, written: list[str], found: _Written) -> None:
     """Write a syntax tree in a form that does not depend on optional empty fields."""
     kind = type(node)
     if isinstance(node, ast.Import | ast.ImportFrom):
@@ -207,12 +293,12 @@ def _walk(node: ast.AST, written: list[str], found: set[str]) -> None:
     if kind in (ast.Assert, ast.Raise, ast.Call):
         _without_words(node)
     written.append(f"({kind.__name__}")
-    for field in kind._fields:
-        value = getattr(node, field, None)
-        if value is None or value == [] or field in UNWRITTEN:
+    for name in kind._fields:
+        value = getattr(node, name, None)
+        if value is None or value == [] or name in UNWRITTEN:
             continue
-        written.append(f" {field}=")
-        children = _without_docstring(node, value) if field == "body" and isinstance(value, list) else value
+        written.append(f" {name}=")
+        children = _without_docstring(node, value) if name == "body" and isinstance(value, list) else value
         for child in children if isinstance(children, list) else (children,):
             if isinstance(child, ast.AST):
                 _walk(child, written, found)
