@@ -137,20 +137,24 @@ def check_values(raw: Any, source: str | Path = "config") -> None:
     """
     seen = [0]
 
+    def told(keys: tuple[str, ...], fault: str) -> UserError:
+        return UserError(": ".join(filter(None, [str(source), ".".join(keys), fault])))
+
     def visit(value: Any, keys: tuple[str, ...]) -> None:
         seen[0] += 1
-        where = f"{source}: {'.'.join(keys)}: " if keys else f"{source}: "
         if seen[0] > MOST_VALUES:
             raise UserError(f"{source}: stands for more than {MOST_VALUES:,} values; write out what is meant")
-        if isinstance(value, str) and "\0" in value:
-            raise UserError(f"{where}a NUL character is in no name of a file or block; take it out")
-        if isinstance(value, dict):
+        if isinstance(value, str):
+            if "\0" in value:
+                raise told(keys, "a NUL character is in no name of a file or block; take it out")
+        elif isinstance(value, dict):
             for key, item in value.items():
                 if not isinstance(key, str):
-                    raise UserError(f"{where}the key {key!r} is no text, as YAML reads it; put it in quotes")
-                visit(key, (*keys, key))
-                visit(item, (*keys, key))
-        elif isinstance(value, Sequence) and not isinstance(value, str):
+                    raise told(keys, f"the key {key!r} is no text, as YAML reads it; put it in quotes")
+                inside = (*keys, key)
+                visit(key, inside)
+                visit(item, inside)
+        elif isinstance(value, Sequence):
             for number, item in enumerate(value):
                 visit(item, (*keys, str(number)))
 

@@ -1,7 +1,6 @@
 """From the raw YAML to typed blocks: inheritance, overrides of a data set, references, and errors of one line."""
 
 import contextlib
-import copy
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -39,7 +38,7 @@ class Config:
 
     def __init__(self, raw: Mapping):
         check_values(raw)
-        raw = copy.deepcopy(Placed(raw))
+        raw = Placed(raw)
         with _placed(raw):
             self._read(raw)
 

@@ -8,7 +8,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import chain
@@ -21,6 +22,7 @@ from workflow_scripts.config.types.datasets import Dataset
 
 SHA256 = re.compile("[0-9a-f]{64}")
 BLOCK = 500  # files that a thread takes at once: one by one, handing them over takes longer than looking at them
+QUICK = 0.05  # seconds for a block, where no file is hashed and the disk is of this machine
 
 
 def digest(name: str, dataset: Dataset, part: str) -> str:
@@ -48,24 +50,21 @@ def digest_of(name: str, paths: list[str], manifests: Sequence[Path] = ()) -> st
         if any(path.startswith(folder) for path in paths):
             unpacked[folder] = _manifest(manifest)
     known = _Known(Path("results") / name / ".sources.json", unpacked)
-    blocks = [paths[start : start + BLOCK] for start in range(0, len(paths), BLOCK)]
-    with ThreadPoolExecutor(8) as pool:
-        found = pool.map(lambda block: [known.digest(path) for path in block], blocks)
-        digests = dict(zip(paths, chain.from_iterable(found), strict=True))
+    total = hashlib.sha256("".join(_at_once(known.lines, [*dict.fromkeys(paths)])).encode())
     known.save()
-    total = hashlib.sha256()
-    for path, value in digests.items():
-        if not _as_unpacked(path, value, unpacked):
-            total.update(f"{path}\0{value}\n".encode())
     return total.hexdigest()[:32]
 
 
-def _as_unpacked(path: str, value: str, unpacked: dict[str, dict[str, list]]) -> bool:
-    """Whether a file of an archive's folder has the content that was unpacked, or will be written."""
-    for folder, files in unpacked.items():
-        if path.startswith(folder):
-            return not files or value == (files[path][2] if path in files else "missing")
-    return False
+def _at_once(look: Callable[[list[str]], list[str]], paths: list[str]) -> list[str]:
+    """What is found of files: in one thread while that is quick, as threads would take turns; else in several."""
+    blocks, lines = [paths[start : start + BLOCK] for start in range(0, len(paths), BLOCK)], list[str]()
+    is_quick = True
+    while blocks and is_quick:
+        start = time.perf_counter()
+        lines += look(blocks.pop(0))
+        is_quick = time.perf_counter() - start < QUICK
+    with ThreadPoolExecutor(8) as pool:
+        return lines + [*chain.from_iterable(pool.map(look, blocks))]
 
 
 def mask_files(path: str) -> list[str]:
@@ -121,15 +120,25 @@ class _Known:
         self.entries = _written(str(path.absolute()), "", *_stamp(path))
         self.changed = False
 
-    def digest(self, path: str) -> str:
-        try:
-            status = os.stat(path)
-        except (OSError, ValueError):  # the latter for a null character in a name
-            return "missing"
-        key = [status.st_size, status.st_mtime_ns]
-        for files in self.unpacked.values():
-            if (entry := files.get(path)) and entry[:2] == key:
-                return entry[2]
+    def lines(self, paths: Iterable[str]) -> list[str]:
+        """A line for each file that counts: not those with the content that was unpacked, or will be."""
+        lines = []
+        for path in paths:
+            try:
+                status = os.stat(path)
+                key = [status.st_size, status.st_mtime_ns]
+            except (OSError, ValueError):  # the latter for a null character in a name
+                key = []
+            archive = next((files for folder, files in self.unpacked.items() if path.startswith(folder)), None)
+            expected = archive.get(path, [0, 0, "missing"]) if archive else None
+            if archive == {} or expected and expected[:2] == key:
+                continue
+            value = self._digest(path, key) if key else "missing"
+            if not expected or value != expected[2]:
+                lines.append(f"{path}\0{value}\n")
+        return lines
+
+    def _digest(self, path: str, key: list[int]) -> str:
         entry = self.entries.get(path)
         if entry and entry[:2] == key:
             return entry[2]
