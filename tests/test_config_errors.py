@@ -269,7 +269,8 @@ WRONG = {
     "a section that is null": (
         "systems",
         None,
-        "config: systems.eps_affinity: segmenter and predictions go together; give both or neither",
+        "config: systems is null, which takes all its blocks away; take the null away, or set single blocks to null; "
+        "without them: systems.eps_affinity: segmenter and predictions go together; give both or neither",
     ),
     "no seed": ("datasets.voc.seeds", [], "config: datasets.voc.seeds: empty, name at least one"),
     "seeds of the segmentation": (

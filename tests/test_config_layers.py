@@ -4,6 +4,7 @@ import copy
 import importlib
 import inspect
 import pkgutil
+import re
 import typing
 from functools import reduce
 from types import SimpleNamespace
@@ -241,6 +242,27 @@ OVERLAYS = {
         "datasets:\n  demo:\n    overrides: {cams: {eps: {base: cam_irn}}}\n",
         "3: cams.eps.base: no block 'cam_irn'",
     ),
+    "a section that is null": (
+        "shards: 1\nmasks:\nsystems: {}\n",
+        "2: masks is null, which takes all its blocks away; take the null away, or set single blocks to null; without them: ",
+    ),
+    "a new block that is misspelt": (
+        "masks:\n  eps_crff: {threshold: 0.3}\n",
+        "2: masks.eps_crff: no such block (did you mean eps_crf?); a new one needs `rule` or `base`",
+    ),
+    "a new block of no known name": (
+        "saliency:\n  wholly_different: {model: u2net}\n",
+        "2: saliency.wholly_different: no such block; a new one needs `detector` or `base`",
+    ),
+    "a data set that is misspelt": (
+        "datasets:\n  demoo: {seeds: [1]}\n",
+        "2: datasets.demoo: no such block (did you mean demo?); a new one needs `kind` or `base`",
+    ),
+    "a key that another kind does not know": (
+        "datasets:\n  mine: {base: demo, kind: csv, threshold: 0.5}\n",
+        "2: datasets.mine: kind csv has no seed, which datasets.demo (library/datasets/demo.yaml:8) gives; set to null what it does "
+        "not have, or take another base",
+    ),
     "plug-ins": ("shards: 1\nplugins: [nowhere]\n", "2: plugins: nowhere: no such folder, seen from "),
     "system of a table": (
         "tables:\n  eps_table_3:\n    systems: {demo: {naive: [naif]}}\n",
@@ -254,6 +276,16 @@ def test_the_line_of_an_overlay(tmp_path, text, told):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
     assert refused(lambda: Config.load(path)).startswith(f"{path}:{told}")
+
+
+def test_the_way_out_of_another_kind(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("datasets:\n  mine: {base: voc, kind: csv}\n")
+    told = re.search("kind csv has no (.+), which datasets.voc ", refused(lambda: Config.load(path)))
+    assert {"annotations", "sbd"} < {*told[1].split(", ")}
+    nulls = ": null, ".join(told[1].split(", "))
+    path.write_text(f"datasets:\n  mine: {{base: voc, kind: csv, {nulls}: null}}\n")
+    assert "datasets.mine.table: missing" in refused(lambda: Config.load(path))
 
 
 def test_where_a_block_was_taken_away(tmp_path):

@@ -189,6 +189,15 @@ def union(family: str) -> Any:
 AnyOf.union = union
 
 
+def classes(type_: Any) -> tuple[str, dict[str, type[BaseModel]]]:
+    """Of a union: the key that tells its classes apart, and these by its values; of one class no key and none."""
+    for item in getattr(type_, "__metadata__", ()):
+        if isinstance(item, Discriminator) and isinstance(key := item.discriminator, str):
+            found = get_args(get_args(type_)[0])
+            return key, {value: cls for cls in found for value in get_args(cls.model_fields[key].annotation)}
+    return "", {}
+
+
 @cache
 def sections() -> dict[str, Any]:
     """The sections of named blocks and the type of their blocks."""

@@ -1,6 +1,7 @@
 """From the raw YAML to typed blocks: inheritance, overrides of a data set, references, and errors of one line."""
 
 import contextlib
+import difflib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -39,8 +40,17 @@ class Config:
     def __init__(self, raw: Mapping):
         check_values(raw)
         raw = Placed(raw)
-        with _placed(raw):
-            self._read(raw)
+        try:
+            with _placed(raw):
+                self._read(raw)
+        except UserError as error:
+            known = (*sections(), "datasets", "archives")
+            if not (nulls := [key for key in raw if raw[key] is None and key in known]):
+                raise
+            raise UserError(
+                f"{place(raw, nulls[0]) or 'config'}: {nulls[0]} is null, which takes all its blocks away; take the null "
+                f"away, or set single blocks to null; without them: {str(error).removeprefix('config: ')}"
+            ) from None
 
     def _read(self, raw: Any) -> None:
         shards = raw.pop("shards", None)
@@ -354,14 +364,34 @@ def _read(chain: Chain, kind: str, name: str, type_: Any, plain: dict, known: An
     try:
         value = known or typed(type_, plain, where)
     except UserError as error:
-        key = re.match(rf"config: {where}\.([^ ]+): missing", str(error))
-        if key and (null := chain.null(kind, name, key[1].split("."))):
-            raise UserError(
-                f"{null[1] or 'config'}: {where}.{key[1]}: missing, as {null[0]} is null; give it a value"
-            ) from None
-        raise
+        raise UserError(_explained(chain, kind, name, type_, plain, str(error)) or str(error)) from None
     check_nulls(chain.with_nulls(kind, name), value, where, families.keys(type_))
     return value
+
+
+def _explained(chain: Chain, kind: str, name: str, type_: Any, plain: Mapping, told: str) -> str | None:
+    """Why a block lacks a key, or has one that its class does not know, where that is not for want of care in the block itself."""
+    where, own, base = f"{kind}.{name}", chain.blocks[kind].get(name) or {}, chain.base(kind, name)
+    tag, classes = families.classes(type_)
+    if key := re.match(rf"config: {where}\.([^ ]+): missing", told):
+        if null := chain.null(kind, name, key[1].split(".")):
+            return f"{null[1] or 'config'}: {where}.{key[1]}: missing, as {null[0]} is null; give it a value"
+        if key[1] == tag and "base" not in own:
+            meant = difflib.get_close_matches(name, chain.names(kind), n=2)  # the name itself is one
+            hint = f" (did you mean {meant[-1]}?)" if meant[1:] else ""
+            return f"config: {where}: no such block{hint}; a new one needs `{tag}` or `base`"
+    unknown = re.match(rf"config: {where}: unknown key '([^']+)'", told)
+    if unknown and unknown[1] not in own and base and plain.get(tag) in classes:
+        others = [key for key in plain if key not in classes[plain[tag]].model_fields and key not in own]
+        giving = (block for block in chain.lineage(kind, name) if others[0] in chain.blocks[kind].get(block, ()))
+        first = next(giving, base)
+        line = place(chain.blocks[kind].get(first), others[0])
+        given = f"{kind}.{first}{f' ({line})' if line else ''}"
+        return (
+            f"config: {where}: {tag} {plain[tag]} has no {', '.join(others)}, which {given} gives; set to null what it does "
+            "not have, or take another base"
+        )
+    return None
 
 
 def order_splits(splits: Mapping[str, datasets.Split], where: str) -> list[str]:
