@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from own_photographs import CSV, VOC, plan_of, write_photographs
 from PIL import Image
 from torchvision import models
 
+from workflow_scripts.config import families
 from workflow_scripts.config.planning import needs
 from workflow_scripts.config.planning.members import emptied, known_members
 from workflow_scripts.config.planning.rules import Rules
@@ -163,9 +165,11 @@ def test_addresses_are_those_that_libraries_fetch_from(folder):
         assert known.checksum.removeprefix("sha256:") in known.source
     assert needs.hub_folder() == os.path.join(torch.hub.get_dir(), "checkpoints")
     rembg = pytest.importorskip("rembg.sessions")
-    for model, known in needs.REMBG.items():
+    block = families.classes(families.union("saliency"))[1]["rembg"]
+    for model in get_args(block.model_fields["model"].annotation):
+        (known,) = block(detector="rembg", model=model).files()
         module = Path(__import__(rembg.sessions[model].__module__, fromlist=["x"]).__file__).read_text()
-        assert needs.REMBG_URL + known.source in module and known.checksum in module
+        assert known.source in module and known.checksum in module
 
 
 # --- splits -----------------------------------------------------------------------------------------------------------

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 import stage_runs
+import yaml
 from conftest import refused
 from own_photographs import CSV, plan_of, write_photographs
 
 from workflow_scripts.base import plugins
 from workflow_scripts.config import families, fingerprint
+from workflow_scripts.config.planning.needs import of_job
 from workflow_scripts.config.planning.plan import Plan
 
 METHOD = """
@@ -69,6 +71,66 @@ OTHERS = {  # a module of each family, and a block that it is asked for by
         {"name": "far"},
     ),
 }
+WITHOUT_CODE = {  # what planning reads of a mask rule, a segmenter, a detector and an affinity network with a rule of its own
+    "flat_mask": "class Flat(mask_blocks.MaskRule):\n    rule: Literal['flat']\n    cam: Annotated[parts.Name, parts.Of('cams')]\n",
+    "pair_walk_mask": """class PairWalk(mask_blocks.MaskRule):
+    rule: Literal['pair_walk']
+    walks_along: ClassVar = 'pair_net'
+    cam: Annotated[parts.Name, parts.Of('cams')]
+    affinity: Annotated[parts.Name, parts.Of('affinities')]
+""",
+    "pair_net": """class Labels(parts.Block):
+    sure: parts.Share
+
+
+class Recipe(parts.Recipe):
+    jitter: parts.Jitter
+
+
+class PairNet(affinity_blocks.Affinity):
+    network: Literal['pair_net']
+    labels: Labels
+    recipe: Recipe
+""",
+    "pair_net_label": "",
+    "pair_net_samples": "",
+    "score_net": "class ScoreNet(segmenters.Segmenter):\n    network: Literal['score_net']\n    recipe: parts.SegmenterRecipe\n",
+    "seen": """class Seen(saliency_blocks.Detector):
+    detector: Literal['seen']
+    model: str
+
+    def packages(self):
+        return {'no_such_package': 'pip install it'}
+
+    def files(self):
+        return (parts.File('model', f'{self.model}.onnx', 'https://example.org'), parts.File('more', 'x', is_fetched=True))
+""",
+}
+SETTINGS = """
+saliency:
+  seen: {detector: seen, model: best}
+classifiers:
+  eps_seen: {base: eps, saliency: seen}
+cams:
+  cam_seen: {classifier: eps_seen, base: eps}
+masks:
+  flat: {rule: flat, cam: cam_seen}
+  paired: {rule: pair_walk, cam: cam, affinity: pair}
+affinities:
+  pair: {base: cam, network: pair_net, labels: {low: null, high: null, crf: null, sure: 0.5}, head: null, group_norm: null, distance: null}
+segmenters:
+  scores:
+    base: large_fov
+    network: score_net
+    hidden: null
+    dilation: null
+    score_kernel: null
+    dropout: null
+    loss_at: null
+    align_corners: null
+systems:
+  flat: {segmenter: scores, predictions: [single]}
+"""
 TINY = {"name": "tiny", "stride": 8, "frozen_stages": 0, "batch_norm": "trained"}
 RECIPE = {"iterations": 2, "batch": 2, "crop": 16, "long_side": [16, 24]}
 BLOCK = {"base": "cam", "method": "far_cam", "initial": "random", "backbone": TINY, "recipe": RECIPE}
@@ -162,6 +224,22 @@ def test_a_fault_in_a_stage_names_its_file_and_leaves_the_traceback(outside, bef
     message = stage_runs.run(plan, "train_classifier", seed="0", classifier="far")
     assert message == f"error: {outside}/far_cam.py:{line}: KeyError: 'layer'; correct this file"
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_all_that_planning_asks_of_a_rule_a_segmenter_a_detector_and_an_affinity_network(outside):
+    write_photographs()
+    head = "from typing import Annotated, ClassVar\n" + HEAD
+    for name, text in WITHOUT_CODE.items():
+        (outside / f"{name}.py").write_text(head + text if text else "")
+    over = {"plugins": [str(outside)]} | yaml.safe_load(SETTINGS)
+    plan = plan_of(CSV, over=over, systems=["flat", "paired"])
+    jobs = list(plan.jobs("mine"))
+    assert all(plan.code(*job) and plan.settings(*job) for job in jobs)
+    modules = {name.rpartition(".")[2] for job in jobs for name in plan.modules(*job)}
+    assert {*WITHOUT_CODE} <= modules
+    needs = {need.path: need for job in jobs for need in of_job(plan.config, *job)}
+    assert needs["best.onnx"].line().startswith("best.onnx: missing; model of saliency.seen; get it from https://example.org")
+    assert needs["no_such_package"].way == "run pip install it" and not needs["x"].blocks
 
 
 @pytest.mark.parametrize("name", OTHERS)

@@ -152,7 +152,8 @@ class Estimates:
 
     def _affinity_labels(self, names: Mapping[str, str]) -> Cost:
         images = self._images([self.data.use.affinity or self.data.use.train])
-        crf = self._crf(self.config.block(self.dataset, "affinities", names["affinity"]).labels.crf, LABELS + 1)
+        labels = self.config.block(self.dataset, "affinities", names["affinity"]).labels
+        crf = self._crf(getattr(labels, "crf", None), LABELS + 1)
         return Cost(self._stored(LABEL_BYTES * self.pixels, images), seconds=2 * crf * images)
 
     def _masks(self, names: Mapping[str, str]) -> Cost:
@@ -164,7 +165,7 @@ class Estimates:
         if name := getattr(block, "affinity", None):
             _, operations, kind = self._network("affinities", name)
             fine = 1 if block.rule == "random_walk" else 4  # cells of 4 pixels instead of 8
-            seconds += WALK * self.relative * fine * 2 ** (block.log_steps - 8)
+            seconds += WALK * self.relative * fine * 2 ** (getattr(block, "log_steps", 8) - 8)
             framed = 2 * max(self.pixels, block.frame**2) if block.rule == "edge_walk" else self.pixels  # mirrored, too
             work = operations * framed * images
             return Cost(self._stored(LABEL_BYTES * self.pixels, images), work, kind, seconds=seconds * images)

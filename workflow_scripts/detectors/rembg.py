@@ -12,7 +12,24 @@ from PIL import Image
 from pydantic import Field
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.types.parts import File
 from workflow_scripts.config.types.saliency_blocks import Detected
+
+INSTALL = "pip install -r requirements.txt"
+RELEASE = "https://github.com/danielgatis/rembg/releases/download/v0.0.0/"
+# What rembg downloads, by model: name, size, checksum.
+MODELS = {
+    "u2net": ("u2net.onnx", "176 MB", "md5:60024c5c889badc19c04ad937298a77b"),
+    "u2netp": ("u2netp.onnx", "5 MB", "md5:8e83ca70e441ab06c318d82300c84806"),
+    "silueta": ("silueta.onnx", "44 MB", "md5:55e59e0d8062d2f5d013f4725ee84782"),
+    "isnet-general-use": ("isnet-general-use.onnx", "179 MB", "md5:fc16ebd8b0c10d971d3513d564d01e29"),
+    "birefnet-general": ("BiRefNet-general-epoch_244.onnx", "973 MB", "md5:7a35a0141cbbc80de11d9c9a28f52697"),
+    "birefnet-general-lite": (
+        "BiRefNet-general-bb_swin_v1_tiny-epoch_232.onnx",
+        "224 MB",
+        "md5:4fab47adc4ff364be1713e97b7e66334",
+    ),
+}
 
 
 class RembgSaliency(Detected):
@@ -23,8 +40,24 @@ class RembgSaliency(Detected):
     def given_weights(self) -> str | None:
         return f"{self.models}/{self.model}.onnx" if self.models else None
 
+    def packages(self) -> dict[str, str]:
+        return {"rembg": INSTALL}
 
-INSTALL = "pip install -r requirements.txt"
+    def files(self) -> tuple[File]:
+        """The model, which rembg downloads unless the block names a folder of its own."""
+        file, size, checksum = MODELS[self.model]
+        return (File("saliency model", self._path(), f"{RELEASE}{file}", size, checksum, is_fetched=not self.models),)
+
+    def _path(self) -> str:
+        name = f"{self.model}.onnx"
+        if self.models:
+            return f"{self.models}/{name}"
+        home, data = os.environ.get("U2NET_HOME"), os.environ.get("XDG_DATA_HOME")
+        root = home or os.environ.get("REMBG_HOME") or (f"{data}/rembg" if data else "~/.rembg")
+        paths = [f"{root}/models/{self.model}/{name}", home or f"{data or '~'}/.u2net"]
+        paths[1] += f"/{name}"  # where older versions of rembg kept it, and newer ones still look
+        first, *others = map(os.path.expanduser, paths)
+        return next((path for path in (first, *others) if os.path.exists(path)), first)
 
 
 def fetch(block: SimpleNamespace) -> None:

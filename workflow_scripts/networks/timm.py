@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import math
+import os
 import re
 from typing import Annotated, Literal
 
@@ -48,6 +49,16 @@ class Timm(parts.Backbone):
     frozen_stages: NonNegativeInt = Field(
         description="feature maps of the model, as timm lists them, up to which it is not trained"
     )
+
+    def packages(self) -> dict[str, str]:
+        return {"timm": "pip install -r requirements.txt"}
+
+    def imagenet(self) -> parts.File:
+        """The model's folder in the cache of the hub that timm's weights are on."""
+        cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+        cache = os.environ.get("HF_HUB_CACHE", f"{os.environ.get('HF_HOME', f'{cache}/huggingface')}/hub")
+        path = os.path.expanduser(f"{cache}/models--timm--{self.model}")
+        return parts.File("weights", path, f"https://huggingface.co/timm/{self.model}", is_fetched=True)
 
 
 TRIED = (97, 130)  # sides of the image that a new network is tried on; no stride divides them

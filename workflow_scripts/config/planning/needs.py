@@ -18,7 +18,7 @@ from workflow_scripts.config.resolve import Config
 from workflow_scripts.config.types import mask_blocks, saliency_blocks
 from workflow_scripts.config.types.datasets import Dataset
 from workflow_scripts.config.types.initial import Download, Network
-from workflow_scripts.config.types.parts import Block
+from workflow_scripts.config.types.parts import Backbone, Block, File
 
 PRESENT, BY_ITSELF = "present", "missing, comes by itself"  # the second: a job downloads it
 PARTS = {
@@ -63,18 +63,6 @@ TORCHVISION = {
     ("vgg16", None): Known("vgg16-397923af.pth", "528 MB", "sha256:397923af"),
 }
 TORCHVISION_URL = "https://download.pytorch.org/models/"
-# What rembg downloads, by model.
-REMBG = {
-    "u2net": Known("u2net.onnx", "176 MB", "md5:60024c5c889badc19c04ad937298a77b"),
-    "u2netp": Known("u2netp.onnx", "5 MB", "md5:8e83ca70e441ab06c318d82300c84806"),
-    "silueta": Known("silueta.onnx", "44 MB", "md5:55e59e0d8062d2f5d013f4725ee84782"),
-    "isnet-general-use": Known("isnet-general-use.onnx", "179 MB", "md5:fc16ebd8b0c10d971d3513d564d01e29"),
-    "birefnet-general": Known("BiRefNet-general-epoch_244.onnx", "973 MB", "md5:7a35a0141cbbc80de11d9c9a28f52697"),
-    "birefnet-general-lite": Known(
-        "BiRefNet-general-bb_swin_v1_tiny-epoch_232.onnx", "224 MB", "md5:4fab47adc4ff364be1713e97b7e66334"
-    ),
-}
-REMBG_URL = "https://github.com/danielgatis/rembg/releases/download/v0.0.0/"
 DUTS = "http://saliencydetection.net/duts/ (DUTS-TR)"
 
 
@@ -126,6 +114,7 @@ def of_block(config: Config, dataset: str, kind: str, name: str) -> Iterator[Nee
     block, user = config.block(dataset, kind, name), f"{kind}.{name.partition('@')[0]}"
     yield from _weights(block, user)
     yield from _learnt_from(block, user)
+    yield from _of_class(block, user)
     yield from _detector(config, dataset, block, user)
     yield from _corrected(block, user)
     labels = None if getattr(block, "trained", None) else getattr(block, "labels", None)
@@ -135,8 +124,7 @@ def of_block(config: Config, dataset: str, kind: str, name: str) -> Iterator[Nee
 def _weights(block: Block, user: str) -> Iterator[Need]:
     """The file that a network starts from or is taken over from, if there is one; timm itself, if it is of timm's."""
     if isinstance(block, Network):
-        if block.backbone.name == "timm":
-            yield package("timm", INSTALL, user)
+        yield from _of_class(block.backbone, user)
         named = block.trained or getattr(block, "initial", None)
         if named == "imagenet":
             yield _of_torchvision(block.backbone, user)
@@ -155,26 +143,32 @@ def _weights(block: Block, user: str) -> Iterator[Need]:
         yield file_need("weights", named, PUBLISHED.get(Path(named).name, Known("")), user)
 
 
-def _of_torchvision(backbone: Block | None, user: str) -> Need:
-    """torchvision's file of a backbone; the networks of saliency without one have the convolutions of VGG16."""
+def _of_class(block: Block, user: str) -> Iterator[Need]:
+    """What the class of a block asks for."""
+    for name, install in block.packages().items():
+        yield package(name, install, user)
+    for file in block.files():
+        yield _file(file, user)
+
+
+def _file(file: File, user: str) -> Need:
+    if os.path.isdir(file.path):
+        return Need(file.what, file.path, size=file.size, source=file.source, user=user)
+    known = Known(file.source, file.size, file.checksum)
+    return file_need(file.what, file.path, known, user, BY_ITSELF if file.is_fetched else "")
+
+
+def _of_torchvision(backbone: Backbone | None, user: str) -> Need:
+    """The file of a backbone, torchvision's unless it says another; the networks of saliency without one have the convolutions of VGG16."""
     name = backbone.name if backbone else "vgg16"
-    if name == "timm":
-        return _of_timm(backbone.model, user)
+    if backbone and (file := backbone.imagenet()):
+        return _file(file, user)
     known = TORCHVISION.get((name, getattr(backbone, "depth", None)))
     if known is None:
         way = "name a file of weights under initial"
         return Need("weights", f"imagenet of {name}", "missing, torchvision has none", user=user, way=way)
     known = Known(f"{TORCHVISION_URL}{known.source}", known.size, known.checksum)
     return file_need("weights", f"{hub_folder()}/{Path(known.source).name}", known, user, BY_ITSELF)
-
-
-def _of_timm(model: str, user: str) -> Need:
-    """A model's folder in the cache of the hub that timm's weights are on."""
-    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    cache = os.environ.get("HF_HUB_CACHE", f"{os.environ.get('HF_HOME', f'{cache}/huggingface')}/hub")
-    folder = os.path.expanduser(f"{cache}/models--timm--{model}")
-    state = PRESENT if os.path.isdir(folder) else BY_ITSELF
-    return Need("weights", folder, state, source=f"https://huggingface.co/timm/{model}", user=user)
 
 
 def hub_folder() -> str:
@@ -193,9 +187,6 @@ def _learnt_from(block: Block, user: str) -> Iterator[Need]:
 def _detector(config: Config, dataset: str, block: Any, user: str) -> Iterator[Need]:
     if isinstance(block, saliency_blocks.FolderSaliency):
         yield _maps(config.dataset(dataset), block.path, user)
-    elif getattr(block, "detector", None) == "rembg":
-        yield package("rembg", INSTALL, user)
-        yield _model(block, user)
 
 
 def _maps(data: Dataset, folder: str, user: str) -> Need:
@@ -207,21 +198,6 @@ def _maps(data: Dataset, folder: str, user: str) -> Need:
     there = {entry.name for entry in os.scandir(folder)}
     ids = {name for names in known_members(data).values() for name in names or () if isinstance(name, str)}
     return counted(found, [f"{name}.png" in there for name in ids], len(there))
-
-
-def _model(block: saliency_blocks.Detector, user: str) -> Need:
-    """The file of a model of rembg, which downloads it unless the block names a folder of its own."""
-    known, name = REMBG[block.model], f"{block.model}.onnx"
-    known = Known(f"{REMBG_URL}{known.source}", known.size, known.checksum)
-    if block.models:
-        return file_need("saliency model", f"{block.models}/{name}", known, user)
-    home, data = os.environ.get("U2NET_HOME"), os.environ.get("XDG_DATA_HOME")
-    root = home or os.environ.get("REMBG_HOME") or (f"{data}/rembg" if data else "~/.rembg")
-    paths = [f"{root}/models/{block.model}/{name}", home or f"{data or '~'}/.u2net"]
-    paths[1] += f"/{name}"  # where older versions of rembg kept it, and newer ones still look
-    first, *others = map(os.path.expanduser, paths)
-    path = next((path for path in (first, *others) if os.path.exists(path)), first)
-    return file_need("saliency model", path, known, user, BY_ITSELF)
 
 
 def _corrected(block: Block, user: str) -> Iterator[Need]:
@@ -309,6 +285,7 @@ def of_job(config: Config, stage: str, names: Mapping[str, str]) -> Iterator[Nee
         kind, wildcard = BLOCKS[stage]
         name = names[wildcard]
         block, user = config.block(dataset, kind, name), f"{kind}.{name.partition('@')[0]}"
+        yield from _of_class(block, user)
         if stage.startswith("train_"):
             yield from _weights(block, user)
             yield from _learnt_from(block, user)

@@ -66,6 +66,14 @@ class Block(BaseModel):
         """Modules that its own job runs beside that of its class and those of its networks."""
         return ()
 
+    def packages(self) -> Mapping[str, str]:
+        """Packages that its jobs import and not every installation has, and how each is installed: pip install timm."""
+        return {}
+
+    def files(self) -> tuple["File", ...]:
+        """Files that its jobs read and no job makes, beside those that its keys name."""
+        return ()
+
     def check(self, where: str, sections: "Sections") -> None:
         """Refuse what does not go with the blocks that this one names; that they are there is known.
 
@@ -76,6 +84,27 @@ class Block(BaseModel):
         Raises:
             UserError: what does not fit, by the key, and a way out.
         """
+
+
+@dataclass(frozen=True)
+class File:
+    """A file, or a folder, that jobs read and none makes.
+
+    Attributes:
+        what: for people: saliency model.
+        path: where it is, or comes to.
+        source: where it is to be had.
+        size: as people write it, 98 MB.
+        checksum: of it, or its begin: sha256:0676ba61.
+        is_fetched: the job downloads it itself where it is not there.
+    """
+
+    what: str
+    path: str
+    source: str = ""
+    size: str = ""
+    checksum: str = ""
+    is_fetched: bool = False
 
 
 Sections = Mapping[str, Mapping[str, Any]]
@@ -120,6 +149,10 @@ class Backbone(Block):
 
     def held(self, crop: int) -> Held | None:
         """What a training on crops of this side holds; None where planning cannot know."""
+        return None
+
+    def imagenet(self) -> File | None:
+        """The file of `initial: imagenet`; None where it is torchvision's, or there is none."""
         return None
 
     def of_stages(self, parameters: float, *stages: tuple[float, int]) -> Held:

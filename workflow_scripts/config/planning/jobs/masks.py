@@ -67,7 +67,8 @@ def masks(plan: Context, dataset: str, seed: str, mask: str) -> Job:
                 f"config: masks.{mask}.threshold: data set {dataset!r} has no split for it in use.thresholds"
             )
         inputs["thresholds"] = output_path("thresholds", dataset=dataset, seed=seed, cam=block.cam)
-    modules = [f"refine.{block.rule}_mask", *(["refine.dense_crf"] if block.crf else [])]
+    crf = getattr(block, "crf", None)
+    modules = [f"refine.{block.rule}_mask", *(["refine.dense_crf"] if crf else [])]
     if hasattr(block, "affinity"):
         affinity = plan.block(dataset, "affinities", block.affinity)
         weights = output_path("train_affinity", dataset=dataset, seed=seed, affinity=block.affinity)
@@ -75,7 +76,7 @@ def masks(plan: Context, dataset: str, seed: str, mask: str) -> Job:
         settings["block"] = block.model_dump(exclude={"cam", "affinity"}, exclude_none=True)
         settings["affinity"] = affinity.model_dump(exclude={"cam", "labels", "initial", "recipe", "trained"})
         modules += [f"refine.{affinity.network}", f"networks.{affinity.backbone.name}"]
-    if block.crf:
+    if crf:
         inputs["images"] = plan.images(dataset)
     return Job(inputs, settings, tuple(modules))
 

@@ -43,7 +43,7 @@ def saliency(plan: Context, dataset: str, saliency: str) -> Job:
     if isinstance(block, saliency_blocks.FolderSaliency):
         settings["sources"] = plan.folder_digest(dataset, block.path)
         return Job(inputs, settings)
-    modules = ["refine.dense_crf"] if block.crf else []
+    modules = ["refine.dense_crf"] if getattr(block, "crf", None) else []
     if isinstance(block, saliency_blocks.LearntSaliency):
         inputs["weights"] = output_path("train_saliency", dataset=dataset, saliency=saliency)
     elif weights := block.given_weights():
