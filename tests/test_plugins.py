@@ -238,7 +238,11 @@ def test_all_that_planning_asks_of_a_rule_a_segmenter_a_detector_and_an_affinity
     modules = {name.rpartition(".")[2] for job in jobs for name in plan.modules(*job)}
     assert {*WITHOUT_CODE} <= modules
     needs = {need.path: need for job in jobs for need in of_job(plan.config, *job)}
-    assert needs["best.onnx"].line().startswith("best.onnx: missing; model of saliency.seen; get it from https://example.org")
+    assert (
+        needs["best.onnx"]
+        .line()
+        .startswith("best.onnx: missing; model of saliency.seen; get it from https://example.org")
+    )
     assert needs["no_such_package"].way == "run pip install it" and not needs["x"].blocks
 
 
