@@ -167,7 +167,7 @@ def test_addresses_are_those_that_libraries_fetch_from(folder):
     rembg = pytest.importorskip("rembg.sessions")
     block = families.classes(families.union("saliency"))[1]["rembg"]
     for model in get_args(block.model_fields["model"].annotation):
-        (known,) = block(detector="rembg", model=model).files()
+        (known,) = block(detector="rembg", model=model).needed_files()
         module = Path(__import__(rembg.sessions[model].__module__, fromlist=["x"]).__file__).read_text()
         assert known.source in module and known.checksum in module
 

@@ -102,7 +102,7 @@ class PairNet(affinity_blocks.Affinity):
     def packages(self):
         return {'no_such_package': 'pip install it'}
 
-    def files(self):
+    def needed_files(self):
         return (parts.File('model', f'{self.model}.onnx', 'https://example.org'), parts.File('more', 'x', is_fetched=True))
 """,
 }

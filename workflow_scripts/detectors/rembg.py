@@ -43,7 +43,7 @@ class RembgSaliency(Detected):
     def packages(self) -> dict[str, str]:
         return {"rembg": INSTALL}
 
-    def files(self) -> tuple[File]:
+    def needed_files(self) -> tuple[File]:
         """The model, which rembg downloads unless the block names a folder of its own."""
         file, size, checksum = MODELS[self.model]
         return (File("saliency model", self._path(), f"{RELEASE}{file}", size, checksum, is_fetched=not self.models),)

@@ -147,7 +147,7 @@ def _of_class(block: Block, user: str) -> Iterator[Need]:
     """What the class of a block asks for."""
     for name, install in block.packages().items():
         yield package(name, install, user)
-    for file in block.files():
+    for file in block.needed_files():
         yield _file(file, user)
 
 

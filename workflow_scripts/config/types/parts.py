@@ -70,7 +70,7 @@ class Block(BaseModel):
         """Packages that its jobs import and not every installation has, and how each is installed: pip install timm."""
         return {}
 
-    def files(self) -> tuple["File", ...]:
+    def needed_files(self) -> tuple["File", ...]:
         """Files that its jobs read and no job makes, beside those that its keys name."""
         return ()
 
