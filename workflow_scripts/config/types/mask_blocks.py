@@ -69,7 +69,8 @@ class FolderMask(MaskRule):
 
     def check(self, where: str, sections: Sections) -> None:
         """Refuse a mask that takes the place of its own missing ones, however far back; other rules name no such mask."""
-        path, block = [where.rpartition(".")[2]], self
+        path: list[str] = [where.rpartition(".")[2]]
+        block: MaskRule | None = self
         while other := getattr(block, "otherwise", None):
             if other in path:
                 raise UserError(
