@@ -39,9 +39,11 @@ def examples(text: str) -> list[list[str]]:
 def test_help_names_every_command(capsys):
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    assert set(COMMANDS) == set(re.findall(r"^    (\w+) +[A-Z].+\.$", out, re.MULTILINE))
+    assert set(COMMANDS) == set(re.findall(r"^    ([\w-]+) +[A-Z].+\.$", out, re.MULTILINE))
     listed = {
-        path.stem for path in (SOURCES / "workflow_scripts/commands").glob("*.py") if "\ndef main(" in path.read_text()
+        path.stem.replace("_", "-")
+        for path in (SOURCES / "workflow_scripts/commands").glob("*.py")
+        if "\ndef main(" in path.read_text()
     }
     assert listed == set(COMMANDS)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from workflow_scripts.base.errors import UserError, disk_fault, not_written
 from workflow_scripts.base.version import VERSION
 
-COMMANDS = ("check", "config", "doctor", "inspect", "show", "verify", "export", "predict", "convert")
+COMMANDS = ("check", "config", "doctor", "inspect", "show", "verify", "export", "predict", "export-network", "convert")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
         )
         return 2
     try:
-        status = import_module(f"workflow_scripts.commands.{name}").main(rest) or 0
+        status = import_module(f"workflow_scripts.commands.{_module(name)}").main(rest) or 0
         sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -59,12 +59,16 @@ def main(arguments: Sequence[str]) -> int:
 
 def _help() -> str:
     """The docstring above, and the first line of each command's, which is read without importing it."""
-    lines = [f"    {name:<8} {_docstring(name).partition(chr(10))[0]}" for name in COMMANDS]
+    lines = [f"    {name:<14} {_docstring(name).partition(chr(10))[0]}" for name in COMMANDS]
     return "\n".join([f"usage: wsss COMMAND ...\n\n{__doc__}", *lines, "\n    --version"])
 
 
+def _module(name: str) -> str:
+    return name.replace("-", "_")
+
+
 def _docstring(name: str) -> str:
-    source = Path(__file__).with_name("commands") / f"{name}.py"
+    source = Path(__file__).with_name("commands") / f"{_module(name)}.py"
     return ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
 
 
