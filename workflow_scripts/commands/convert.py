@@ -17,11 +17,11 @@ from PIL import Image, ImageCms, ImageSequence
 
 from workflow_scripts.base.errors import UserError, one_line
 from workflow_scripts.commands.command_line import command_parser
-from workflow_scripts.data.readers.images import check_planes, is_deep, loaded, open_image
+from workflow_scripts.data.readers.images import MAX_PIXELS, check_planes, is_deep, loaded, open_image
 from workflow_scripts.store.artifacts import replaced
 
 
-def converted(path: Path, limits: tuple[float, float] | None) -> Iterator[Image.Image]:
+def converted(path: Path, limits: tuple[float, float] | None, most_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
     """The pictures of a file in mode RGB or L, one after another.
 
     Args:
@@ -31,7 +31,7 @@ def converted(path: Path, limits: tuple[float, float] | None) -> Iterator[Image.
         UserError: not an image that can be read.
     """
     with open(path, "rb") as stream:
-        image = open_image(stream, path)
+        image = open_image(stream, path, most_pixels)
         for number, frame in enumerate(ImageSequence.Iterator(image)):
             if deep := is_deep(frame):
                 check_planes(frame, path)

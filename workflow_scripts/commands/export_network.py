@@ -11,9 +11,11 @@ compared with the network on five images before it gets its name. `wsss predict`
 has a program of ten lines that does so too.
 """
 
+import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -22,9 +24,8 @@ from workflow_scripts.base.digests import file_sha256
 from workflow_scripts.base.errors import UserError, one_line
 from workflow_scripts.base.version import VERSION
 from workflow_scripts.commands.command_line import command_parser
-from workflow_scripts.commands.predict import list_images, read_settings
-from workflow_scripts.data.readers.images import read_image
-from workflow_scripts.data.transforms import resized
+from workflow_scripts.commands.predict import list_images, read_any, read_settings
+from workflow_scripts.data.transforms import resized, scaled_size
 from workflow_scripts.look.pictures import PALETTE
 from workflow_scripts.segmentation import exported
 from workflow_scripts.segmentation.inference import load
@@ -39,13 +40,14 @@ LONGEST = 1024  # pixels; larger photographs are compared reduced to it
 Run = Callable[[np.ndarray], np.ndarray]  # from an image to its probabilities
 
 
-def metadata(classes: Sequence[str], stride: int, align_corners: bool, weights: Path) -> dict[str, str]:
+def metadata(settings: SimpleNamespace, stride: int, weights: Path) -> dict[str, str]:
     """What the file says of the network, as JSON."""
     about = {
-        "classes": ["background", *classes],  # in the order of the probabilities
-        "colours": PALETTE[: len(classes) + 1].tolist(),  # red, green, blue
+        "classes": ["background", *settings.classes],  # in the order of the probabilities
+        "colours": PALETTE[: len(settings.classes) + 1].tolist(),  # red, green, blue
         "stride": stride,  # pixels per cell of the logits
-        "align_corners": align_corners,  # of the enlargement
+        "align_corners": settings.block.align_corners,  # of the enlargement
+        "dataset": settings.dataset,
         "weights": file_sha256(weights),
         "wsss": VERSION,
     }
@@ -62,10 +64,9 @@ def photographs(folder: Path) -> list[np.ndarray]:
     """The first five images of a folder that have sizes of their own, or any if they have not."""
     images: list[np.ndarray] = []
     for path in list_images(folder):
-        image = read_image(path)
+        image, _, _ = read_any(path)
         height, width = image.shape[:2]
-        scale = min(1, LONGEST / max(height, width))
-        images.append(resized(image, max(1, round(height * scale)), max(1, round(width * scale))))
+        images.append(resized(image, *scaled_size(height, width, min(1, LONGEST / max(height, width)))))
         firsts = {image.shape: image for image in reversed(images)}
         if len(firsts) == IMAGES:
             return list(firsts.values())[::-1]
@@ -99,8 +100,10 @@ def write_file(graph: exported.Graph, kind: str, path: Path, about: dict[str, st
         exported.save_onnx(program, path, about)
         session = exported.open_onnx(path, torch.get_num_threads())
         return lambda image: session.run(["probabilities"], {"image": image})[0]
-    torch.export.save(program, path, extra_files=about)
-    module = torch.export.load(path).module()
+    buffer = io.BytesIO()  # torch refuses names that do not end in .pt2
+    torch.export.save(program, buffer, extra_files=about)
+    path.write_bytes(buffer.getvalue())
+    module = torch.export.load(buffer).module()
     return lambda image: module(torch.from_numpy(image))[1].detach().numpy()
 
 
@@ -126,7 +129,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     network.requires_grad_(False)
     graph = exported.Graph(network, settings.block.align_corners).eval()
-    about = metadata(settings.classes, network.backbone.stride, settings.block.align_corners, given.weights)
+    about = metadata(settings, network.backbone.stride, given.weights)
     with replaced(out) as temporary:
         try:
             run = write_file(graph, given.format, temporary, about)

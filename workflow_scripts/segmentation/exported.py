@@ -42,11 +42,14 @@ def traced(graph: Graph) -> torch.export.ExportedProgram:
     """The graph for images of any height and width; raises whatever torch does where the network does not allow it."""
     example = torch.zeros(*EXAMPLE, 3, dtype=torch.uint8)
     free = torch.export.Dim.DYNAMIC
-    return torch.export.export(graph.eval(), (example,), dynamic_shapes={"image": {0: free, 1: free}})
+    program = torch.export.export(graph.eval(), (example,), dynamic_shapes={"image": {0: free, 1: free}})
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # paths of this machine
+    return program
 
 
 def save_onnx(program: torch.export.ExportedProgram, path: Path, about: dict[str, str]) -> None:
-    """Write ONNX, its weights inside, `about` as its metadata; without the paths of this machine that torch notes in it."""
+    """Write ONNX, its weights inside, `about` as its metadata; without torch's notes of where each layer is from."""
     found: Any = torch.onnx.export(
         program, dynamo=True, opset_version=OPSET, output_names=list(OUTPUTS), external_data=False, verbose=False
     )
@@ -92,6 +95,7 @@ class OnnxNetwork(nn.Module):
     Attributes:
         classes: names of the objects, without the background.
         align_corners: of the enlargement.
+        dataset: that it was trained on.
         backbone: has the `stride`.
 
     Raises:
@@ -106,7 +110,11 @@ class OnnxNetwork(nn.Module):
         about = self.session.get_modelmeta().custom_metadata_map
         try:
             names = json.loads(about["classes"])
-            self.classes, self.align_corners = [str(name) for name in names[1:]], json.loads(about["align_corners"])
+            self.classes, self.align_corners = (
+                [str(name) for name in names[1:]],
+                bool(json.loads(about["align_corners"])),
+            )
+            self.dataset = str(json.loads(about["dataset"]))
             self.backbone = _Cells(int(about["stride"]))
             (image,) = self.session.get_inputs()
             if image.type != "tensor(uint8)" or OUTPUTS[0] not in [

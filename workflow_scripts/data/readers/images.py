@@ -1,10 +1,12 @@
 """Image, label and saliency files from disk, checked: what cannot be used is refused with one line that says why."""
 
+import contextlib
 import hashlib
 import io
 import os
 import shlex
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from workflow_scripts.base.errors import UserError, one_line
 
 MAX_PIXELS = 100_000_000
+STRIP = 256  # rows
 MAX_BYTES = 1 << 29  # of a file; as many pixels take less without any compression
 VOID = 255
 IMAGE_FORMATS = (
@@ -83,18 +86,28 @@ def read_image(path: str | os.PathLike, oriented: bool = True) -> np.ndarray:
 
 
 def read_photograph(
-    path: str | os.PathLike, oriented: bool = True, digest: str | None = None
+    path: str | os.PathLike, oriented: bool = True, digest: str | None = None, most_pixels: int = MAX_PIXELS
 ) -> tuple[np.ndarray, int]:
     """As `read_image`, and the EXIF orientation flag, 1 to 8.
 
     Args:
         digest: SHA-256 that the file must have, hexadecimal; of the bytes that are decoded, so that none are read twice.
+        most_pixels: of an image that is still read.
     """
     data = _read_bytes(path)
     if digest is not None and hashlib.sha256(data).hexdigest() != digest:
         raise UserError(f"{path}: changed since the index was made; leave the photographs alone, and run again")
-    image, orientation = _decode(data, path, oriented)
-    return np.array(image.convert("RGB"), order="C"), orientation
+    image, orientation = _decode(data, path, oriented, most_pixels=most_pixels)
+    return _colours(image), orientation
+
+
+def _colours(image: Image.Image) -> np.ndarray:
+    """uint8 (H, W, 3), strip by strip: Pillow holds a pixel in four bytes, and copies what it converts."""
+    colours = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, STRIP):
+        strip = image.crop((0, top, image.width, min(top + STRIP, image.height)))
+        colours[top : top + STRIP] = np.asarray(strip.convert("RGB"))
+    return colours
 
 
 def check_image(path: str | os.PathLike, oriented: bool = True) -> Photograph:
@@ -197,9 +210,11 @@ def _unreadable(path, error: OSError) -> UserError:
     return UserError(f"{path}: cannot be read ({error.strerror or error}); check the path and its permissions")
 
 
-def _decode(data: bytes, path, oriented: bool, saliency: bool = False) -> tuple[Image.Image, int]:
+def _decode(
+    data: bytes, path, oriented: bool, saliency: bool = False, most_pixels: int = MAX_PIXELS
+) -> tuple[Image.Image, int]:
     """The fully decoded image in mode RGB or L, and its orientation flag."""
-    image = open_image(io.BytesIO(data), path)
+    image = open_image(io.BytesIO(data), path, most_pixels)
     _check_pages(image, path)
     _check_colour(image, path, saliency)
     image, orientation = loaded(image, path, oriented)
@@ -207,18 +222,20 @@ def _decode(data: bytes, path, oriented: bool, saliency: bool = False) -> tuple[
         if image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
             raise UserError(f"{path}: the image is transparent in places; {_flat(path, saliency)}")
         image.info.pop("transparency", None)
-    return image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"), orientation
+    mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
+    return image if image.mode == mode else image.convert(mode), orientation
 
 
-def open_image(stream, path) -> Image.Image:
-    """The image behind its header: a known format of at most 100 megapixels, pixels not yet decoded."""
+def open_image(stream, path, most_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The image behind its header: a known format of at most 100 megapixels or what is given, pixels not yet decoded."""
     start = stream.read(12)
     if not start:
         raise UserError(f"{path}: the file has zero bytes; copy it again")
     stream.seek(0)
-    too_large = f"is larger than {MAX_PIXELS // 10**6} megapixels; scale it down first"
+    too_large = f"is larger than {most_pixels // 10**6} megapixels; scale it down first"
     try:
-        image = Image.open(stream, formats=IMAGE_FORMATS)
+        with _allowed(most_pixels):
+            image = Image.open(stream, formats=IMAGE_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UserError(f"{path}: the image {too_large}") from None
     except UnidentifiedImageError:
@@ -229,9 +246,19 @@ def open_image(stream, path) -> Image.Image:
         raise UserError(f"{path}: not an image; expected one of {', '.join(IMAGE_FORMATS)}") from None
     except Exception as error:  # a broken file makes a decoder raise anything
         raise _broken(path, error) from None
-    if image.width * image.height > MAX_PIXELS:
+    if image.width * image.height > most_pixels:
         raise UserError(f"{path}: the image of {image.width} x {image.height} pixels {too_large}")
     return image
+
+
+@contextlib.contextmanager
+def _allowed(most_pixels: int) -> Iterator[None]:
+    """Pillow's own limit, as long as it opens an image."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, most_pixels
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def loaded(image: Image.Image, path, oriented: bool) -> tuple[Image.Image, int]:
