@@ -35,6 +35,7 @@ FORMATS = ("onnx", "pt2")
 SIZES = ((65, 65), (97, 131), (160, 120), (224, 224), (241, 321))  # height and width of the images that are rendered
 IMAGES = len(SIZES)
 TOLERANCE = 1e-4  # of a probability
+MOST_READ = 50  # photographs
 LONGEST = 1024  # pixels; larger photographs are compared reduced to it
 
 Run = Callable[[np.ndarray], np.ndarray]  # from an image to its probabilities
@@ -61,9 +62,9 @@ def rendered() -> list[np.ndarray]:
 
 
 def photographs(folder: Path) -> list[np.ndarray]:
-    """The first five images of a folder that have sizes of their own, or any if they have not."""
+    """The first five images of a folder that differ in size, or the first five if no such five are among the first 50."""
     images: list[np.ndarray] = []
-    for path in list_images(folder):
+    for path in list_images(folder)[:MOST_READ]:
         image, _, _ = read_any(path)
         height, width = image.shape[:2]
         images.append(resized(image, *scaled_size(height, width, min(1, LONGEST / max(height, width)))))

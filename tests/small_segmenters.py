@@ -1,0 +1,34 @@
+"""Trained segmentation networks, small and of random weights, as a stage leaves them."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+
+from workflow_scripts import segmentation
+from workflow_scripts.data.checkpoints.weights import save_weights
+from workflow_scripts.store.provenance import write_sidecar
+
+CLASSES = ("cat", "dog", "horse")
+
+
+def write_segmenter(path: Path, dataset: str = "demo", **changes) -> Path:
+    """Weights of a network on the backbone `tiny`, and their sidecar."""
+    block = {
+        "network": "large_fov",
+        "backbone": {"name": "tiny"},
+        "hidden": None,
+        "dropout": 0,
+        "score_kernel": 3,
+        "dilation": 2,
+        "align_corners": False,
+    } | changes
+    settings = json.dumps({"block": block, "classes": CLASSES, "dataset": dataset})
+    torch.manual_seed(0)
+    options = json.loads(settings, object_hook=lambda item: SimpleNamespace(**item)).block
+    network = segmentation.build(options, len(CLASSES) + 1)
+    network.head.weight.data *= 30  # so that labels differ
+    save_weights(network, path)
+    write_sidecar(str(path), "train_segmenter", settings, "", {}, 0, [])
+    return path
