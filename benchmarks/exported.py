@@ -2,9 +2,9 @@
 
     python benchmarks/exported.py --weights results/voc/seed-0/segmenters/eps/large_fov.safetensors --images photos
 
-Both compute the same graph, from the uint8 image to probabilities at its pixels, on photographs of five sizes (rendered images without
---images). torch runs as `predict` does, channels last. After a warm-up on every size they take turns; milliseconds and the ratio are medians of the
-repeats. Exits with 1 where a probability differs by more than 1e-4.
+Both compute the same graph, from the uint8 image to probabilities at its pixels, on photographs of five sizes, or on rendered
+images without --images. torch runs as `predict` has it, channels last. After a warm-up on each size they take turns;
+milliseconds and the ratio are medians of the repeats. Exits with 1 where a probability differs by more than 1e-4.
 """
 
 import argparse
