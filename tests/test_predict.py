@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from conftest import SOURCES
 from PIL import Image
-from small_images import noise
+from small_images import noise, png
 from small_segmenters import CLASSES, write_segmenter
 
 from workflow_scripts.__main__ import main
@@ -102,18 +102,20 @@ def test_any_readable_image_is_predicted(weights, tmp_path, capsys):
     told = capsys.readouterr().out
     for line in ("cmyk.jpg: the image is CMYK", "deep.png: the image has 16", "clear.png: the image is transparent"):
         assert told.count(f"converted to 8-bit RGB: {line}") == 1
-    assert "plain" not in told and "palette" not in told
+    assert told.count("converted to") == 3
 
 
-def test_images_above_the_limit_of_the_workflow_are_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(predict, "MOST_PIXELS", 150_000_000)
-    Image.new("L", (13_000, 9_000)).save(tmp_path / "a.png")
-    assert predict.read_any(tmp_path / "a.png")[0].shape == (9_000, 13_000, 3)
-    Image.new("1", (14_000, 11_000)).save(tmp_path / "b.png")
-    with pytest.raises(UserError, match="14000 x 11000 pixels is larger than 150 megapixels"):
-        predict.read_any(tmp_path / "b.png")
-    with pytest.raises(UserError, match="larger than 100 megapixels"):
-        predict.read_photograph(tmp_path / "a.png")
+def test_images_above_the_limit_of_the_workflow_are_read(tmp_path):
+    """Told by their headers: one that is not too large is missed its content."""
+    path = tmp_path / "a.png"
+    for width, most, told in ((9_999, 100, "truncated"), (14_000, 100, "100 megapixels"), (14_000, 400, "truncated")):
+        path.write_bytes(png(width, 10_000))
+        read = predict.read_photograph if most == 100 else predict.read_any
+        with pytest.raises(UserError, match=told):
+            read(path)
+    path.write_bytes(png(41_000, 10_000))
+    with pytest.raises(UserError, match="larger than 400 megapixels"):
+        predict.read_any(path)
 
 
 # --- what is written --------------------------------------------------------------------------------------------------
@@ -188,7 +190,7 @@ def test_tiles_are_the_command_s(weights, tmp_path, capsys):
             found[more] = opened(out / "a.png"), file["probabilities"][:].astype(np.float32)
     (whole, soft), (one, _), (tiles, tiled) = found.values()
     np.testing.assert_array_equal(one, whole)
-    np.testing.assert_array_equal(tiles, tiled.argmax(axis=0))
+    assert (tiles == tiled.argmax(axis=0)).mean() > 0.999  # float16
     np.testing.assert_allclose(tiled.sum(axis=0), 1, atol=3e-3)
     assert tiled.shape == soft.shape and (tiles == whole).mean() > 0.5
     assert "reduced" not in capsys.readouterr().out
@@ -259,10 +261,10 @@ print((own_peak() - before) / 2**20)
 
 
 def test_a_large_image_takes_the_memory_of_its_colours(weights, tmp_path):
-    """4,000 x 3,000 pixels: colours twice take 84 MB, an integer a pixel for its label would take 96, its probabilities 192."""
-    for name, size in (("small", (500, 400)), ("large", (4000, 3000))):
+    """3,000 x 2,000 pixels: colours take 18 MiB, Pillow's copy of them 24, the probabilities would take 96."""
+    for name, size in (("small", (500, 400)), ("large", (3000, 2000))):
         (tmp_path / name).mkdir()
         Image.fromarray(noise(12, 16)).resize(size).save(tmp_path / name / f"{name}.jpg")
     arguments = [sys.executable, "-c", MEASURED, str(weights), str(tmp_path), str(tmp_path / "out")]
     told = subprocess.run(arguments, cwd=SOURCES, capture_output=True, text=True, check=True, timeout=300).stdout
-    assert float(told.split()[-1]) < 150
+    assert float(told.split()[-1]) < 90
