@@ -104,9 +104,9 @@ class OnnxNetwork(nn.Module):
 
     def __init__(self, path: str | Path):
         super().__init__()
+        self.session = open_onnx(path, torch.get_num_threads())
         import onnxruntime
 
-        self.session = open_onnx(path, torch.get_num_threads())
         about = self.session.get_modelmeta().custom_metadata_map
         try:
             names = json.loads(about["classes"])
