@@ -3,8 +3,12 @@
 From an image to probabilities at its pixels: normalisation, network, enlargement, softmax. Sizes are free.
 """
 
+import contextlib
+import io
 import json
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +41,19 @@ class Graph(nn.Module):
         return logits[0], enlarged.softmax(dim=1)[0]
 
 
+@contextlib.contextmanager
+def without_notes() -> Iterator[None]:
+    """What torch logs and prints while it exports is for its developers."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
+
+
+@without_notes()
 @torch.no_grad()
 def traced(graph: Graph) -> torch.export.ExportedProgram:
     """The graph for images of any height and width; raises whatever torch does where the network does not allow it."""
@@ -48,6 +65,7 @@ def traced(graph: Graph) -> torch.export.ExportedProgram:
     return program
 
 
+@without_notes()
 def save_onnx(program: torch.export.ExportedProgram, path: Path, about: dict[str, str]) -> None:
     """Write ONNX, its weights inside, `about` as its metadata; without torch's notes of where each layer is from."""
     found: Any = torch.onnx.export(
