@@ -1,6 +1,7 @@
 """Trained segmentation networks, small and of random weights, as a stage leaves them."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ from workflow_scripts.store.provenance import write_sidecar
 CLASSES = ("cat", "dog", "horse")
 
 
-def write_segmenter(path: Path, dataset: str = "demo", **changes) -> Path:
+def write_segmenter(path: Path, classes: Sequence[str] = CLASSES, **changes) -> Path:
     """Weights of a network on the backbone `tiny`, and their sidecar."""
     block = {
         "network": "large_fov",
@@ -24,10 +25,10 @@ def write_segmenter(path: Path, dataset: str = "demo", **changes) -> Path:
         "dilation": 2,
         "align_corners": False,
     } | changes
-    settings = json.dumps({"block": block, "classes": CLASSES, "dataset": dataset})
+    settings = json.dumps({"block": block, "classes": classes, "dataset": "demo"})
     torch.manual_seed(0)
     options = json.loads(settings, object_hook=lambda item: SimpleNamespace(**item)).block
-    network = segmentation.build(options, len(CLASSES) + 1)
+    network = segmentation.build(options, len(classes) + 1)
     network.head.weight.data *= 30  # so that labels differ
     save_weights(network, path)
     write_sidecar(str(path), "train_segmenter", settings, "", {}, 0, [])
