@@ -252,13 +252,14 @@ def kept_probabilities(path: Path, classes: Sequence[str]) -> Iterator[Keep]:
         yield keep
 
 
-def drawn_over(image: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """`pictures.blended`, strip by strip, in the place of the image."""
+def drawn_over(image: np.ndarray, label: np.ndarray) -> Image.Image:
+    """`pictures.blended`, strip by strip."""
+    picture = Image.new("RGB", (image.shape[1], image.shape[0]))
     for top in range(0, len(image), STRIP):
         bottom = min(top + STRIP, len(image))
         strip = slice(top, bottom + 1)  # with the row below, from which edges are seen
-        image[top:bottom] = pictures.blended(image[strip], label[strip])[: bottom - top]
-    return image
+        picture.paste(Image.fromarray(pictures.blended(image[strip], label[strip])[: bottom - top]), (0, top))
+    return picture
 
 
 # A folder
@@ -303,7 +304,7 @@ def predict_folder(
         if classes is not None:
             areas.append(area_row(path.relative_to(folder).as_posix(), label, classes))
         if overlay:
-            write(out / OVERLAYS / name, pictures.png(Image.fromarray(drawn_over(image, label))))
+            write(out / OVERLAYS / name, pictures.png(drawn_over(image, label)))
     if turned:
         more = f" and {len(turned) - MOST_SHOWN} more" if len(turned) > MOST_SHOWN else ""
         print(f"EXIF orientation applied to {len(turned)} images: {', '.join(turned[:MOST_SHOWN])}{more}")
