@@ -104,6 +104,7 @@ def write_file(graph: exported.Graph, kind: str, path: Path, about: dict[str, st
     buffer = io.BytesIO()  # torch refuses names that do not end in .pt2
     torch.export.save(program, buffer, extra_files=about)
     path.write_bytes(buffer.getvalue())
+    buffer.seek(0)
     module = torch.export.load(buffer).module()
     return lambda image: module(torch.from_numpy(image))[1].detach().numpy()
 

@@ -219,13 +219,13 @@ class Predictor:
             keep: is given the blocks, and the height and width of the image as it is predicted.
         """
         height, width = image.shape[:2]
-        if self.is_reduced(image):
-            image = resized(image, *scaled_size(height, width, self.longest / max(height, width)))
+        longest = max(height, width)
+        image = resized(image, *scaled_size(height, width, min(1, (self.longest or longest) / longest)))
         label = np.empty(image.shape[:2], np.uint8)
         for block in self.blocks(image):
             label[block.rows, block.columns] = block.probabilities.argmax(axis=0)
             if keep:
-                keep(block, image.shape[:2])
+                keep(block, (image.shape[0], image.shape[1]))
         return resized(label, height, width, nearest=True)
 
 
