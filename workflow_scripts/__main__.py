@@ -16,7 +16,8 @@ from pathlib import Path
 from workflow_scripts.base.errors import UserError, disk_fault, not_written
 from workflow_scripts.base.version import VERSION
 
-COMMANDS = ("check", "config", "doctor", "inspect", "show", "verify", "export", "predict", "convert")
+COMMANDS = ("import", "check", "config", "doctor", "inspect", "show", "verify", "export", "predict", "convert")
+MODULES = {"import": "import_data"}  # where a name is a word of Python
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         )
         return 2
     try:
-        status = import_module(f"workflow_scripts.commands.{name}").main(rest) or 0
+        status = import_module(f"workflow_scripts.commands.{MODULES.get(name, name)}").main(rest) or 0
         sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -64,7 +65,7 @@ def _help() -> str:
 
 
 def _docstring(name: str) -> str:
-    source = Path(__file__).with_name("commands") / f"{name}.py"
+    source = Path(__file__).with_name("commands") / f"{MODULES.get(name, name)}.py"
     return ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
 
 
