@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from urllib.parse import unquote
 
 import imported_drawings as drawings
 import numpy as np
@@ -43,12 +44,11 @@ def of_datumaro(out: Path) -> None:
         for kind, parts in {
             "cvat": {},
             "coco_instances": {},
-            "voc_detection": {"outlines": False},
+            "voc": {"outlines": False},
             "yolo": {"outlines": False},
-            "yolo_ultralytics_detection": {"outlines": False},
-            "yolo_ultralytics_segmentation": {"boxes": False},
+            "yolo_ultralytics": {"outlines": False},
         }.items():
-            data = Dataset.from_iterable(items(**parts), categories=drawings.CLASSES)
+            data = Dataset.from_iterable(list(items(**parts)), categories=drawings.CLASSES)
             target = Path(tempfile.mkdtemp(dir=name))
             try:
                 data.export(str(target), kind, save_media=True)
@@ -90,10 +90,17 @@ def of_label_studio(out: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         source, made = Path(name, "coco.json"), Path(name, "tasks.json")
-        source.write_text(json.dumps(coco()))
+        document = coco()
+        for one in document["annotations"]:
+            if one["segmentation"]:  # of which the library would make a rectangle beside the polygon
+                del one["bbox"]
+        source.write_text(json.dumps(document))
         convert_coco_to_ls(str(source), str(made))
         tasks = json.loads(made.read_text())
-        named = {Path(task["data"]["image"]).name: task for task in tasks}
+        named = {unquote(task["data"]["image"].rpartition("=")[2]): task for task in tasks}
+        for file in [file for file in drawings.SIZES if file not in named]:  # the library leaves out what has no annotation
+            tasks.append({"data": {"image": f"/data/local-files/?d={file}"}, "annotations": [{"result": [], "ground_truth": False}]})
+            named[file] = tasks[-1]
         for file, masks in drawings.MASKS.items():
             for mask, label in masks:
                 height, width = mask.shape

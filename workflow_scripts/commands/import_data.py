@@ -20,18 +20,19 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import yaml
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.progress import progress
 from workflow_scripts.commands.command_line import command_parser
 from workflow_scripts.data.beside import evenly_spread
 from workflow_scripts.data.checks import summary
 from workflow_scripts.data.imports.formats import FORMATS, recognised
-from workflow_scripts.data.imports.records import Contents, Told, listed
-from workflow_scripts.data.imports.rows import Row, Table, Wishes, masks, settled
+from workflow_scripts.data.imports.records import Contents, Told
+from workflow_scripts.data.imports.rows import Table, Wishes, masks, settled
 from workflow_scripts.data.imports.source import Source
 from workflow_scripts.data.index_entries import MAX_SHOWN
 from workflow_scripts.data.readers.archives import unpack
@@ -98,6 +99,7 @@ def main(arguments: Sequence[str]) -> int:
         faults = len(result.told.messages)
         if given.sheet:
             _draw_sheet(result, given.sheet)
+            print(f"drew {given.sheet}")
         names = [TABLE, SETTINGS, SHEET, *([MASKS] if any(row.is_drawn for row in result.table.rows) else [])]
         names += moved
         if faults and not given.leave_out:
@@ -138,13 +140,14 @@ def report(result: Result) -> Iterator[str]:
     counts = (f"{name} {shown[name]}" + (f" ({boxes[name]} boxes)" if boxes[name] else "") for name in table.classes)
     yield f"classes: {len(table.classes)}; images of each: {', '.join(counts)}"
     if boxes:
-        around = sum(row.outlined for row in rows)
+        around = sum(row.around for row in rows)
         yield f"boxes: {boxes.total()}" + (f", {around} of them around outlines" if around else "")
     drawn, there = (sum(map(bool, found)) for found in ([row.is_drawn for row in rows], [row.mask for row in rows]))
     yield f"masks: {drawn} to be drawn from outlines, {there} there already" if drawn or there else "masks: none"
     by_split = Counter(row.split for row in rows)
     yield "splits: " + (", ".join(f"{name or '(none)'} {count}" for name, count in by_split.items()) if [*by_split] != [""] else "none")
-    yield f"used: {', '.join(f'{key} {value}' for key, value in table.use.items())}"
+    uses = {key: value if isinstance(value, str) else ", ".join(value) for key, value in table.use.items()}
+    yield f"use: {', '.join(f'{key} {value}' for key, value in uses.items())}"
     yield from (f"note: {line}" for line in told.lines())
     yield from summary(told.findings)
     yield from (f"fault: {line}" for line in told.messages[:MAX_SHOWN])
@@ -157,7 +160,8 @@ def write_all(result: Result, folder: Path, out: Path, copy: bool) -> None:
     table = result.table
     if table.rows and any(row.is_drawn for row in table.rows):
         (folder / MASKS).mkdir()
-        for row, label in masks(table, result.contents, result.wishes):
+        count = sum(row.is_drawn for row in table.rows)
+        for row, label in progress(masks(table, result.contents, result.wishes), count, "masks"):
             write(folder / MASKS / f"{row.identifier}.png", pictures.label_png(label))
     if copy:
         (folder / COPIES).mkdir()
@@ -173,7 +177,7 @@ def write_all(result: Result, folder: Path, out: Path, copy: bool) -> None:
         rows.append({"id": row.identifier, "image": image, "labels": labels, "boxes": boxes, "mask": mask, "split": row.split})
     columns = ["id", "image", "labels", *(key for key in ("boxes", "mask", "split") if any(row[key] for row in rows))]
     write_table(str(folder / TABLE), [{key: row[key] for key in columns} for row in rows], columns)
-    _draw_sheet(result, folder / SHEET)
+    _draw_sheet(result, folder / SHEET, folder / MASKS)
     write(folder / SETTINGS, settings(table, out))
 
 
@@ -198,30 +202,32 @@ def _place(path: Path, folder: Path, out: Path) -> str:
     return name
 
 
-def _draw_sheet(result: Result, out: Path) -> None:
-    """Some images, evenly spread, with labels, boxes and masks."""
+def _draw_sheet(result: Result, out: Path, written: Path | None = None) -> None:
+    """Some images, evenly spread, with labels, boxes and masks; these from a folder where they are written already."""
     if out.suffix.lower() != ".png":
         raise UserError(f"{out}: pictures are written as PNG; give --sheet a name that ends in .png")
     table = result.table
     chosen = {*evenly_spread([row.identifier for row in table.rows], ON_SHEET)}
-    some = Table([row for row in table.rows if row.identifier in chosen], table.classes, table.splits, table.use, table.orientation)
-    drawn = {row.identifier: label for row, label in masks(some, result.contents, result.wishes)} if any(row.is_drawn for row in some.rows) else {}
+    rows = [row for row in table.rows if row.identifier in chosen]
     oriented = table.orientation == "shown"
+    drawn = {}
+    if written is None:
+        some = replace(table, rows=rows)
+        drawn = {row.identifier: label for row, label in masks(some, result.contents, result.wishes)}
     lines = []
-    for row in some.rows:
+    for row in rows:
         image = read_image(row.path, oriented)
         cells: list[pictures.Cell | None] = [pictures.image_cell(image, row.entry.labels, row.entry.boxes, table.classes)]
         label = drawn.get(row.identifier)
-        if row.mask:
-            label = read_label_png(row.mask, None, len(table.classes), oriented)
+        if mask := row.mask or (written / f"{row.identifier}.png" if written and row.is_drawn else None):
+            label = read_label_png(mask, None, len(table.classes), oriented)
         cells.append(pictures.label_cell(image, label, table.classes) if label is not None else None)
         lines.append(pictures.Row([row.identifier, *([f"in {row.split}"] if row.split else [])], cells))
     if not any(line.cells[1] for line in lines):
         lines = [pictures.Row(line.title, line.cells[:1]) for line in lines]
     columns = ["image and boxes", "mask"][: max(len(line.cells) for line in lines)]
-    title = f"{result.source.path.name}: {len(some.rows)} of {len(table.rows)} images"
+    title = f"{result.source.path.name}: {len(rows)} of {len(table.rows)} images"
     write(out, pictures.png(pictures.montage(title, [pictures.Block("", columns, lines)], table.classes)))
-    print(f"drew {out}" if out.name != SHEET else f"drew {SHEET}")
 
 
 def _renamed(given: Sequence[str]) -> dict[str, str]:

@@ -84,6 +84,7 @@ NOTES = {
     "none of the classes",
     "negative": "shows none of the classes",
     "moved": "the image lies in another folder than the annotation says, and was found by its name",
+    "ending": "the image has another ending than the annotation says, and was found by its name",
     "loose": "left out, as it lies in no folder of a class",
     "two_folders": "the same file in the folders of several classes is taken as one image with all of them",
     "not_drawn": "objects that are points, lines, cuboids or skeletons give a label and no box",

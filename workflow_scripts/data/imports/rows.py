@@ -53,9 +53,11 @@ class Row:
     """One image of the table.
 
     Attributes:
-        picture: as the source has it; its shapes are read again when its mask is drawn.
-        mask: whether a truth mask is drawn, from outlines, or is there already.
-        outlined: how many of the boxes are around outlines.
+        name: of the file, below its folder.
+        given: an id of the source.
+        around: how many of the boxes are around outlines, not drawn as boxes.
+        mask: a truth mask that is there already.
+        is_drawn: whether one is drawn from outlines; they are read again then.
     """
 
     path: Path
@@ -63,7 +65,7 @@ class Row:
     given: str
     labels: tuple[str, ...]
     boxes: tuple[tuple[Corners, str], ...]
-    outlined: int
+    around: int
     entry: Entry
     split: str
     mask: Path | None
@@ -140,8 +142,10 @@ def settled(source: Source, contents: Contents, wishes: Wishes, told: Told, thre
 def masks(table: Table, contents: Contents, wishes: Wishes) -> Iterator[tuple[Row, np.ndarray]]:
     """The masks that are drawn, one after another: rows, and label maps uint8 (H, W)."""
     rows = {row.path: row for row in table.rows if row.is_drawn}
-    for picture in progress(contents.pictures(Told()), len(table.rows), "masks"):
-        if row := rows.get(picture.path):
+    for picture in contents.pictures(Told()):
+        if not rows:
+            return
+        if row := rows.pop(picture.path, None):
             size = (row.entry.height, row.entry.width)
             shapes = in_pixels(_named(picture, wishes, Told()), size)
             yield row, drawn(shapes, _values(table.classes), size, picture.where)[0]
@@ -228,16 +232,13 @@ def _row(source: Source, picture: Picture, wishes: Wishes, own: Told, oriented: 
             own.note("overlap", name)
         if any(shape.box and not shape.outline for shape in shapes):
             own.note("bare_box", name)
-        checks = Told()
-        MaskChecks(labels, checks).add(name, label, range(len(labels)))
-        own.take(checks)
+        outlined = {shape.name for shape in objects if shape.outline}  # boxes alone have no pixels, as is noted
+        MaskChecks(labels, own).add(name, label, [places[label] for label in labels if label in outlined])
     split = picture.split.strip()
     split = "" if split.lower() in NO_SPLIT else SPLITS.get(split.lower(), split)
-    outlined = sum(1 for shape in objects if shape.outline and not shape.box)
+    around = sum(1 for shape in objects if shape.outline and not shape.box)
     given = picture.identifier
-    return Row(
-        picture.path, name, given, labels, tuple(boxes), outlined, entry, split, picture.mask, is_drawn
-    )
+    return Row(picture.path, name, given, labels, tuple(boxes), around, entry, split, picture.mask, is_drawn)
 
 
 def _can_be_drawn(shapes: Sequence[Shape], labels: Sequence[str], name: str, own: Told) -> bool:

@@ -3,6 +3,7 @@
 import os
 import posixpath
 import re
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -68,9 +69,16 @@ class Source:
 
     @cached_property
     def _by_name(self) -> dict[str, list[str]]:
+        return self._grouped(os.path.basename)
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[str]]:
+        return self._grouped(lambda path: os.path.splitext(os.path.basename(path))[0])
+
+    def _grouped(self, key: Callable[[str], str]) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for path in self._pictures:
-            found.setdefault(os.path.basename(path), []).append(path)
+            found.setdefault(key(path), []).append(path)
         return found
 
     def with_suffix(self, *suffixes: str) -> list[str]:
@@ -89,7 +97,7 @@ class Source:
         """The image that an annotation names.
 
         A name with folders is looked up beside the annotation and below each folder; then, and a bare name at once, by the
-        name of the file alone, which must be there once.
+        name of the file alone, at last without its ending; it must be there once.
 
         Args:
             named: by the annotation; may be of another system or machine.
@@ -105,7 +113,11 @@ class Source:
                 path = os.path.join(root, posixpath.normpath(posixpath.join(start, name)))
                 if path in self._pictures:
                     return Path(path)
-        found = self._by_name.get(posixpath.basename(name), [])
+        last = posixpath.basename(name)
+        found = self._by_name.get(last, [])
+        if not found and len(found := self._by_stem.get(os.path.splitext(last)[0], [])) == 1:
+            told.note("ending", self.all_pictures[found[0]])
+            return Path(found[0])
         if len(found) > 1:  # those whose folders agree with the name
             agree = {path: _common_end(path, name) for path in found}
             found = [path for path in found if agree[path] == max(agree.values())]

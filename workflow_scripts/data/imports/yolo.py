@@ -237,7 +237,7 @@ def _numbers(cells: Sequence[str]) -> bool:
 
 
 def _objects(source: Source, name: str, classes: Sequence[str], pose: bool) -> tuple[list[Shape], int]:
-    """The objects of a file, in shares of the image's sides, and the most decimals that a number has."""
+    """The objects of a file, in shares of the image's sides, and with how many decimals they are written."""
     path = source.root / name
     shapes, decimals = [], 0
     for number, line in enumerate(source.text(name).splitlines(), start=1):
@@ -269,6 +269,7 @@ def _objects(source: Source, name: str, classes: Sequence[str], pose: bool) -> t
 
 
 def _decimals(cell: str) -> int:
+    """Digits of a share after its first zeros, as some tools write so many decimals, and others so many digits."""
     if "e" in cell.lower():
         return 12
-    return len(cell.partition(".")[2])
+    return len(cell.partition(".")[2].lstrip("0"))
