@@ -10,7 +10,10 @@ SIZES = {"a.png": (30, 40), "b.jpg": (32, 48), "c d.png": (27, 33), "n.png": (30
 TURNED = {"b.jpg": 6}  # EXIF: its pixels are stored on their side
 SPLITS = {"a.png": "train", "b.jpg": "train", "c d.png": "val", "n.png": "val"}
 BOXES = {"a.png": [((5, 6, 19, 14), "cat")], "b.jpg": [((10, 2, 30, 28), "dog"), ((31, 5, 48, 32), "cat")]}
-POLYGONS = {"a.png": [([20, 4, 36, 4, 36, 20, 28, 26, 20, 20], "dog")], "b.jpg": [([2.5, 1, 9, 1, 9, 30, 2.5, 30], "cat")]}
+POLYGONS = {
+    "a.png": [([20, 4, 36, 4, 36, 20, 28, 26, 20, 20], "dog")],
+    "b.jpg": [([2.5, 1, 9, 1, 9, 30, 2.5, 30], "cat")],
+}
 
 
 def ring() -> np.ndarray:

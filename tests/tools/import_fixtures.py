@@ -65,9 +65,10 @@ def of_labelme(out: Path) -> None:
     for file, (height, width) in drawings.SIZES.items():
         shapes = []
 
-        def add(label, points, kind, mask=None):
-            one = {"label": label, "points": points, "group_id": None, "description": "", "shape_type": kind, "flags": {}}
-            shapes.append(one | {"mask": utils.img_arr_to_b64(mask.astype(np.uint8)) if mask is not None else None})
+        def add(label, points, kind, mask=None, shapes=shapes):
+            one = {"label": label, "points": points, "group_id": None, "description": ""}
+            encoded = utils.img_arr_to_b64(mask.astype(np.uint8)) if mask is not None else None
+            shapes.append(one | {"shape_type": kind, "flags": {}, "mask": encoded})
 
         for (x0, y0, x1, y1), label in drawings.BOXES.get(file, []):
             add(label, [[x0, y0], [x1, y1]], "rectangle")
@@ -98,14 +99,27 @@ def of_label_studio(out: Path) -> None:
         convert_coco_to_ls(str(source), str(made))
         tasks = json.loads(made.read_text())
         named = {unquote(task["data"]["image"].rpartition("=")[2]): task for task in tasks}
-        for file in [file for file in drawings.SIZES if file not in named]:  # the library leaves out what has no annotation
-            tasks.append({"data": {"image": f"/data/local-files/?d={file}"}, "annotations": [{"result": [], "ground_truth": False}]})
+        for file in [
+            file for file in drawings.SIZES if file not in named
+        ]:  # the library leaves out what has no annotation
+            tasks.append(
+                {
+                    "data": {"image": f"/data/local-files/?d={file}"},
+                    "annotations": [{"result": [], "ground_truth": False}],
+                }
+            )
             named[file] = tasks[-1]
         for file, masks in drawings.MASKS.items():
             for mask, label in masks:
                 height, width = mask.shape
                 value = {"format": "rle", "rle": brush.mask2rle(mask.astype(np.uint8) * 255), "brushlabels": [label]}
-                result = {"id": "brush", "type": "brushlabels", "from_name": "brush", "to_name": "image", "value": value}
+                result = {
+                    "id": "brush",
+                    "type": "brushlabels",
+                    "from_name": "brush",
+                    "to_name": "image",
+                    "value": value,
+                }
                 sizes = {"original_width": width, "original_height": height, "image_rotation": 0}
                 named[file]["annotations"] = [{"ground_truth": False, "result": [result | sizes]}]
         for number, task in enumerate(tasks, start=1):
@@ -169,7 +183,11 @@ def coco(split: str = "") -> dict:
                 x, y = points[::2], points[1::2]
                 objects.append(((min(x), min(y), max(x), max(y)), points, label))
             for (x0, y0, x1, y1), points, label in objects:
-                entry = {"id": len(annotations) + 1, "image_id": number, "category_id": drawings.CLASSES.index(label) + 1}
+                entry = {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": drawings.CLASSES.index(label) + 1,
+                }
                 entry |= {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0), "iscrowd": 0}
                 annotations.append(entry | {"segmentation": [points] if points else []})
     categories = [{"id": number, "name": name} for number, name in enumerate(drawings.CLASSES, start=1)]

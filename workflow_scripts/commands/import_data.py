@@ -13,6 +13,7 @@ Read are: a folder for each class (folders), a table of images (table), YOLO's b
 stay where they are, and nothing is overwritten. docs/howto/import.md tells what is taken from each.
 """
 
+import argparse
 import os
 import shutil
 import tempfile
@@ -63,30 +64,10 @@ class Result:
 
 def main(arguments: Sequence[str]) -> int:
     """The command line; exit status 1 where something cannot be imported."""
-    parser = command_parser("import", __doc__)
-    parser.add_argument("source", type=Path, help="a folder, a zip, or a file of annotations")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help=f"for {TABLE}, {SETTINGS}, {MASKS}/ and {SHEET}")
-    parser.add_argument("--write", action="store_true", help="write; without it, only tell what would be written")
-    parser.add_argument("--format", choices=FORMATS, help="of the source, where it is not recognised")
-    parser.add_argument("--images", type=Path, metavar="FOLDER", help="of images that do not lie below the source")
-    parser.add_argument("--classes", nargs="+", default=[], metavar="CLASS", help="that count, in this order; all of the source if not given")
-    parser.add_argument("--rename", nargs="+", default=[], metavar="OLD=NEW", help="other names of classes; two with one new name become one class")
-    parser.add_argument(
-        "--unannotated", choices=("leave-out", "negatives"), default="leave-out", help="images that nobody has annotated (leave-out)"
-    )
-    parser.add_argument(
-        "--orientation",
-        choices=("shown", "stored"),
-        help="of photographs with an EXIF orientation, when they were annotated; by the sizes that annotations state if not given",
-    )
-    parser.add_argument("--leave-out", action="store_true", help="write without the images that have a fault")
-    parser.add_argument("--copy", action="store_true", help=f"copy the images to FOLDER/{COPIES}, named after their ids")
-    parser.add_argument("--sheet", type=Path, metavar="PNG", help="also draw some images with what was read, without --write too")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="that read images at once (all cores)")
-    given = parser.parse_args(arguments)
+    given = _parser().parse_args(arguments)
     if given.threads < 1:
         raise UserError(f"--threads {given.threads}: give at least 1")
-    wishes = Wishes(tuple(given.classes), _renamed(given.rename), given.unannotated == "negatives", given.orientation or "")
+    wishes = Wishes(tuple(given.classes), _renamed(given.rename), given.unannotated == "negatives", given.orientation)
     is_archive = given.source.is_file() and zipfile.is_zipfile(given.source)
     moved = [COPIES] if given.copy else [UNPACKED] if is_archive else []
     _check_free(given.out, [TABLE, SETTINGS, SHEET, MASKS, *moved], given.sheet)
@@ -136,7 +117,8 @@ def report(result: Result) -> Iterator[str]:
     rows, shown = table.rows, Counter(name for row in table.rows for name in row.labels)
     boxes = Counter(name for row in rows for _, name in row.boxes)
     yield f"{result.source.path}: {FORMATS[result.format].TITLE} ({result.why})"
-    yield f"images: {len(rows)}" + (f", {negatives} of them show none of the classes" if (negatives := sum(not row.labels for row in rows)) else "")
+    negatives = sum(not row.labels for row in rows)
+    yield f"images: {len(rows)}" + (f", {negatives} of them show none of the classes" if negatives else "")
     counts = (f"{name} {shown[name]}" + (f" ({boxes[name]} boxes)" if boxes[name] else "") for name in table.classes)
     yield f"classes: {len(table.classes)}; images of each: {', '.join(counts)}"
     if boxes:
@@ -145,7 +127,8 @@ def report(result: Result) -> Iterator[str]:
     drawn, there = (sum(map(bool, found)) for found in ([row.is_drawn for row in rows], [row.mask for row in rows]))
     yield f"masks: {drawn} to be drawn from outlines, {there} there already" if drawn or there else "masks: none"
     by_split = Counter(row.split for row in rows)
-    yield "splits: " + (", ".join(f"{name or '(none)'} {count}" for name, count in by_split.items()) if [*by_split] != [""] else "none")
+    told_splits = [f"{name or '(none)'} {count}" for name, count in by_split.items()]
+    yield f"splits: {', '.join(told_splits) if [*by_split] != [''] else 'none'}"
     uses = {key: value if isinstance(value, str) else ", ".join(value) for key, value in table.use.items()}
     yield f"use: {', '.join(f'{key} {value}' for key, value in uses.items())}"
     yield from (f"note: {line}" for line in told.lines())
@@ -174,7 +157,9 @@ def write_all(result: Result, folder: Path, out: Path, copy: bool) -> None:
         mask = f"{MASKS}/{row.identifier}.png" if row.is_drawn else _place(row.mask, folder, out) if row.mask else ""
         boxes = "; ".join(f"{' '.join(f'{value:.12g}' for value in box)} {name}" for box, name in row.boxes)
         labels = ";".join(name for name in table.classes if name in row.labels) or "-"
-        rows.append({"id": row.identifier, "image": image, "labels": labels, "boxes": boxes, "mask": mask, "split": row.split})
+        rows.append(
+            {"id": row.identifier, "image": image, "labels": labels, "boxes": boxes, "mask": mask, "split": row.split}
+        )
     columns = ["id", "image", "labels", *(key for key in ("boxes", "mask", "split") if any(row[key] for row in rows))]
     write_table(str(folder / TABLE), [{key: row[key] for key in columns} for row in rows], columns)
     _draw_sheet(result, folder / SHEET, folder / MASKS)
@@ -183,9 +168,17 @@ def write_all(result: Result, folder: Path, out: Path, copy: bool) -> None:
 
 def settings(table: Table, out: Path) -> str:
     """The text of the settings: the data set, its classes and its splits."""
-    block = {"kind": "csv", "table": (out / TABLE).as_posix(), "classes": list(table.classes), "splits": table.splits, "use": table.use}
+    block = {
+        "kind": "csv",
+        "table": (out / TABLE).as_posix(),
+        "classes": list(table.classes),
+        "splits": table.splits,
+        "use": table.use,
+    }
     block |= {"orientation": "stored"} if table.orientation == "stored" else {}
-    text = yaml.safe_dump({"datasets": {DATASET: block}}, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+    text = yaml.safe_dump(
+        {"datasets": {DATASET: block}}, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120
+    )
     return f"# Made by `wsss import`; to be laid over configs/quick.yaml or other recipes.\n{text}"
 
 
@@ -217,7 +210,9 @@ def _draw_sheet(result: Result, out: Path, written: Path | None = None) -> None:
     lines = []
     for row in rows:
         image = read_image(row.path, oriented)
-        cells: list[pictures.Cell | None] = [pictures.image_cell(image, row.entry.labels, row.entry.boxes, table.classes)]
+        cells: list[pictures.Cell | None] = [
+            pictures.image_cell(image, row.entry.labels, row.entry.boxes, table.classes)
+        ]
         label = drawn.get(row.identifier)
         if mask := row.mask or (written / f"{row.identifier}.png" if written and row.is_drawn else None):
             label = read_label_png(mask, None, len(table.classes), oriented)
@@ -228,6 +223,31 @@ def _draw_sheet(result: Result, out: Path, written: Path | None = None) -> None:
     columns = ["image and boxes", "mask"][: max(len(line.cells) for line in lines)]
     title = f"{result.source.path.name}: {len(rows)} of {len(table.rows)} images"
     write(out, pictures.png(pictures.montage(title, [pictures.Block("", columns, lines)], table.classes)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser("import", __doc__)
+    add = parser.add_argument
+    add("source", type=Path, help="a folder, a zip, or a file of annotations")
+    made = f"for {TABLE}, {SETTINGS}, {MASKS}/ and {SHEET}"
+    add("--out", type=Path, required=True, metavar="FOLDER", help=made)
+    add("--write", action="store_true", help="write; without it, only tell what would be written")
+    add("--format", choices=FORMATS, help="of the source, where it is not recognised")
+    add("--images", type=Path, metavar="FOLDER", help="of images that do not lie below the source")
+    order = "that count, in this order; all of the source if not given"
+    add("--classes", nargs="+", default=[], metavar="CLASS", help=order)
+    new = "other names of classes; two with one new name become one class"
+    add("--rename", nargs="+", default=[], metavar="OLD=NEW", help=new)
+    nobody = "images that nobody has annotated (leave-out)"
+    add("--unannotated", choices=("leave-out", "negatives"), default="leave-out", help=nobody)
+    turned = "of photographs with an EXIF orientation, as they were annotated; by the sizes that annotations state if not given"
+    add("--orientation", choices=("shown", "stored"), default="", help=turned)
+    add("--leave-out", action="store_true", help="write without the images that have a fault")
+    add("--copy", action="store_true", help=f"copy the images to FOLDER/{COPIES}, named after their ids")
+    add("--sheet", type=Path, metavar="PNG", help="also draw some images with what was read, without --write too")
+    cores = len(os.sched_getaffinity(0))
+    add("--threads", type=int, default=cores, metavar="NUMBER", help="that read images at once (all cores)")
+    return parser
 
 
 def _renamed(given: Sequence[str]) -> dict[str, str]:

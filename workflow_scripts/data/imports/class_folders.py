@@ -18,7 +18,7 @@ def found(source: Source) -> str:
     """Pictures in two folders or more, none of which is called as no class would be."""
     if not source.path.is_dir():
         return ""
-    _, folders = _placed(source)
+    _, folders, _ = _placed(source)
     names = set(folders)
     if len(names) < 2 or names & NO_CLASSES or any(name.lower() in SPLITS for name in names):
         return ""
@@ -27,13 +27,15 @@ def found(source: Source) -> str:
 
 def read(source: Source, told: Told) -> Contents:
     """Labels are the names of the folders; the same file in two of them has both."""
-    splits, folders = _placed(source)
+    splits, folders, loose = _placed(source)
     same: dict[tuple[str, str], list[str]] = {}
     for names in folders.values():
         for name in names:
             same.setdefault((_split(name, splits), os.path.basename(name)), []).append(name)
 
     def pictures(told: Told) -> Iterator[Picture]:
+        for name in loose:
+            told.note("loose", name)
         for (split, _), names in same.items():
             for group in _equal(source.root, names):
                 classes = [name.split("/")[1 if splits else 0] for name in group]
@@ -45,11 +47,11 @@ def read(source: Source, told: Told) -> Contents:
                 path = source.root / group[0]
                 yield Picture(path, str(path), labels=labels, split=split)
 
-    return Contents(sorted(name for name in folders if name.lower() not in NEGATIVES), pictures, by_folder=True)
+    return Contents(sorted(name for name in folders if name.lower() not in NEGATIVES), pictures, complete=True)
 
 
-def _placed(source: Source) -> tuple[bool, dict[str, list[str]]]:
-    """Whether the topmost folders are splits; pictures by class."""
+def _placed(source: Source) -> tuple[bool, dict[str, list[str]], list[str]]:
+    """Whether the topmost folders are splits; pictures by class; those of no class."""
     parts = {name: PurePosixPath(name).parts for name in source.pictures}
     tops = {one[0] for one in parts.values() if len(one) > 1}
     splits = bool(tops) and all(top.lower() in SPLITS for top in tops)
@@ -58,7 +60,7 @@ def _placed(source: Source) -> tuple[bool, dict[str, list[str]]]:
     for name, one in parts.items():
         if len(one) > depth + 1:
             folders.setdefault(one[depth], []).append(name)
-    return splits, folders
+    return splits, folders, [name for name, one in parts.items() if len(one) <= depth + 1]
 
 
 def _split(name: str, splits: bool) -> str:

@@ -73,8 +73,9 @@ def _pictures(source: Source, name: str, contents: InstancesFile, told: Told) ->
             continue
         pictures[number] = Picture(image, where, split=split, size=item.size, annotated=False)
     sizes: dict[int, tuple[int, int]] = {}
-    for one in contents.annotations(pictures):
-        picture = pictures[one.image]
+    for one in contents.annotations():
+        if (picture := pictures.get(one.image)) is None:  # its fault is told
+            continue
         picture.annotated = True
         outline = None
         if not coco_segmentation.is_empty(one.segmentation):

@@ -95,7 +95,9 @@ def _shape(element: Any, label: str, size: tuple[int, int], where: str, told: To
     if element.tag == "ellipse":
         told.note("curved", where.rpartition("image ")[2])
         x, y, across, down = numbers(element, "cx", "cy", "rx", "ry", where=where)
-        return Shape(label, outline=[turned(ellipse(x, y, across, down), (x, y), rotation).ravel().tolist()], layer=layer)
+        return Shape(
+            label, outline=[turned(ellipse(x, y, across, down), (x, y), rotation).ravel().tolist()], layer=layer
+        )
     if element.tag == "mask":
         return Shape(label, outline=encoded(_mask(element, size, where)), layer=layer)
     return None
@@ -118,7 +120,9 @@ def _mask(element: Any, size: tuple[int, int], where: str) -> np.ndarray:
         runs = []
     inside = 0 <= left and 0 <= top and left + width <= size[1] and top + height <= size[0]
     if not inside or min(runs, default=-1) < 0 or sum(runs) != width * height:
-        raise UserError(f"{where}: a mask whose runs do not fill its window, or which is outside the image; export it again")
+        raise UserError(
+            f"{where}: a mask whose runs do not fill its window, or which is outside the image; export it again"
+        )
     mask = np.zeros(size, bool)
     values = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     mask[top : top + height, left : left + width] = values.reshape(height, width)

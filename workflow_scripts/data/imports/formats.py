@@ -29,7 +29,9 @@ def recognised(source: Source) -> tuple[str, str]:
         found.pop("folders", None)
     if len(found) > 1:
         told = " or ".join(f"{name} ({why})" for name, why in found.items())
-        raise UserError(f"{source.path}: may be {told}; say which by --format {next(iter(found))}, or name one file as the source")
+        raise UserError(
+            f"{source.path}: may be {told}; say which by --format {next(iter(found))}, or name one file as the source"
+        )
     if found:
         return next(iter(found.items()))
     there = f"{len(source.pictures)} images and {len(source.files) - len(source.pictures)} other files"

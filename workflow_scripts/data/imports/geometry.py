@@ -43,29 +43,33 @@ def header(path: str | os.PathLike) -> tuple[tuple[int, int], int]:
                 flag = 1
             return (image.height, image.width), flag if flag in TURNS else 1
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}); check the path and its permissions") from None
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror or error}); check the path and its permissions"
+        ) from None
 
 
 def in_pixels(picture: Picture, size: tuple[int, int]) -> list[Shape]:
     """The shapes with coordinates in pixels: shares times the sides of the image, height and width.
 
-    A corner that was a whole number of pixels is one again: it is rounded to one where rounding to the decimals that were
+    A corner that was a whole number of pixels, or one with few decimals, is that again where rounding to the decimals that were
     written can have moved it so far.
     """
     if picture.decimals is None:
         return picture.shapes
     height, width = size
     scale = np.array([width, height], float)
-    corner, point = (share * 10.0**-picture.decimals * scale for share in (0.75, 0.5))  # centre and half of a side; one number
+    corner, point = (
+        share * 10.0**-picture.decimals * scale for share in (0.75, 0.5)
+    )  # centre and half of a side; one number
     shapes = []
     for shape in picture.shapes:
         box: Corners | None = None
         if shape.box:
-            x0, y0, x1, y1 = _snapped(np.array(shape.box).reshape(2, 2) * scale, corner).ravel().tolist()
+            x0, y0, x1, y1 = simplest(np.array(shape.box).reshape(2, 2) * scale, corner).ravel().tolist()
             box = x0, y0, x1, y1
         outline = shape.outline
         if outline:
-            outline = [_snapped(np.array(part).reshape(-1, 2) * scale, point).ravel().tolist() for part in outline]
+            outline = [simplest(np.array(part).reshape(-1, 2) * scale, point).ravel().tolist() for part in outline]
         shapes.append(replace(shape, box=box, outline=outline))
     return shapes
 
@@ -75,9 +79,17 @@ def coarseness(decimals: int, size: tuple[int, int]) -> float:
     return 0.75 * 10.0**-decimals * max(size)
 
 
-def _snapped(points: np.ndarray, moved: np.ndarray) -> np.ndarray:
-    whole = np.rint(points)
-    return np.where(np.abs(points - whole) <= np.minimum(moved, 0.5) + 1e-9, whole, np.round(points, 6))
+def simplest(values: np.ndarray, moved: np.ndarray | float) -> np.ndarray:
+    """Each value with the fewest decimals, up to three, that rounding can have moved it from; else with six.
+
+    Args:
+        moved: by how much, pixels.
+    """
+    found = np.round(values, 6)
+    for decimals in (3, 2, 1, 0):
+        rounded = np.round(values, decimals)
+        found = np.where(np.abs(values - rounded) <= np.minimum(moved, 0.5) + 1e-9, rounded, found)
+    return found
 
 
 def box_of(shape: Shape) -> Corners | None:

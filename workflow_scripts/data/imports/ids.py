@@ -32,7 +32,12 @@ def ids_of(names: Sequence[str], given: Sequence[str]) -> list[str]:
     found = []
     for candidates in tries:
         chosen = next(
-            (one for place, one in enumerate(candidates) if counts[place][one.lower()] == 1 and one.lower() not in taken), ""
+            (
+                one
+                for place, one in enumerate(candidates)
+                if counts[place][one.lower()] == 1 and one.lower() not in taken
+            ),
+            "",
         )
         number = 1
         while not chosen or chosen.lower() in taken:

@@ -12,7 +12,7 @@ import numpy as np
 
 from workflow_scripts.base.errors import UserError, one_line
 from workflow_scripts.base.listings import PICTURE_SUFFIXES
-from workflow_scripts.data.imports.geometry import box_corners, ellipse, encoded, turned
+from workflow_scripts.data.imports.geometry import box_corners, ellipse, encoded, simplest, turned
 from workflow_scripts.data.imports.records import Contents, Picture, Shape, Told
 from workflow_scripts.data.imports.source import Source, json_keys, read_text
 from workflow_scripts.data.kinds.csv import NO_CLASS, NO_OBJECT
@@ -23,6 +23,7 @@ TITLE = "Label Studio"
 LARGEST = 1 << 30  # bytes of a file; tasks are decoded one by one
 UPLOADED = re.compile(r"[0-9a-f]{8}-")  # which Label Studio puts before the name of an uploaded file
 GEOMETRY = ({"x", "y", "width", "height"}, {"points"}, {"rle"}, {"x", "y", "radiusX", "radiusY"})
+FLOATS = 1e-6  # pixels, far more than what a division by 100 changes
 HALF = 128  # of 255: brushes have soft edges
 
 
@@ -119,7 +120,10 @@ def _regions(task: dict, where: str, told: Told) -> list[Region] | None:
         if not isinstance(result, dict) or not isinstance(result.get("value"), dict):
             continue
         region = regions.setdefault(result.get("id") or number, Region())
-        _add(region, result["value"] | {key: result.get(key) for key in ("original_width", "original_height", "image_rotation")})
+        _add(
+            region,
+            result["value"] | {key: result.get(key) for key in ("original_width", "original_height", "image_rotation")},
+        )
         if result.get("type") not in ("choices", "taxonomy", "textarea", "rating", "number", "pairwise", "relation"):
             region.value.setdefault("kind", result.get("type"))
     return list(regions.values())
@@ -181,7 +185,9 @@ def _picture(regions: list[Region] | None, where: str, told: Told) -> Picture:
 def _size(value: dict, where: str) -> tuple[int, int]:
     height, width = value.get("original_height"), value.get("original_width")
     if not (is_number(height) and is_number(width) and 0 < height * width <= MAX_PIXELS):
-        raise UserError(f"{where}: does not say how large its image is (original_width, original_height); export it as JSON again")
+        raise UserError(
+            f"{where}: does not say how large its image is (original_width, original_height); export it as JSON again"
+        )
     if value.get("image_rotation"):
         raise UserError(f"{where}: its image was turned in the editor; turn the file itself, and annotate that")
     return int(height), int(width)
@@ -191,11 +197,11 @@ def _shape(value: dict, name: str, size: tuple[int, int], where: str, told: Told
     height, width = size
 
     def pixels(*percent: Any) -> list[float]:
-        """x, y, x, y... from percent of the sides; what is a whole number but for the last decimals of a float is one."""
+        """x, y, x, y... from percent of the sides, without the last decimals of floats."""
         if not all(map(is_number, percent)):
             raise UserError(f"{where}: an object of {name!r} lacks a number; draw it again")
-        found = [share * (height if place % 2 else width) / 100 for place, share in enumerate(percent)]
-        return [float(round(one)) if abs(one - round(one)) < 1e-6 * max(size) else one for one in found]
+        found = np.array([share * (height if place % 2 else width) / 100 for place, share in enumerate(percent)])
+        return simplest(found, FLOATS).tolist()
 
     if "rle" in value:
         return Shape(name, outline=encoded(_brush(value["rle"], size, where)))
@@ -272,7 +278,9 @@ def _brush(data: Any, size: tuple[int, int], where: str) -> np.ndarray:
 def _image(source: Source, name: str, task: dict, where: str, told: Told) -> Path:
     """By the only value of the task's data that names a picture."""
     data = task.get("data") if isinstance(task.get("data"), dict) else task
-    named = [value for value in data.values() if isinstance(value, str) and _file(value)] if isinstance(data, dict) else []
+    named = (
+        [value for value in data.values() if isinstance(value, str) and _file(value)] if isinstance(data, dict) else []
+    )
     if len(named) != 1:
         raise UserError(f"{where}: names {len(named) or 'no'} images, expected one; annotate one image in a task")
     file = PurePosixPath(_file(named[0]))

@@ -71,12 +71,12 @@ class Contents:
     Attributes:
         classes: names in the source's order, as far as it lists any.
         pictures: gives them one after another, each time that it is called.
-        by_folder: whether images that are not given lie in no folder of a class.
+        complete: whether the reader itself tells which images it leaves out.
     """
 
     classes: Sequence[str]
     pictures: Callable[["Told"], Iterator[Picture]]
-    by_folder: bool = False
+    complete: bool = False
 
 
 NOTES = {
@@ -145,7 +145,9 @@ class Told(Faults):
 
     def rename(self, final: Mapping[str, str]) -> None:
         """Give images in what is suspicious their ids, instead of the names of their files."""
-        self._findings = {one._replace(identifier=final.get(one.identifier, one.identifier)): None for one in self._findings}
+        self._findings = {
+            one._replace(identifier=final.get(one.identifier, one.identifier)): None for one in self._findings
+        }
 
     def lines(self) -> Iterator[str]:
         """A line for each kind of note."""

@@ -118,6 +118,7 @@ def settled(source: Source, contents: Contents, wishes: Wishes, told: Told, thre
         own.note("turned", f"{votes['stored']} photographs")
     told.take(own)
     classes = _classes(rows, contents, wishes, told)
+    rows = _with_sound_masks(rows, classes, orientation == "shown", told)
     if not rows:
         _refuse_nothing(source, told)
     for row, identifier in zip(rows, ids_of([row.name for row in rows], [row.given for row in rows]), strict=True):
@@ -134,9 +135,7 @@ def settled(source: Source, contents: Contents, wishes: Wishes, told: Told, thre
     listed = {name: split["ids"] for name, split in splits.items() if "ids" in split}
     members = {name: [row.identifier for row in rows if value in (EVERY, row.split)] for name, value in listed.items()}
     suspect_entries([row.entry for row in rows], members, classes, told)
-    table = Table(rows, classes, splits, use, orientation)
-    _check_masks(table, told)
-    return table
+    return Table(rows, classes, splits, use, orientation)
 
 
 def masks(table: Table, contents: Contents, wishes: Wishes) -> Iterator[tuple[Row, np.ndarray]]:
@@ -163,7 +162,9 @@ def _checked(
             if picture.mask:
                 masks_given.add(os.path.abspath(picture.mask))
             if picture.path in seen:
-                told.add(f"{picture.where}: {picture.path} is annotated in {seen[picture.path]}, too; delete one of the two")
+                told.add(
+                    f"{picture.where}: {picture.path} is annotated in {seen[picture.path]}, too; delete one of the two"
+                )
                 continue
             seen[picture.path] = picture.where
             name = source.all_pictures.get(str(picture.path), picture.path.name)
@@ -171,12 +172,13 @@ def _checked(
                 told.note("unannotated", name)
                 continue
             yield picture
-        if source.path.is_dir():
+        if source.path.is_dir() and not contents.complete:
             for path, name in source.all_pictures.items():
                 if Path(path) not in seen and os.path.abspath(path) not in masks_given:
-                    told.note("loose" if contents.by_folder else "unnamed", name)
-                    if wishes.negatives and not contents.by_folder:
+                    if wishes.negatives:
                         yield Picture(Path(path), path)
+                    else:
+                        told.note("unnamed", name)
 
     def check(picture: Picture) -> tuple[Row | None, Told]:
         own = Told()
@@ -304,7 +306,9 @@ def _classes(rows: Sequence[Row], contents: Contents, wishes: Wishes, told: Told
         if lowered[name.lower()] > 1:
             told.note("case", name)
     if len(names) > MOST_CLASSES:
-        raise UserError(f"{len(names)} classes, expected 1 to {MOST_CLASSES}; name those that count: --classes {names[0]!r} ...")
+        raise UserError(
+            f"{len(names)} classes, expected 1 to {MOST_CLASSES}; name those that count: --classes {names[0]!r} ..."
+        )
     if rows and not names:
         raise UserError("no image shows any class; annotate some, or name the source of the annotations")
     return names
@@ -320,7 +324,9 @@ def _splits(rows: Sequence[Row], told: Told) -> tuple[dict[str, dict[str, str]],
     scored = [name for name in (*BEST, *names, EVERY) if name in {row.split for row in rows} and _is_scored(rows, name)]
     parts: list[str] = []
     if has_masks and not scored:
-        first = next(name for name in (*BEST, *names, EVERY) if any(_has_mask(row) for row in rows if row.split == name))
+        first = next(
+            name for name in (*BEST, *names, EVERY) if any(_has_mask(row) for row in rows if row.split == name)
+        )
         told.note("partly", first or "all")
         parts = [f"{first or 'all'}_{what}" for what in ("masked", "unmasked")]
         for row in rows:
@@ -355,24 +361,28 @@ def _key(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_") or "other"
 
 
-def _check_masks(table: Table, told: Told) -> None:
-    """Masks that the source brings: their values, sizes, and whether they agree with the labels."""
-    checks, faults = MaskChecks(table.classes, told), Told()
-    given = [row for row in table.rows if row.mask]
-    for row in progress(given, len(given), "masks") if given else []:
+def _with_sound_masks(rows: list[Row], classes: Sequence[str], oriented: bool, told: Told) -> list[Row]:
+    """The rows without those whose given mask cannot be used; of the others, masks are compared with the labels."""
+    given = [row for row in rows if row.mask]
+    if not given:
+        return rows
+    told.note("mask_values", f"{len(given)} masks")
+    checks, refused = MaskChecks(classes, told), set[str]()
+    for row in progress(given, len(given), "masks compared"):
         try:
-            label = read_label_png(row.mask or "", None, len(table.classes), table.orientation == "shown")
+            label = read_label_png(row.mask or "", None, len(classes), oriented, "export it with these values, ")
+            if label.shape != (size := (row.entry.height, row.entry.width)):
+                high, wide = label.shape
+                raise UserError(
+                    f"{row.mask}: {wide} x {high} pixels, its image has {size[1]} x {size[0]}; restore the mask or the image"
+                )
         except UserError as error:
-            faults.add(str(error))
+            told.add(str(error))
+            refused.add(row.name)
             continue
-        if label.shape != (row.entry.height, row.entry.width):
-            faults.add(f"{row.mask}: {label.shape[1]} x {label.shape[0]} pixels, its image {row.entry.width} x {row.entry.height}")
-            continue
-        checks.add(row.identifier, label, row.entry.labels)
+        checks.add(row.name, label, [classes.index(name) for name in row.labels])
     checks.end("mine")
-    told.take(faults)
-    if given:
-        told.note("mask_values", f"{len(given)} masks")
+    return [row for row in rows if row.name not in refused]
 
 
 def _refuse_nothing(source: Source, told: Faults) -> None:

@@ -34,7 +34,8 @@ CORNERS = (
     ("left", "top", "right", "bottom"),
 )
 SIZES = {"width", "height"}  # of the image, where a row is a box
-ONE_HOT = {"0", "1", "0.0", "1.0", "true", "false", ""}
+TRUE = {"1", "1.0", "true"}
+ONE_HOT = {*TRUE, "0", "0.0", "false", ""}
 
 
 class Layout(NamedTuple):
@@ -162,7 +163,7 @@ def _picture(
     for number, row in group:
         where = f"{path}, line {number}"
         names = [part.strip() for part in _cell(row, layout, "labels").split(separator) if part.strip()]
-        names += [name for name, place in layout.classes.items() if place < len(row) and row[place].lower()[:1] in "1t"[: len(row[place])]]
+        names += [name for name, place in layout.classes.items() if place < len(row) and row[place].lower() in TRUE]
         seen = seen or bool(names or layout.classes)
         for word in [name for name in names if name in NO_OBJECT or name.lower() in NO_CLASS]:
             if word not in NO_OBJECT:

@@ -17,7 +17,11 @@ LISTS = ("ImageSets/Main/", "ImageSets/Segmentation/", "ImageSets/Layout/")
 def found(source: Source) -> str:
     """XML files whose root is <annotation>; the first is looked at."""
     names = source.with_suffix(".xml")
-    return f"{len(names)} XML files such as {names[0]}" if names and root_tag(source.root / names[0]) == "annotation" else ""
+    return (
+        f"{len(names)} XML files such as {names[0]}"
+        if names and root_tag(source.root / names[0]) == "annotation"
+        else ""
+    )
 
 
 def read(source: Source, told: Told) -> Contents:

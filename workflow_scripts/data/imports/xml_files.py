@@ -32,19 +32,29 @@ def elements(path: Path, *tags: str) -> Iterator[Any]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
     except DefusedXmlException as error:
-        raise UserError(f"{path}: refused, as the XML defines entities ({type(error).__name__}); write it without a DTD") from None
+        raise _with_entities(path, error) from None
     except (ParseError, ValueError, LookupError) as error:  # the last two: an encoding that does not fit or exist
         raise UserError(f"{path}: broken XML ({one_line(error)}); export it again") from None
 
 
 def root_tag(path: Path) -> str:
-    """The name of the outermost element; empty where there is none that can be read."""
+    """The name of the outermost element; empty where there is none that can be read.
+
+    Raises:
+        UserError: with entities.
+    """
     try:
         for _, element in iterparse(str(path), events=("start",), forbid_dtd=True):
             return str(element.tag)
-    except (OSError, DefusedXmlException, ParseError, ValueError, LookupError):
+    except DefusedXmlException as error:
+        raise _with_entities(path, error) from None
+    except (OSError, ParseError, ValueError, LookupError):
         pass
     return ""
+
+
+def _with_entities(path: Path, error: DefusedXmlException) -> UserError:
+    return UserError(f"{path}: refused, as the XML defines entities ({type(error).__name__}); write it without a DTD")
 
 
 def numbers(element: Any, *names: str, where: str) -> list[float]:

@@ -20,6 +20,7 @@ TITLE = "YOLO"
 NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt")
 SPLIT_KEYS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+MOST = 2  # a share; those a little over the edge are cut off later
 PICTURES, TEXTS = "images", "labels"
 
 
@@ -54,7 +55,9 @@ def read(source: Source, told: Told) -> Contents:
             if splits and name not in split_by_name:
                 told.note("unlisted", name)
             label = next((one for one in _label_names(name) if one in texts), None)
-            picture = Picture(Path(path), str(source.root / label) if label else path, split=split_by_name.get(name, ""))
+            picture = Picture(
+                Path(path), str(source.root / label) if label else path, split=split_by_name.get(name, "")
+            )
             if label is None:
                 picture.annotated = False
                 yield picture
@@ -129,11 +132,15 @@ def _declared(source: Source) -> tuple[list[str], dict[str, list[str]], bool]:
         return classes, splits, bool(settings.get("kpt_shape"))
     classes, splits = [], {}
     for name in _named(source, ".data"):
-        settings = dict(map(str.strip, line.partition("=")[::2]) for line in source.text(name).splitlines() if "=" in line)
+        settings = dict(
+            map(str.strip, line.partition("=")[::2]) for line in source.text(name).splitlines() if "=" in line
+        )
         where = source.root / name
         names = _below(source, PurePosixPath(name).parent, settings.get("names", ""))
         if names is None:
-            raise UserError(f"{where}: names = {settings.get('names')!r} is not below {source.root}; copy the file there")
+            raise UserError(
+                f"{where}: names = {settings.get('names')!r} is not below {source.root}; copy the file there"
+            )
         classes = _lines(source, names)
         for key, split in SPLIT_KEYS.items():
             if key in settings and (listed := _below(source, PurePosixPath(name).parent, settings[key])):
@@ -156,10 +163,10 @@ def _classes(given: Any, where: Path) -> list[str]:
     """Names in the order of their numbers."""
     if isinstance(given, list):
         return [str(name).strip() for name in given]
-    numbers = sorted(given) if all(isinstance(number, int) for number in given) else []
-    if numbers != list(range(len(given))):
+    names = {int(number): str(name).strip() for number, name in given.items() if str(number).isdigit()}
+    if sorted(names) != list(range(len(given))):
         raise UserError(f"{where}: names must be numbered 0, 1, 2...; correct them")
-    return [str(given[number]).strip() for number in numbers]
+    return [names[number] for number in range(len(names))]
 
 
 def _start(source: Source, name: str, path: Any) -> str:
@@ -181,7 +188,9 @@ def _place(source: Source, start: str, given: str, where: Path, key: str) -> lis
     """
     parts = [part for part in given.replace("\\", "/").split("/") if part not in ("", ".")]
     absolute = os.path.isabs(given)
-    tries = [parts[place:] for place in range(len(parts))] if absolute else [parts, [one for one in parts if one != ".."]]
+    tries = (
+        [parts[place:] for place in range(len(parts))] if absolute else [parts, [one for one in parts if one != ".."]]
+    )
     for one in tries:
         name = os.path.normpath(os.path.join(start, *one)) if one else start or "."
         if name.startswith(".."):
@@ -202,7 +211,9 @@ def _below(source: Source, folder: PurePosixPath, named: str) -> str | None:
     parts = [part for part in named.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     tries = ["/".join(parts[place:]) for place in range(len(parts))]
     known = {*source.all_files}
-    return next((str(start / one) for one in tries for start in (PurePosixPath(), folder) if str(start / one) in known), None)
+    return next(
+        (str(start / one) for one in tries for start in (PurePosixPath(), folder) if str(start / one) in known), None
+    )
 
 
 def _listed(source: Source, name: str) -> list[str]:
@@ -212,7 +223,9 @@ def _listed(source: Source, name: str) -> list[str]:
     for line in _lines(source, name):
         parts = [part for part in line.replace("\\", "/").split("/") if part not in ("", ".", "..")]
         starts = ("", f"{PurePosixPath(name).parent}/")
-        tries = [f"{start}{'/'.join(parts[place:])}".removeprefix("./") for place in range(len(parts)) for start in starts]
+        tries = [
+            f"{start}{'/'.join(parts[place:])}".removeprefix("./") for place in range(len(parts)) for start in starts
+        ]
         found.append(next((one for one in tries if one in known), tries[0]))
     return found
 
@@ -249,16 +262,19 @@ def _objects(source: Source, name: str, classes: Sequence[str], pose: bool) -> t
             raise UserError(f"{where}: {line[:60]!r} is not a class number and numbers; correct the line")
         label, values = int(cells[0]), [float(cell) for cell in cells[1:]]
         if label >= len(classes):
-            raise UserError(f"{where}: class {label}, but the classes are 0 to {len(classes) - 1}; correct the line or the names")
+            raise UserError(
+                f"{where}: class {label}, but the classes are 0 to {len(classes) - 1}; correct the line or the names"
+            )
         decimals = max([decimals, *(_decimals(cell) for cell in cells[1:])])
-        if pose or len(values) == 4:
-            x, y, width, height = values[:4]
-            if max(map(abs, values[:4])) > 2:
-                raise UserError(f"{where}: coordinates are not from 0 to 1; divide them by the width and height of the image")
+        values = values[:4] if pose else values
+        if max(map(abs, values), default=0) > MOST:
+            raise UserError(
+                f"{where}: coordinates are not from 0 to 1; divide them by the width and height of the image"
+            )
+        if len(values) == 4:
+            x, y, width, height = values
             shapes.append(Shape(classes[label], (x - width / 2, y - height / 2, x + width / 2, y + height / 2)))
         elif len(values) >= 6 and len(values) % 2 == 0:
-            if max(map(abs, values)) > 2:
-                raise UserError(f"{where}: coordinates are not from 0 to 1; divide them by the width and height of the image")
             shapes.append(Shape(classes[label], outline=[values]))
         else:
             raise UserError(
