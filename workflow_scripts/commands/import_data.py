@@ -20,7 +20,7 @@ import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -72,26 +72,29 @@ def main(arguments: Sequence[str]) -> int:
     moved = [COPIES] if given.copy else [UNPACKED] if is_archive else []
     _check_free(given.out, [TABLE, SETTINGS, SHEET, MASKS, *moved], given.sheet)
     with ExitStack() as stack:
-        out = _staging(given.out, stack) if given.write else None
-        path = _unpacked(given.source, out, stack) if is_archive else given.source
-        result = read(Source(path, given.images), given.format, wishes, given.threads)
+        folder = _staging(given.out, stack) if given.write else None
+        if is_archive:
+            unpacked = _unpacked(given.source, folder or _temporary(stack))
+            stack.enter_context(_called(given.source, unpacked))
+        source = Source(_only_folder(unpacked) if is_archive else given.source, given.images)
+        result = read(source, given.format, wishes, given.threads)
         for line in report(result):
-            print(line)
-        faults = len(result.told.messages)
+            print(line.replace(str(unpacked), str(given.source)) if is_archive else line)
+        rows = table_rows(result, folder or Path(os.curdir), given.out, given.copy)
         if given.sheet:
             _draw_sheet(result, given.sheet)
             print(f"drew {given.sheet}")
-        names = [TABLE, SETTINGS, SHEET, *([MASKS] if any(row.is_drawn for row in result.table.rows) else [])]
-        names += moved
-        if faults and not given.leave_out:
-            print(f"{faults} faults: correct them, or add --leave-out to import without these images")
+        names = [TABLE, SHEET, *([MASKS] if any(row.is_drawn for row in result.table.rows) else []), *moved, SETTINGS]
+        if (faults := len(result.told.messages)) and not given.leave_out:
+            told = "1 fault: correct it" if faults == 1 else f"{faults} faults: correct them"
+            print(f"{told}, or add --leave-out to import without {'this image' if faults == 1 else 'these images'}")
             return 1
-        if out is None:
+        if folder is None:
             print(f"would write to {given.out}: {', '.join(names)}; add --write")
             return 0
-        write_all(result, out, given.out, given.copy)
+        write_all(result, rows, folder, given.out)
         for name in names:
-            os.replace(out / name, given.out / name)
+            os.replace(folder / name, given.out / name)
     print(f"wrote {', '.join(str(given.out / name) for name in names)}")
     for line in _next(given.out, result.table):
         print(line)
@@ -138,30 +141,42 @@ def report(result: Result) -> Iterator[str]:
         yield f"... and {len(told.messages) - MAX_SHOWN} more faults"
 
 
-def write_all(result: Result, folder: Path, out: Path, copy: bool) -> None:
-    """Write everything into a folder, from where it will be moved to `out`."""
-    table = result.table
-    if table.rows and any(row.is_drawn for row in table.rows):
-        (folder / MASKS).mkdir()
-        count = sum(row.is_drawn for row in table.rows)
-        for row, label in progress(masks(table, result.contents, result.wishes), count, "masks"):
-            write(folder / MASKS / f"{row.identifier}.png", pictures.label_png(label))
-    if copy:
-        (folder / COPIES).mkdir()
+def table_rows(result: Result, folder: Path, out: Path, copy: bool) -> list[dict[str, str]]:
+    """The rows of the table, a value for each column.
+
+    Args:
+        folder: what everything is written to, an archive is unpacked in, and is moved to `out`.
+        copy: whether images will be copied.
+
+    Raises:
+        UserError: a path that a cell cannot hold.
+    """
     rows = []
-    for row in table.rows:
-        image = _place(row.path, folder, out)
-        if copy:
-            image = f"{COPIES}/{row.identifier}{row.path.suffix.lower()}"
-            shutil.copyfile(row.path, folder / image)
+    for row in result.table.rows:
+        image = f"{COPIES}/{row.identifier}{row.path.suffix.lower()}" if copy else _place(row.path, folder, out)
         mask = f"{MASKS}/{row.identifier}.png" if row.is_drawn else _place(row.mask, folder, out) if row.mask else ""
         boxes = "; ".join(f"{' '.join(f'{value:.12g}' for value in box)} {name}" for box, name in row.boxes)
-        labels = ";".join(name for name in table.classes if name in row.labels) or "-"
+        labels = ";".join(name for name in result.table.classes if name in row.labels) or "-"
         rows.append(
             {"id": row.identifier, "image": image, "labels": labels, "boxes": boxes, "mask": mask, "split": row.split}
         )
     columns = ["id", "image", "labels", *(key for key in ("boxes", "mask", "split") if any(row[key] for row in rows))]
-    write_table(str(folder / TABLE), [{key: row[key] for key in columns} for row in rows], columns)
+    return [{key: row[key] for key in columns} for row in rows]
+
+
+def write_all(result: Result, rows: Sequence[dict[str, str]], folder: Path, out: Path) -> None:
+    """Write everything into a folder, from where it will be moved to `out`."""
+    table = result.table
+    if count := sum(row.is_drawn for row in table.rows):
+        (folder / MASKS).mkdir()
+        for row, label in progress(masks(table, result.contents, result.wishes), count, "masks"):
+            write(folder / MASKS / f"{row.identifier}.png", pictures.label_png(label))
+    copied = [(row.path, folder / one["image"]) for row, one in zip(table.rows, rows, strict=True)]
+    for source, target in copied:
+        if target.parent == folder / COPIES:
+            target.parent.mkdir(exist_ok=True)
+            shutil.copyfile(source, target)
+    write_table(str(folder / TABLE), rows)
     _draw_sheet(result, folder / SHEET, folder / MASKS)
     write(folder / SETTINGS, settings(table, out))
 
@@ -285,9 +300,13 @@ def _staging(out: Path, stack: ExitStack) -> Path:
     return folder
 
 
-def _unpacked(source: Path, out: Path | None, stack: ExitStack) -> Path:
-    """The folder of what an archive holds: to stay, or to be read only."""
-    folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+def _temporary(stack: ExitStack) -> Path:
+    """A folder that is there until the end."""
+    return Path(stack.enter_context(tempfile.TemporaryDirectory()))
+
+
+def _unpacked(source: Path, folder: Path) -> Path:
+    """What an archive holds, in a folder of its own."""
     with zipfile.ZipFile(source) as archive:
         names = archive.namelist()
     tops = sorted({PurePosixPath(name).parts[0] for name in names if PurePosixPath(name).parts} - {"__MACOSX"})
@@ -295,6 +314,22 @@ def _unpacked(source: Path, out: Path | None, stack: ExitStack) -> Path:
         raise UserError(f"{source}: the archive is empty; export it again")
     unpack(source, folder / UNPACKED, tops, shutil.disk_usage(folder).free // 2)
     return folder / UNPACKED
+
+
+@contextmanager
+def _called(archive: Path, unpacked: Path) -> Iterator[None]:
+    """Errors name the archive, not where it was unpacked."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).replace(str(unpacked), str(archive))) from None
+
+
+def _only_folder(folder: Path) -> Path:
+    """The folder in which everything is: archives often have one around all."""
+    while len(inside := list(folder.iterdir())) == 1 and inside[0].is_dir():
+        folder = inside[0]
+    return folder
 
 
 def _next(out: Path, table: Table) -> Iterator[str]:

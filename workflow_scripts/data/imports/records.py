@@ -82,7 +82,6 @@ class Contents:
 NOTES = {
     "unannotated": "left out, as the source has no annotation of it; `--unannotated negatives` takes such images as ones that show "
     "none of the classes",
-    "negative": "shows none of the classes",
     "moved": "the image lies in another folder than the annotation says, and was found by its name",
     "ending": "the image has another ending than the annotation says, and was found by its name",
     "loose": "left out, as it lies in no folder of a class",
@@ -98,7 +97,6 @@ NOTES = {
     "overlap": "objects of two classes share pixels; the one above, or else the later one, is drawn",
     "no_mask": "no mask is made, as a label has neither box nor outline, so that its pixels are not known",
     "bare_box": "a box without an outline beside outlines: its pixels are ignored (255) in the mask",
-    "no_pixel": "an outline has no pixel",
     "other_file": "not read, as it holds no objects",
     "flags": "flags of files are not read as labels, as there are shapes",
     "unused": "is a class of the source that no image shows, and is left out; name it in --classes to keep it",
