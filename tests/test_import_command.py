@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import SOURCES
 from PIL import Image
-from test_import_formats import folder, labelme, labels, picture, read, rows, shape, written  # noqa: F401
+from small_imports import labelme, labels, picture, read, rows, shape, written
 
 from workflow_scripts.__main__ import main as wsss
 from workflow_scripts.base.errors import UserError
@@ -25,17 +25,22 @@ from workflow_scripts.data.index_entries import check_id
 SQUARE = [[2, 2], [12, 2], [12, 12], [2, 12]]
 
 
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
 def two_classes() -> None:
     for name in ("cat/1", "cat/2", "dog/3"):
         picture(f"in/{name}.png")
 
 
-def files(folder=".") -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
+def files(root=".") -> set[str]:
+    return {path.relative_to(root).as_posix() for path in Path(root).rglob("*") if path.is_file()}
 
 
-def table(folder="mine") -> list[dict]:
-    with open(f"{folder}/images.csv", newline="") as file:
+def table(root="mine") -> list[dict]:
+    with open(f"{root}/images.csv", newline="") as file:
         return list(csv.DictReader(file))
 
 

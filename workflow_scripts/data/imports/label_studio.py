@@ -183,7 +183,8 @@ def _picture(regions: list[Region] | None, where: str, told: Told) -> Picture:
 
 
 def _size(value: dict, where: str) -> tuple[int, int]:
-    height, width = value.get("original_height"), value.get("original_width")
+    height: Any = value.get("original_height")
+    width: Any = value.get("original_width")
     if not (is_number(height) and is_number(width) and 0 < height * width <= MAX_PIXELS):
         raise UserError(
             f"{where}: does not say how large its image is (original_width, original_height); export it as JSON again"
@@ -224,7 +225,7 @@ def _shape(value: dict, name: str, size: tuple[int, int], where: str, told: Told
 
 
 def _far_corner(value: dict) -> tuple[Any, Any]:
-    sides = [value.get(key) for key in ("x", "y", "width", "height")]
+    sides: list[Any] = [value.get(key) for key in ("x", "y", "width", "height")]
     if not all(map(is_number, sides)):
         return None, None
     x, y, width, height = sides

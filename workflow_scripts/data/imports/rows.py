@@ -278,7 +278,7 @@ def _named(picture: Picture, wishes: Wishes, own: Told) -> Picture:
             name = new(shape.name) or ""
         if name:
             shapes.append(replace(shape, name=name))
-    labels = tuple(dict.fromkeys(name for label in picture.labels if (name := new(label))))
+    labels = tuple(dict.fromkeys(filter(None, map(new, picture.labels))))
     return replace(picture, shapes=shapes, labels=labels)
 
 

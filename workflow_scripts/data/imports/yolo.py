@@ -132,9 +132,10 @@ def _declared(source: Source) -> tuple[list[str], dict[str, list[str]], bool]:
         return classes, splits, bool(settings.get("kpt_shape"))
     classes, splits = [], {}
     for name in _named(source, ".data"):
-        settings = dict(
-            map(str.strip, line.partition("=")[::2]) for line in source.text(name).splitlines() if "=" in line
-        )
+        settings = {}
+        for line in source.text(name).splitlines():
+            key, _, value = line.partition("=")
+            settings[key.strip()] = value.strip()
         where = source.root / name
         names = _below(source, PurePosixPath(name).parent, settings.get("names", ""))
         if names is None:
