@@ -126,6 +126,37 @@ def test_files_of_the_tools(name, kind, outlines, masks, splits, negatives):
             np.testing.assert_array_equal(images[identifier], reference)
 
 
+def test_masks_of_a_tool_by_their_colours():
+    """As CVAT's "Segmentation mask 1.1": labels are what the masks show, values those of the project."""
+    tool_files("datumaro_voc_segmentation")
+    result = read(classes=("dog", "cat"))
+    assert result.format == "voc" and not faults(result)
+    assert labels(result) == {"a": ["dog"], "b": ["cat"], "c_d": ["cat"]}
+    assert [row.split for row in result.table.rows] == ["train", "train", "val"]
+    for identifier, label in drawn(result).items():
+        file = {"a": "a.png", "b": "b.jpg", "c_d": "c d.png"}[identifier]
+        np.testing.assert_array_equal(label, np.array([0, 2, 1, *[0] * 253], np.uint8)[expected_mask(file, True) % 255])
+    assert drawn(read(classes=("cat",)))["b"].any() and not read(classes=("cat",)).told.notes.get("overlap")
+    assert labels(read(classes=("cat",))) == {"a": [], "b": ["cat"], "c_d": ["cat"]}
+
+
+def test_masks_of_voc_beside_its_xml():
+    """By VOC's ids where all classes are VOC's; else not read, and told."""
+    picture("in/JPEGImages/a.png")
+    label = np.zeros((20, 30), np.uint8)
+    label[3:9, 3:9], label[9, 3:9] = 12, 255  # dog, and what is ignored
+    Path("in/SegmentationClassAug").mkdir()
+    Image.fromarray(label).save("in/SegmentationClassAug/a.png")
+    for name in ("dog", "hound"):
+        voc("in/Annotations/a.xml", [(3, 3, 9, 9, name)])
+        result = read()
+        if name == "dog":
+            np.testing.assert_array_equal(drawn(result)["a"], np.where(label == 12, 1, label))
+        else:
+            assert not drawn(result) and list(result.told.notes["nameless_values"]) == ["SegmentationClassAug"]
+        assert boxes(result)["a"] == [(3, 3, 9, 9, name)]
+
+
 def test_boxes_of_ultralytics_are_those_around_polygons_too():
     tool_files("ultralytics_boxes")
     result = read()
@@ -621,6 +652,15 @@ def test_voc_beside_its_images_with_folders_of_splits():
     result = read()
     assert boxes(result) == {"a": [(2, 3, 10.5, 12, "my cat")], "b": []}
     assert [row.split for row in result.table.rows] == ["train", "val"]
+
+
+def test_voc_lists_of_other_names():
+    for name in "abc":
+        picture(f"in/JPEGImages/{name}.png")
+        voc(f"in/Annotations/{name}.xml", [(2, 3, 10, 12, "cat")])
+    for name, ids in (("train", "a"), ("train_aug", "ab"), ("val", "c")):
+        written(f"in/ImageSets/Segmentation/{name}.txt", "\n".join(ids))
+    assert [row.split for row in read().table.rows] == ["train", "train", "val"]
 
 
 def test_voc_of_another_size_is_a_fault():

@@ -45,17 +45,35 @@ def of_datumaro(out: Path) -> None:
             "cvat": {},
             "coco_instances": {},
             "voc": {"outlines": False},
+            "voc_segmentation": {"boxes": False},
             "yolo": {"outlines": False},
             "yolo_ultralytics": {"outlines": False},
         }.items():
-            data = Dataset.from_iterable(list(items(**parts)), categories=drawings.CLASSES)
+            listed, options = list(items(**parts)), {}
+            if kind == "voc_segmentation":  # as CVAT's "Segmentation mask 1.1": masks of everything, and colours
+                colours = {"background": (0, 0, 0), "cat": (128, 0, 0), "dog": (0, 128, 0)}
+                options = {
+                    "label_map": {name: [colour, [], []] for name, colour in colours.items()},
+                    "apply_colormap": True,
+                }
+                for item in listed:
+                    for place, one in enumerate(item.annotations):
+                        if isinstance(one, Polygon):
+                            item.annotations[place] = Mask(outlined(one.points, item.media.size), label=one.label)
+            data = Dataset.from_iterable(listed, categories=drawings.CLASSES)
             target = Path(tempfile.mkdtemp(dir=name))
             try:
-                data.export(str(target), kind, save_media=True)
+                data.export(str(target), kind, save_media=True, **options)
             except Exception as error:  # a version may lack a format
                 print(f"{kind}: {type(error).__name__}: {error}")
                 continue
             keep(target, out / f"datumaro_{kind}")
+
+
+def outlined(points: list[float], size: tuple[int, int]) -> np.ndarray:
+    from pycocotools import mask as rle
+
+    return rle.decode(rle.frPyObjects([points], *size))[..., 0].astype(bool)
 
 
 def of_labelme(out: Path) -> None:
@@ -200,7 +218,7 @@ def keep(source: Path, target: Path) -> None:
     pictures = []
     for path in sorted(source.rglob("*")):
         name = path.relative_to(source)
-        if path.suffix in (".png", ".jpg") and path.name in drawings.SIZES:
+        if path.suffix in (".png", ".jpg") and "Segmentation" not in path.parent.name:
             pictures.append(name.as_posix())
         elif path.is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)

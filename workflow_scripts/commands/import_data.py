@@ -128,7 +128,7 @@ def report(result: Result) -> Iterator[str]:
         around = sum(row.around for row in rows)
         yield f"boxes: {boxes.total()}" + (f", {around} of them around outlines" if around else "")
     drawn, there = (sum(map(bool, found)) for found in ([row.is_drawn for row in rows], [row.mask for row in rows]))
-    yield f"masks: {drawn} to be drawn from outlines, {there} there already" if drawn or there else "masks: none"
+    yield f"masks: {drawn} to be written, {there} stay where they are" if drawn or there else "masks: none"
     by_split = Counter(row.split for row in rows)
     told_splits = [f"{name or '(none)'} {count}" for name, count in by_split.items()]
     yield f"splits: {', '.join(told_splits) if [*by_split] != [''] else 'none'}"

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from workflow_scripts.data.edges import Corners
 from workflow_scripts.data.index_entries import Faults
 
@@ -46,7 +48,9 @@ class Picture:
         labels: classes that are said of the image as a whole.
         split: as the source calls it; empty where it does not say.
         size: height and width in pixels that the annotation states, or None.
-        mask: a truth mask that is there, 1 for the first class.
+        mask: a truth mask that can stay as it is, 1 for the first class.
+        drawing: reads a mask of the source, given height and width and whether the EXIF orientation is applied: uint8 (H, W), 0
+            background, 255 ignored, else places in `drawn_names`, from 1.
         annotated: whether somebody has looked at it. If so, and there is no label, it shows none of the classes.
         decimals: coordinates are shares of the image's sides, with at most so many decimals; None where they are pixels.
         identifier: an id that the source gives.
@@ -59,6 +63,8 @@ class Picture:
     split: str = ""
     size: tuple[int, int] | None = None
     mask: Path | None = None
+    drawing: Callable[[tuple[int, int], bool], np.ndarray] | None = None
+    drawn_names: Sequence[str] = ()
     annotated: bool = True
     decimals: int | None = None
     identifier: str = ""
@@ -94,6 +100,8 @@ NOTES = {
     "ignored_word": "its pixels are ignored (255); name it in --classes if it is a class",
     "background_region": "its pixels are background; name it in --classes if it is a class",
     "coarse": "coordinates have so few decimals that boxes are only exact to more than half a pixel",
+    "nameless_values": "its masks are not read, as it is not known which class a value stands for; put a labelmap.txt beside the "
+    "folder, or use a data set of kind voc with `mask_ids`",
     "overlap": "objects of two classes share pixels; the one above, or else the later one, is drawn",
     "no_mask": "no mask is made, as a label has neither box nor outline, so that its pixels are not known",
     "bare_box": "a box without an outline beside outlines: its pixels are ignored (255) in the mask",

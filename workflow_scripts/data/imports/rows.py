@@ -56,8 +56,8 @@ class Row:
         name: of the file, below its folder.
         given: an id of the source.
         around: how many of the boxes are around outlines, not drawn as boxes.
-        mask: a truth mask that is there already.
-        is_drawn: whether one is drawn from outlines; they are read again then.
+        mask: a truth mask that stays as it is.
+        is_drawn: whether one is written, of outlines or a mask of the source; they are read again then.
     """
 
     path: Path
@@ -145,9 +145,8 @@ def masks(table: Table, contents: Contents, wishes: Wishes) -> Iterator[tuple[Ro
         if not rows:
             return
         if row := rows.pop(picture.path, None):
-            size = (row.entry.height, row.entry.width)
-            shapes = in_pixels(_named(picture, wishes, Told()), size)
-            yield row, drawn(shapes, _values(table.classes), size, picture.where)[0]
+            size, picture = (row.entry.height, row.entry.width), _named(picture, wishes, Told())
+            yield row, _label(picture, table.classes, size, table.orientation == "shown")[0]
 
 
 def _checked(
@@ -226,21 +225,38 @@ def _row(source: Source, picture: Picture, wishes: Wishes, own: Told, oriented: 
     )
     if entry is None or own.messages:
         return None
-    is_drawn = _can_be_drawn(shapes, labels, name, own)
+    is_drawn = picture.drawing is not None or _can_be_drawn(shapes, labels, name, own)
     if is_drawn:
-        values = _values(labels)
-        label, below = drawn(shapes, values, size, picture.where)
+        known = tuple(dict.fromkeys([*labels, *filter(None, picture.drawn_names)]))
+        label, below = _label(replace(picture, shapes=shapes, decimals=None), known, size, oriented)
         if below:
             own.note("overlap", name)
-        if any(shape.box and not shape.outline for shape in shapes):
+        bare = (
+            {shape.name for shape in objects if shape.box and not shape.outline} if picture.drawing is None else set()
+        )
+        if bare:
             own.note("bare_box", name)
-        outlined = {shape.name for shape in objects if shape.outline}  # boxes alone have no pixels, as is noted
-        MaskChecks(labels, own).add(name, label, [places[label] for label in labels if label in outlined])
+        expected = [places[label] for label in labels if label not in bare]  # boxes alone have no pixels, as is noted
+        MaskChecks(known, own).add(name, label, expected)
     split = picture.split.strip()
     split = "" if split.lower() in NO_SPLIT else SPLITS.get(split.lower(), split)
     around = sum(1 for shape in objects if shape.outline and not shape.box)
     given = picture.identifier
     return Row(picture.path, name, given, labels, tuple(boxes), around, entry, split, picture.mask, is_drawn)
+
+
+def _label(
+    picture: Picture, classes: Sequence[str], size: tuple[int, int], oriented: bool
+) -> tuple[np.ndarray, set[str]]:
+    """The mask of a picture whose classes have their new names, and the classes that lie partly below others."""
+    values = _values(classes)
+    if picture.drawing is None:
+        return drawn(in_pixels(picture, size), values, size, picture.where)
+    table = np.zeros(VOID + 1, np.uint8)
+    table[VOID] = VOID
+    for place, name in enumerate(picture.drawn_names, start=1):
+        table[place] = values.get(name, 0)
+    return table[picture.drawing(size, oriented)], set()
 
 
 def _can_be_drawn(shapes: Sequence[Shape], labels: Sequence[str], name: str, own: Told) -> bool:
@@ -279,7 +295,9 @@ def _named(picture: Picture, wishes: Wishes, own: Told) -> Picture:
         if name:
             shapes.append(replace(shape, name=name))
     labels = tuple(dict.fromkeys(filter(None, map(new, picture.labels))))
-    return replace(picture, shapes=shapes, labels=labels)
+    drawn_names = [wishes.renamed.get(name, name) for name in picture.drawn_names]
+    drawn_names = [name if not wishes.classes or name in wishes.classes else "" for name in drawn_names]
+    return replace(picture, shapes=shapes, labels=labels, drawn_names=drawn_names)
 
 
 def _classes(rows: Sequence[Row], contents: Contents, wishes: Wishes, told: Told) -> tuple[str, ...]:

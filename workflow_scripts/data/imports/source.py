@@ -12,7 +12,7 @@ from workflow_scripts.base.listings import PICTURE_SUFFIXES, files_below
 from workflow_scripts.data.imports.records import Told
 from workflow_scripts.data.index_entries import nearest_name
 
-MASK_FOLDERS = {"SegmentationClass", "SegmentationObject", "SegmentationClassPNG", "SegmentationClassVisualization"}
+CLASS_MASKS, OBJECT_MASKS = "SegmentationClass", "SegmentationObject"  # beginnings of names of folders
 LARGEST_TEXT = 1 << 28  # bytes of a file of annotations that is read as a whole
 HEAD = 1 << 14  # bytes that tell what a JSON is
 MOST_NAMES = 3
@@ -55,7 +55,8 @@ class Source:
     def is_picture(name: str) -> bool:
         """Whether a file is an image by its name, and no mask of VOC's layout."""
         path = PurePosixPath(name)
-        return path.suffix.lower() in PICTURE_SUFFIXES and not MASK_FOLDERS.intersection(path.parts[:-1])
+        in_masks = any(part.startswith((CLASS_MASKS, OBJECT_MASKS)) for part in path.parts[:-1])
+        return path.suffix.lower() in PICTURE_SUFFIXES and not in_masks
 
     @property
     def pictures(self) -> list[str]:
