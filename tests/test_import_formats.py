@@ -268,6 +268,15 @@ def test_layouts_of_yolo(layout):
     assert labels(read(negatives=True))["none"] == []
 
 
+def test_yolo_lists_of_missing_images_are_told():
+    picture("in/images/a.png")
+    written("in/labels/a.txt", "0 .5 .5 .1 .1\n")
+    written("in/data.yaml", "train: train.txt\nval: train.txt\nnames: [cat]\n")
+    written("in/train.txt", "/elsewhere/images/a.png\nimages/gone.png\n")
+    (fault,) = faults(read())
+    assert "in/train.txt: lists 'images/gone.png', which is not below in; copy it there" in fault
+
+
 def test_yolo_outside_its_folder_is_refused():
     picture("in/images/a.png")
     written("in/data.yaml", "path: ..\ntrain: ../../elsewhere\nnames: [cat]\n")

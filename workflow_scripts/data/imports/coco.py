@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.data.imports.geometry import stored_size
 from workflow_scripts.data.imports.records import Contents, Picture, Shape, Told
-from workflow_scripts.data.imports.source import Source, json_keys, split_in, split_of
+from workflow_scripts.data.imports.source import Source, split_in, split_of
 from workflow_scripts.data.index_entries import Faults
 from workflow_scripts.data.readers import coco_segmentation
 from workflow_scripts.data.readers.coco_file import KEYS, InstancesFile
@@ -45,7 +45,7 @@ def _files(source: Source) -> tuple[list[str], list[str]]:
     """Files of instances, and others of COCO beside them."""
     names = []
     for name in source.with_suffix(".json"):
-        bracket, keys = json_keys(source.root / name)
+        bracket, keys = source.json_keys(name)
         if bracket == "{" and len(keys & MARKS) > 1 and "shapes" not in keys:
             names.append(name)
     others = [name for name in names if PurePosixPath(name).name.startswith(OTHERS)]

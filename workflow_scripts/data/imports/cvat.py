@@ -12,6 +12,7 @@ from workflow_scripts.data.imports.records import Contents, Picture, Shape, Told
 from workflow_scripts.data.imports.source import Source
 from workflow_scripts.data.imports.xml_files import elements, numbers, root_tag
 from workflow_scripts.data.index_entries import parse_box
+from workflow_scripts.data.readers.images import MAX_PIXELS
 
 TITLE = "CVAT for images"
 
@@ -62,6 +63,8 @@ def _files(source: Source) -> list[str]:
 
 def _picture(image: Any, where: str, told: Told) -> Picture:
     width, height = (int(value) for value in numbers(image, "width", "height", where=where))
+    if not 0 < height * width <= MAX_PIXELS:
+        raise UserError(f"{where}: states an image of {width} x {height} pixels; export it again")
     picture = Picture(Path(), where, split=image.get("subset") or "", size=(height, width), annotated=len(image) > 0)
     labels: dict[str, None] = {}
     for element in image:

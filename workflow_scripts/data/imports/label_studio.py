@@ -1,5 +1,6 @@
 """Label Studio's JSON and JSON-MIN: rectangles, polygons, ellipses and brushes with labels, and choices for whole images."""
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from workflow_scripts.base.errors import UserError, one_line
 from workflow_scripts.base.listings import PICTURE_SUFFIXES
 from workflow_scripts.data.imports.geometry import box_corners, ellipse, encoded, simplest, turned
 from workflow_scripts.data.imports.records import Contents, Picture, Shape, Told
-from workflow_scripts.data.imports.source import Source, json_keys, read_text
+from workflow_scripts.data.imports.source import Source, read_text
 from workflow_scripts.data.kinds.csv import NO_CLASS, NO_OBJECT
 from workflow_scripts.data.readers.images import MAX_PIXELS
 from workflow_scripts.data.readers.json_lists import is_number
@@ -52,9 +53,10 @@ def read(source: Source, told: Told) -> Contents:
     silent = Told()
     for name in names:
         for number, task in enumerate(_tasks(source.root / name), start=1):
-            for region in _regions(task, f"task {number}", silent) or []:
-                labels = region.labels or region.choices
-                classes.update((label, None) for label in labels if label.lower() not in NO_CLASS | NO_OBJECT)
+            with contextlib.suppress(UserError):  # is told later
+                for region in _regions(task, f"task {number}", silent) or []:
+                    labels = region.labels or region.choices
+                    classes.update((label, None) for label in labels if label.lower() not in NO_CLASS | NO_OBJECT)
 
     def pictures(told: Told) -> Iterator[Picture]:
         for name in names:
@@ -75,7 +77,7 @@ def read(source: Source, told: Told) -> Contents:
 def _files(source: Source) -> list[str]:
     names = []
     for name in source.with_suffix(".json"):
-        bracket, keys = json_keys(source.root / name)
+        bracket, keys = source.json_keys(name)
         full = {"annotations", "data"} <= keys or {"annotations", "result"} <= keys
         if bracket == "[" and (full or keys & {"annotation_id", "annotator", "lead_time"}):
             names.append(name)
@@ -107,6 +109,7 @@ def _regions(task: dict, where: str, told: Told) -> list[Region] | None:
     if "annotations" not in task and "data" not in task:
         return _minimal(task)
     done = task.get("annotations") or task.get("completions") or []
+    done = done if isinstance(done, list) else []
     done = [one for one in done if isinstance(one, dict) and not one.get("was_cancelled")]
     if not done:
         if task.get("predictions"):
@@ -115,11 +118,14 @@ def _regions(task: dict, where: str, told: Told) -> list[Region] | None:
     if len(done) > 1:
         told.note("several", where)
     chosen = next((one for one in done if one.get("ground_truth")), done[0])
-    regions: dict[Any, Region] = {}
-    for number, result in enumerate(chosen.get("result") or []):
+    regions: dict[str | int, Region] = {}
+    results = chosen.get("result") or []
+    if not isinstance(results, list):
+        raise UserError(f"{where}: its result is no list; export it again")
+    for number, result in enumerate(results):
         if not isinstance(result, dict) or not isinstance(result.get("value"), dict):
             continue
-        region = regions.setdefault(result.get("id") or number, Region())
+        region = regions.setdefault(str(result["id"]) if result.get("id") else number, Region())
         _add(
             region,
             result["value"] | {key: result.get(key) for key in ("original_width", "original_height", "image_rotation")},
@@ -208,9 +214,12 @@ def _shape(value: dict, name: str, size: tuple[int, int], where: str, told: Told
         return Shape(name, outline=encoded(_brush(value["rle"], size, where)))
     if "points" in value:
         points = value["points"]
-        flat = [one for point in points for one in point] if isinstance(points, list) else []
+        good = isinstance(points, list) and all(isinstance(point, list) and len(point) == 2 for point in points)
+        flat = [one for point in points for one in point] if good else [None]
         return Shape(name, outline=[pixels(*flat)])
     rotation = value.get("rotation") or 0
+    if not is_number(rotation):
+        raise UserError(f"{where}: an object of {name!r} has no number for its rotation; draw it again")
     if "radiusX" in value:
         told.note("curved", where)
         x, y, across, down = pixels(value["x"], value["y"], value["radiusX"], value["radiusY"])

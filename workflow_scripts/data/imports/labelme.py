@@ -13,8 +13,8 @@ import numpy as np
 from workflow_scripts.base.errors import UserError, one_line
 from workflow_scripts.data.imports.geometry import ellipse, encoded
 from workflow_scripts.data.imports.records import Contents, Picture, Shape, Told
-from workflow_scripts.data.imports.source import Source, json_keys, split_of
-from workflow_scripts.data.readers.images import open_image
+from workflow_scripts.data.imports.source import Source, split_of
+from workflow_scripts.data.readers.images import MAX_PIXELS, open_image
 from workflow_scripts.data.readers.json_lists import is_number
 
 TITLE = "LabelMe"
@@ -73,7 +73,7 @@ def read(source: Source, told: Told) -> Contents:
 
 
 def _is_labelme(source: Source, name: str) -> bool:
-    bracket, keys = json_keys(source.root / name)
+    bracket, keys = source.json_keys(name)
     return bracket == "{" and "shapes" in keys and bool(keys & {"imagePath", "flags", "version"})
 
 
@@ -92,7 +92,9 @@ def _document(source: Source, name: str) -> dict:
 
 def _size(document: dict) -> tuple[int, int] | None:
     height, width = document.get("imageHeight"), document.get("imageWidth")
-    return (height, width) if type(height) is int and type(width) is int and height > 0 and width > 0 else None
+    if type(height) is not int or type(width) is not int or not 0 < height * width <= MAX_PIXELS:
+        return None
+    return height, width
 
 
 def _image(source: Source, name: str, document: dict, told: Told) -> Path:
@@ -113,6 +115,7 @@ def _picture(document: dict, where: str, size: tuple[int, int] | None, told: Tol
     labels: dict[str, None] = {}
     for number, one in enumerate(document["shapes"], start=1):
         label, group = str(one.get("label") or "").strip(), one.get("group_id")
+        group = group if isinstance(group, int | str) else None
         shape = _shape(one, label, size, f"{where}, shape {number}", told)
         if shape is None:
             labels.setdefault(label)

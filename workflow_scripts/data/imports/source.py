@@ -48,6 +48,7 @@ class Source:
             for name in names:
                 if self.is_picture(name):
                     self._pictures.setdefault(os.path.join(root, name), (root, name))
+        self._keys: dict[str, tuple[str, set[str]]] = {}
         if not self.files:
             raise UserError(f"{path}: the folder is empty; name the folder that your images and annotations lie in")
 
@@ -93,6 +94,18 @@ class Source:
             UserError: it cannot be read, is too large, or is no UTF-8 text.
         """
         return read_text(self.root / name)
+
+    def json_keys(self, name: str) -> tuple[str, set[str]]:
+        """The first bracket of a JSON and the keys in its first kilobytes, nested ones too; ("", nothing) of other files."""
+        if name not in self._keys:
+            try:
+                with open(self.root / name, "rb") as file:
+                    head = file.read(HEAD).decode("utf-8-sig", errors="replace").lstrip()
+            except OSError:
+                head = ""
+            bracket = head[:1] if head[:1] in ("{", "[") else ""
+            self._keys[name] = bracket, set(re.findall(r'"([\w ]{1,40})"\s*:', head))
+        return self._keys[name]
 
     def find(self, named: str, beside: str, where: str, told: Told) -> Path:
         """The image that an annotation names.
@@ -156,16 +169,6 @@ def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8, or export it again") from None
-
-
-def json_keys(path: Path) -> tuple[str, set[str]]:
-    """The first bracket of a JSON and the keys in its first kilobytes, nested ones too; ("", nothing) of other files."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(HEAD).decode("utf-8-sig", errors="replace").lstrip()
-    except OSError:
-        return "", set()
-    return (head[:1] if head[:1] in ("{", "[") else ""), set(re.findall(r'"([\w ]{1,40})"\s*:', head))
 
 
 def split_of(*names: str) -> str:

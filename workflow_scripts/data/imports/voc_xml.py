@@ -98,7 +98,7 @@ def _lists(source: Source) -> dict[str, str]:
         for path in names:
             if f"{path.parent}/".endswith(LISTS) and (split := named(path.stem)):
                 for line in source.text(str(path)).splitlines():
-                    if identifier := FLAG.sub("", line.strip()).strip('"'):  # Datumaro puts names with spaces in quotes
+                    if identifier := FLAG.sub("", line.strip()):
                         found.setdefault(identifier, split)
     return found
 

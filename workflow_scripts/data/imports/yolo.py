@@ -46,7 +46,7 @@ def read(source: Source, told: Told) -> Contents:
     Raises:
         UserError: settings that cannot be read, or names of classes that are nowhere.
     """
-    classes, splits, pose = _declared(source)
+    classes, splits, pose = _declared(source, told)
     texts = {name for name in source.all_files if name.lower().endswith(".txt")}
     split_by_name = _split_by_name(source, splits)
 
@@ -116,7 +116,7 @@ def _label_names(name: str) -> Iterator[str]:
         yield f"{TEXTS}/{stem}.txt"
 
 
-def _declared(source: Source) -> tuple[list[str], dict[str, list[str]], bool]:
+def _declared(source: Source, told: Told) -> tuple[list[str], dict[str, list[str]], bool]:
     """Names of the classes; by split, folders and files of it, below the root; whether objects have key points."""
     if name := _settings(source):
         settings = _loaded(source, name)
@@ -127,7 +127,7 @@ def _declared(source: Source) -> tuple[list[str], dict[str, list[str]], bool]:
         for key, split in SPLIT_KEYS.items():
             given = settings.get(key) or []
             for one in given if isinstance(given, list) else [given]:
-                if found := _place(source, start, str(one), where, key):
+                if found := _place(source, start, str(one), where, key, told):
                     splits.setdefault(split, []).extend(found)
         return classes, splits, bool(settings.get("kpt_shape"))
     classes, splits = [], {}
@@ -145,7 +145,7 @@ def _declared(source: Source) -> tuple[list[str], dict[str, list[str]], bool]:
         classes = _lines(source, names)
         for key, split in SPLIT_KEYS.items():
             if key in settings and (listed := _below(source, PurePosixPath(name).parent, settings[key])):
-                splits.setdefault(split, []).extend(_listed(source, listed))
+                splits.setdefault(split, []).extend(_listed(source, listed, told))
     if not classes and (name := _names_file(source)):
         classes = _lines(source, name)
     if not classes:
@@ -181,7 +181,7 @@ def _start(source: Source, name: str, path: Any) -> str:
     return folder
 
 
-def _place(source: Source, start: str, given: str, where: Path, key: str) -> list[str]:
+def _place(source: Source, start: str, given: str, where: Path, key: str, told: Told) -> list[str]:
     """What a split names: a folder with a slash at its end, or the files of a list.
 
     A name that begins with `../` may also mean the folder itself, as archives of Roboflow have it; an absolute one is taken
@@ -199,7 +199,7 @@ def _place(source: Source, start: str, given: str, where: Path, key: str) -> lis
         if (source.root / name).is_dir():
             return ["/" if name == "." else f"{name}/"]
         if name.endswith(".txt") and (source.root / name).is_file():
-            return _listed(source, name)
+            return _listed(source, name, told)
     if key == "test":  # which templates name, and many data sets have not
         return []
     raise UserError(
@@ -217,17 +217,20 @@ def _below(source: Source, folder: PurePosixPath, named: str) -> str | None:
     )
 
 
-def _listed(source: Source, name: str) -> list[str]:
-    """Images of a list, as their ends: lists name them from wherever training runs."""
+def _listed(source: Source, name: str, told: Told) -> list[str]:
+    """Images of a list, as their ends: lists name them from wherever training runs. Those that are missing are faults."""
     known = {*source.all_pictures.values()}
+    folder = "" if str(PurePosixPath(name).parent) == "." else f"{PurePosixPath(name).parent}/"
     found = []
     for line in _lines(source, name):
         parts = [part for part in line.replace("\\", "/").split("/") if part not in ("", ".", "..")]
-        starts = ("", f"{PurePosixPath(name).parent}/")
-        tries = [
-            f"{start}{'/'.join(parts[place:])}".removeprefix("./") for place in range(len(parts)) for start in starts
-        ]
-        found.append(next((one for one in tries if one in known), tries[0]))
+        tries = (start + "/".join(parts[place:]) for place in range(len(parts)) for start in ("", folder))
+        if picture := next((one for one in tries if one in known), None):
+            found.append(picture)
+        else:
+            told.add(
+                f"{source.root / name}: lists {line[:200]!r}, which is not below {source.root}; copy it there, or take it off the list"
+            )
     return found
 
 
