@@ -120,7 +120,8 @@ def _palette(label: np.ndarray) -> Image.Image:
 
 def _imports(folder: Path, sources: Path) -> list[Target]:
     """Files of annotation tools, with the pictures that they name."""
-    drawings.draw(folder / "drawn")
+    own = folder / "imported"  # apart from the other readers' folders
+    drawings.draw(own)
     files = {
         "cvat": ("datumaro_cvat/train.xml", "datumaro_cvat/val.xml"),
         "voc": ("datumaro_voc/Annotations/b.xml",),
@@ -129,7 +130,11 @@ def _imports(folder: Path, sources: Path) -> list[Target]:
     }
 
     def reader(kind: str) -> Callable[[Path], object]:
-        return lambda path: read_import(Source(path, folder / "drawn"), kind, Wishes(), 1)
+        def read(path: Path) -> object:
+            (own / path.name).write_bytes(path.read_bytes())
+            return read_import(Source(own / path.name), kind, Wishes(), 1)
+
+        return read
 
     return [
         Target(
@@ -137,6 +142,7 @@ def _imports(folder: Path, sources: Path) -> list[Target]:
             reader(kind),
             f"a{Path(names[0]).suffix}",
             tuple((sources / "tests/imports" / name).read_bytes() for name in names),
+            told=(str(own),),
         )
         for kind, names in files.items()
     ]
