@@ -170,7 +170,7 @@ def write_all(result: Result, rows: Sequence[dict[str, str]], folder: Path, out:
     if count := sum(row.is_drawn for row in table.rows):
         (folder / MASKS).mkdir()
         for row, label in progress(masks(table, result.contents, result.wishes), count, "masks"):
-            write(folder / MASKS / f"{row.identifier}.png", pictures.label_png(label))
+            (folder / MASKS / f"{row.identifier}.png").write_bytes(pictures.label_png(label))  # whole when it is moved
     copied = [(row.path, folder / one["image"]) for row, one in zip(table.rows, rows, strict=True)]
     for source, target in copied:
         if target.parent == folder / COPIES:
