@@ -1,16 +1,18 @@
 """Import a data set of an annotation tool: a table, masks and settings that the workflow runs on.
 
-    wsss import photos --out mine                    # tells what it found and what it would write, and writes nothing
+    wsss import photos --out mine
     wsss import photos --out mine --write
-    wsss import export.zip --out mine --write        # an archive is unpacked to mine/unpacked
-    wsss import annotations.xml --images photos --out mine --write
-    wsss import photos --out mine --classes cat dog --rename "Cat=cat" --write
+    wsss import export.zip --out mine --write
+    wsss import annotations.xml --out mine --images photos --write
+    wsss import photos --out mine --rename Cat=cat --classes cat dog --write
+
+The first tells what it found and what it would write, and writes nothing. Then the workflow runs on what was written:
 
     snakemake --cores 2 --configfile configs/quick.yaml mine/mine.yaml -- results/mine/pictures/done.txt
 
 Read are: a folder for each class (folders), a table of images (table), YOLO's boxes and polygons (yolo), COCO's JSON (coco), VOC's XML
 (voc), CVAT for images 1.1 (cvat), LabelMe (labelme), Label Studio's JSON and JSON-MIN (label-studio). Which it is, is recognised. Images
-stay where they are, and nothing is overwritten. docs/howto/import.md tells what is taken from each.
+stay where they are, a zip is unpacked to mine/unpacked, and nothing is overwritten. docs/howto/import.md tells what is taken from each.
 """
 
 import argparse
