@@ -15,7 +15,7 @@ import yaml
 from conftest import SOURCES, copy_sources, environment, python
 from PIL import Image
 
-from workflow_scripts.__main__ import COMMANDS, main
+from workflow_scripts.__main__ import COMMANDS, MODULES, main
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.version import VERSION
 from workflow_scripts.commands import command_line, predict, verify
@@ -45,7 +45,7 @@ def test_help_names_every_command(capsys):
         for path in (SOURCES / "workflow_scripts/commands").glob("*.py")
         if "\ndef main(" in path.read_text()
     }
-    assert listed == set(COMMANDS)
+    assert listed == {MODULES.get(name, name) for name in COMMANDS}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -16,7 +16,20 @@ from pathlib import Path
 from workflow_scripts.base.errors import UserError, disk_fault, not_written
 from workflow_scripts.base.version import VERSION
 
-COMMANDS = ("check", "config", "doctor", "inspect", "show", "verify", "export", "predict", "export-network", "convert")
+COMMANDS = (
+    "import",
+    "check",
+    "config",
+    "doctor",
+    "inspect",
+    "show",
+    "verify",
+    "export",
+    "predict",
+    "export-network",
+    "convert",
+)
+MODULES = {"import": "import_data"}  # where a name is a word of Python
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -64,7 +77,7 @@ def _help() -> str:
 
 
 def _module(name: str) -> str:
-    return name.replace("-", "_")
+    return MODULES.get(name, name.replace("-", "_"))
 
 
 def _docstring(name: str) -> str:

@@ -20,7 +20,9 @@ from scipy.io import savemat
 from scipy.sparse import csc_matrix
 from torch import nn
 
+from tests import imported_drawings as drawings
 from tests.tools.mutations import Mutate, damaged, of_png, of_safetensors, of_zip, reworded
+from workflow_scripts.commands.import_data import read as read_import
 from workflow_scripts.commands.inspect import describe_weights
 from workflow_scripts.config.layers import read_settings
 from workflow_scripts.config.planning.sources import digest_of
@@ -30,6 +32,8 @@ from workflow_scripts.data.checkpoints.mxnet_params import read_params
 from workflow_scripts.data.checkpoints.saliency_weights import load_published
 from workflow_scripts.data.checkpoints.weights import load_weights
 from workflow_scripts.data.coco_regions import region
+from workflow_scripts.data.imports.rows import Wishes
+from workflow_scripts.data.imports.source import Source
 from workflow_scripts.data.index import Images, read_index, write_index
 from workflow_scripts.data.index_entries import Entry, Faults
 from workflow_scripts.data.kinds.coco import read_coco
@@ -88,7 +92,7 @@ def targets(folder: Path, sources: Path) -> dict[str, Target]:
         sources: the folder of `config.yaml`.
     """
     made = [*_configuration(sources), *_pictures(folder), *_lists(folder), *_json(folder), *_hdf5(folder)]
-    made += [*_weights(folder), *_matlab(), *_archives(folder), *_records(folder)]
+    made += [*_weights(folder), *_matlab(), *_archives(folder), *_records(folder), *_imports(folder, sources)]
     return {target.name: target for target in made}
 
 
@@ -112,6 +116,36 @@ def _palette(label: np.ndarray) -> Image.Image:
     image = Image.fromarray(label)
     image.putpalette(np.repeat(np.arange(256, dtype=np.uint8), 3).tobytes())
     return image
+
+
+def _imports(folder: Path, sources: Path) -> list[Target]:
+    """Files of annotation tools, with the pictures that they name."""
+    own = folder / "imported"  # apart from the other readers' folders
+    drawings.draw(own)
+    files = {
+        "cvat": ("datumaro_cvat/train.xml", "datumaro_cvat/val.xml"),
+        "voc": ("datumaro_voc/Annotations/b.xml",),
+        "labelme": ("labelme/train/a.json", "labelme/val/c d.json"),
+        "label-studio": ("label_studio/tasks.json", "label_studio/min.json"),
+    }
+
+    def reader(kind: str) -> Callable[[Path], object]:
+        def read(path: Path) -> object:
+            (own / path.name).write_bytes(path.read_bytes())
+            return read_import(Source(own / path.name), kind, Wishes(), 1)
+
+        return read
+
+    return [
+        Target(
+            f"import_{kind}",
+            reader(kind),
+            f"a{Path(names[0]).suffix}",
+            tuple((sources / "tests/imports" / name).read_bytes() for name in names),
+            told=(str(own),),
+        )
+        for kind, names in files.items()
+    ]
 
 
 def _configuration(sources: Path) -> list[Target]:
