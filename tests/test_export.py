@@ -22,7 +22,7 @@ from workflow_scripts.data.index import read_index, write_index
 from workflow_scripts.data.index_entries import Entry
 from workflow_scripts.data.maps import upsampled
 from workflow_scripts.data.readers import labelmap
-from workflow_scripts.data.readers.mask_folder import MaskFolder, open_masks
+from workflow_scripts.data.readers.mask_folder import open_masks
 from workflow_scripts.look import pictures
 from workflow_scripts.store.artifacts import Reader, create
 

@@ -27,9 +27,11 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 from PIL import Image
 
+from workflow_scripts.base.digests import file_sha256
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.progress import progress
 from workflow_scripts.commands.command_line import command_parser
+from workflow_scripts.config.planning.outputs import maker, output_path
 from workflow_scripts.data import coco_regions
 from workflow_scripts.data.beside import DataSet, asked_for, find_data_set
 from workflow_scripts.data.index_entries import check_id
@@ -38,8 +40,10 @@ from workflow_scripts.data.readers import brush_runs, labelmap
 from workflow_scripts.look import pictures
 from workflow_scripts.look.schemas import SCHEMAS
 from workflow_scripts.store.artifacts import Reader, replaced, schema_and_dataset
-from workflow_scripts.store.provenance import check_bytes
+from workflow_scripts.store.csv_files import read_table
+from workflow_scripts.store.provenance import check_bytes, read_sidecar
 
+DOUBTED = {"masks": "mask", "predictions": "segmentation"}  # stages, and the columns of their doubt
 LISTS, CLASS_MASKS, OBJECT_MASKS, IMAGES = (
     *("ImageSets/Segmentation", "SegmentationClass", "SegmentationObject", "JPEGImages"),
 )
@@ -88,6 +92,39 @@ def read_masks(path: Path, ids: Sequence[str] | None, results: Path | None) -> M
                 f"{data.index.path}: has no image {identifier!r} of {path}; one of them is from another run"
             )
     return Masks(reader, data, chosen)
+
+
+def most_doubtful(path: Path, number: int) -> list[str]:
+    """Ids of so many images, the most doubtful first, from the table of the masks that an artifact holds or was made from.
+
+    Raises:
+        UserError: the table is not there, is of other masks, or has no such images.
+    """
+    if number < 1:
+        raise UserError(f"--doubtful {number}: must be 1 or more")
+    folder = next((parent for parent in path.resolve().parents if (parent / "index.h5").exists()), None)
+    stage, names = (folder and maker(f"results/{folder.name}/{path.resolve().relative_to(folder)}")) or ("", {})
+    if folder is None or stage not in DOUBTED:
+        raise UserError(
+            f"{path}: --doubtful is for masks and predictions of the results; name such a file, or images by --ids"
+        )
+    usual = output_path("doubt", **{name: names[name] for name in ("dataset", "seed", "mask")})
+    table, made_by = folder / Path(usual).relative_to(f"results/{folder.name}"), f"snakemake --cores 2 {usual}"
+    if not table.is_file():
+        raise UserError(f"{table}: no such file; `{made_by}` makes it, with the settings of your run (--configfile)")
+    check_bytes(table)
+    record = read_sidecar(table)
+    digest = (record or {}).get("parents", {}).get(output_path(stage, **names))
+    if digest is not None and digest != file_sha256(path):
+        raise UserError(f"{table}: was made of other {stage}; run `{made_by}` again")
+    rows = read_table(str(table), dtype={"id": str})
+    column = DOUBTED[stage]
+    if column not in rows:
+        raise UserError(f"{table}: has no column {column!r}; run `{made_by}` again")
+    ids = rows.sort_values(column, ascending=False, kind="stable")["id"].tolist()
+    if number > len(ids):
+        raise UserError(f"--doubtful {number}: {table} has {len(ids)} images; ask for as many or fewer")
+    return ids[:number]
 
 
 # Formats
@@ -289,8 +326,11 @@ def main(arguments: Sequence[str]) -> None:
         "--format", required=True, choices=("voc", "coco", "cvat", "labelstudio"), help="what it is written for"
     )
     parser.add_argument("--out", type=Path, required=True, help="what is written; must not exist")
-    parser.add_argument("--ids", nargs="+", help="images to export; all of the artifact if not given")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--ids", nargs="+", help="images to export; all of the artifact if not given")
+    chosen.add_argument("--doubtful", type=int, metavar="N", help="the N images whose masks are the most doubtful")
     parser.add_argument("--images", action="store_true", help="also the images, named after their ids (voc, cvat)")
     parser.add_argument("--results", type=Path, help="folder of the data sets' folders (found from the artifact)")
     given = parser.parse_args(arguments)
-    export(given.artifact, given.format, given.out, given.ids, given.images, given.results)
+    ids = given.ids if given.doubtful is None else most_doubtful(given.artifact, given.doubtful)
+    export(given.artifact, given.format, given.out, ids, given.images, given.results)

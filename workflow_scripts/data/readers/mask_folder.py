@@ -1,8 +1,9 @@
 """Label maps of single images from a folder or an archive, as people correct them: named after ids, read when asked for.
 
 What is read: a folder of `{id}.png`; a folder in the layout of PASCAL VOC, with `SegmentationClass/{id}.png`; a zip with
-that layout, such as CVAT's "Segmentation mask 1.1"; a JSON file of COCO or of Label Studio (`mask_regions`). Where `labelmap.txt` lies in it, colours count and labels go by their
-names; else pixel values do: 0 background, 1 for the first class, 255 ignored.
+that layout, such as CVAT's "Segmentation mask 1.1"; a JSON file of COCO or of Label Studio (`mask_regions`). Where
+`labelmap.txt` lies beside the masks, colours count and labels go by their names; else pixel values do: 0 background, 1 for
+the first class, 255 ignored.
 """
 
 import io
