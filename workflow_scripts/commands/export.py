@@ -218,7 +218,7 @@ def _tasks(masks: Masks, addresses: dict[str, str]) -> Iterator[bytes]:
     before = "[\n"
     for identifier, label in masks.labels():
         height, width = label.shape
-        about = {"from_name": "label", "to_name": "image", "type": "brushlabels"}
+        about: dict = {"from_name": "label", "to_name": "image", "type": "brushlabels"}
         about |= {"original_width": width, "original_height": height, "image_rotation": 0}
         result = [
             {"id": f"region{number}"}

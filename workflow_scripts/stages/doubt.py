@@ -71,8 +71,9 @@ def main(job: Job) -> None:
     found = ordered_map(partial(make_state, job), parts_of, ids, job.workers)
     for identifier, parts in progress(zip(ids, found, strict=True), len(ids), "doubt"):
         stages = doubt.of_stages(parts)
-        measured = {name: f"{value:.4f}" if value == value else None for name, value in (stages | parts).items()}
-        rows.append((stages["mask"], {"id": identifier} | measured))
+        row: dict[str, str | None] = {"id": identifier}
+        row |= {name: None if np.isnan(value) else f"{value:.4f}" for name, value in (stages | parts).items()}
+        rows.append((stages["mask"], row))
         check()
     rows.sort(key=lambda row: -row[0])
     write_table(job.outputs.doubt, [row for _, row in rows])

@@ -1,5 +1,7 @@
 """The job that measures how doubtful the masks of single images are: the stages that are compared."""
 
+from collections.abc import Iterable
+
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.planning import systems
 from workflow_scripts.config.planning.context import Context
@@ -17,7 +19,7 @@ def doubt(plan: Context, dataset: str, seed: str, mask: str) -> Job:
             "that has a segmenter and predictions"
         )
     threshold = getattr(systems.origin(plan.config, dataset, mask), "threshold", None)
-    settings = {"dataset": dataset, "split": split}
+    settings: dict = {"dataset": dataset, "split": split}
     settings["threshold"] = threshold if isinstance(threshold, float) else plan.dataset(dataset).threshold
     return Job({"index": plan.index(dataset)} | stages, settings)
 
@@ -52,11 +54,16 @@ def _predicted(plan: Context, names: dict[str, str], mask: str, split: str) -> d
     return {}
 
 
+def tables(plan: Context, dataset: str, seed: str, masks: Iterable[str]) -> dict[str, Job]:
+    """The jobs of those masks that have anything to be compared with, by where they write."""
+    return {
+        output_path("doubt", dataset=dataset, seed=seed, mask=mask): doubt(plan, dataset, seed, mask)
+        for mask in masks
+        if len(_compared(plan, dataset, seed, mask)) > 1
+    }
+
+
 @on_request
 def _requested(plan: Context, dataset: str) -> list[str]:
-    named = [(str(seed), mask) for seed in plan.dataset(dataset).seeds for mask in systems.masks(plan.config, dataset)]
-    return [
-        output_path("doubt", dataset=dataset, seed=seed, mask=mask)
-        for seed, mask in named
-        if len(_compared(plan, dataset, seed, mask)) > 1
-    ]
+    masks = systems.masks(plan.config, dataset)
+    return [path for seed in plan.dataset(dataset).seeds for path in tables(plan, dataset, str(seed), masks)]
