@@ -88,6 +88,8 @@ def write_data_set(given: argparse.Namespace, draw: int) -> None:
         "systems": [given.system],
         "overrides": {"classifiers": {"base_cnn": initial}, "segmenters": {"large_fov": initial}},
     }
+    if given.saliency:
+        mine["overrides"]["saliency"] = {"u2net": {"detector": "folder", "model": None, "path": str(given.saliency)}}
     Path("mine.yaml").write_text(yaml.safe_dump({"datasets": {"mine": mine}}))
     others = KINDS[1:]
     corrected = {
@@ -205,17 +207,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, required=True, help="folder of VOC 2012, with SegmentationClassAug")
     parser.add_argument("--weights", type=Path, required=True, help="ImageNet weights of torchvision's mobilenet_v2")
+    parser.add_argument("--saliency", type=Path, help="folder of maps that stand in for U2-Net's, {id}.png")
     parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2], help="seeds")
     parser.add_argument("--images", type=int, default=150, help="drawn")
     parser.add_argument("--held-out", type=int, default=100, help="images that nothing learns from")
     parser.add_argument("--classes", nargs="+", default=["cat", "cow", "dog", "horse", "person", "sheep"])
-    parser.add_argument("--system", default="cam_crf", help="whose masks")
+    parser.add_argument("--system", default="labels_saliency", help="whose masks")
     parser.add_argument("--threshold", type=float, default=0.35, help="at which maps are cut for their true IoU")
     parser.add_argument("--chosen", type=int, default=20, help="masks that are corrected")
     parser.add_argument("--work", type=Path, help="folder that keeps what is made (a temporary one)")
     given = parser.parse_args()
     work, found = Path(given.work or tempfile.mkdtemp()), []
     work, given.root, given.weights = work.resolve(), given.root.resolve(), given.weights.resolve()
+    given.saliency = given.saliency and given.saliency.resolve()
     for draw in given.draws:
         folder = work / f"draw-{draw}"
         folder.mkdir(parents=True)
