@@ -86,7 +86,11 @@ def write_data_set(given: argparse.Namespace, draw: int) -> None:
         "use": {"train": "drawn", "masks": "drawn", "evaluation": ["drawn", "held_out"]},
         "seeds": [draw],
         "systems": [given.system],
-        "overrides": {"classifiers": {"base_cnn": initial}, "segmenters": {"large_fov": initial}},
+        "overrides": {
+            "systems": {given.system: {"predictions": ["single"]}},
+            "classifiers": {"base_cnn": initial},
+            "segmenters": {"large_fov": initial},
+        },
     }
     if given.saliency:
         mine["overrides"]["saliency"] = {"u2net": {"detector": "folder", "model": None, "path": str(given.saliency)}}
@@ -203,6 +207,26 @@ def spread(values) -> str:
     return f"{about}   ({', '.join(f'{value:.2f}' for value in values)})"
 
 
+def report(given: argparse.Namespace, found: list[tuple]) -> str:
+    """What the draws so far have given."""
+    correlations, chosen, gains = zip(*found, strict=True)
+    draws = ", ".join(map(str, given.draws[: len(found)]))
+    lines = [f"{given.system}: {given.images} images of {', '.join(given.classes)}; draws {draws}"]
+    lines.append(f"Spearman of 1 - doubt with the true IoU; a random order: 0 +- {1 / np.sqrt(given.images - 1):.2f}")
+    for stage in correlations[0]:
+        lines.append(f"  IoU of {stage}")
+        lines += [
+            f"    {name:24}{spread([table.loc[name, stage] for table in correlations])}"
+            for name in correlations[0].index
+        ]
+    lines.append("Mean IoU of the masks chosen, percent")
+    lines += [f"  {name:12}{spread([one[name] for one in chosen])}" for name in chosen[0]]
+    lines.append(f"mIoU of the segmentation network, percent, with {given.chosen} masks corrected")
+    for split, kind in sorted(gains[0], key=lambda key: (key[0], KINDS.index(key[1]))):
+        lines.append(f"  {split:10} {kind:10}{spread([one[split, kind] for one in gains])}")
+    return "\n".join([*lines, ""])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, required=True, help="folder of VOC 2012, with SegmentationClassAug")
@@ -225,23 +249,9 @@ def main() -> None:
         folder.mkdir(parents=True)
         os.chdir(folder)
         found.append(measure(given, draw))
+        (work / "doubt.txt").write_text(report(given, found))
         print(f"draw {draw} is done", file=sys.stderr, flush=True)
-    os.chdir(work)
-    correlations, chosen, gains = zip(*found, strict=True)
-    print(f"{given.images} images, {', '.join(given.classes)}; draws {', '.join(map(str, given.draws))}")
-    print(
-        f"Spearman of 1 - doubt with the true IoU; in random order 0 +- {1 / np.sqrt(given.images - 1):.2f} an image list"
-    )
-    for stage in correlations[0]:
-        print(f"  IoU of {stage}")
-        for name in correlations[0].index:
-            print(f"    {name:24}{spread([table.loc[name, stage] for table in correlations])}")
-    print("Mean IoU of the masks chosen, percent")
-    for name in chosen[0]:
-        print(f"  {name:12}{spread([one[name] for one in chosen])}")
-    print(f"mIoU of the segmentation network, percent, with {given.chosen} masks corrected")
-    for key in sorted(gains[0], key=lambda key: (key[0], KINDS.index(key[1]))):
-        print(f"  {key[0]:10} {key[1]:10}{spread([one[key] for one in gains])}")
+    print((work / "doubt.txt").read_text(), end="")
     if given.work is None:
         shutil.rmtree(work)
 
