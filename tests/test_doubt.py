@@ -206,4 +206,5 @@ def test_export_of_the_most_doubtful(table):
     write_artifacts()
     with create(SEED / "masks/eps.h5", "mask", dataset="mine", split="all", classes=CLASSES) as masks:
         masks.put(IDS[0], label=label_of(0))
-    refused(lambda: exported("x", 1), "doubt/eps.csv: was made of other masks", "again")
+    made = SEED / "masks/eps.h5"
+    refused(lambda: exported("x", 1), f"doubt/eps.csv: was made of {made}, not of {made} as it is", "again")

@@ -31,7 +31,7 @@ from workflow_scripts.base.digests import file_sha256
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.progress import progress
 from workflow_scripts.commands.command_line import command_parser
-from workflow_scripts.config.planning.outputs import maker, output_path
+from workflow_scripts.config.planning.outputs import DOUBTED, maker, output_path
 from workflow_scripts.data import coco_regions
 from workflow_scripts.data.beside import DataSet, asked_for, find_data_set
 from workflow_scripts.data.index_entries import check_id
@@ -43,7 +43,6 @@ from workflow_scripts.store.artifacts import Reader, replaced, schema_and_datase
 from workflow_scripts.store.csv_files import read_table
 from workflow_scripts.store.provenance import check_bytes, read_sidecar
 
-DOUBTED = {"masks": "mask", "predictions": "segmentation"}  # stages, and the columns of their doubt
 LISTS, CLASS_MASKS, OBJECT_MASKS, IMAGES = (
     *("ImageSets/Segmentation", "SegmentationClass", "SegmentationObject", "JPEGImages"),
 )
@@ -95,36 +94,32 @@ def read_masks(path: Path, ids: Sequence[str] | None, results: Path | None) -> M
 
 
 def most_doubtful(path: Path, number: int) -> list[str]:
-    """Ids of so many images, the most doubtful first, from the table of the masks that an artifact holds or was made from.
+    """Ids of so many images, the most doubtful first, from the table that was made of an artifact.
 
     Raises:
-        UserError: the table is not there, is of other masks, or has no such images.
+        UserError: the table is not there, was made of another artifact, or has not so many images.
     """
     if number < 1:
         raise UserError(f"--doubtful {number}: must be 1 or more")
     folder = next((parent for parent in path.resolve().parents if (parent / "index.h5").exists()), None)
     stage, names = (folder and maker(f"results/{folder.name}/{path.resolve().relative_to(folder)}")) or ("", {})
-    if folder is None or stage not in DOUBTED:
+    if folder is None or stage not in ("masks", "predictions"):
         raise UserError(
             f"{path}: --doubtful is for masks and predictions of the results; name such a file, or images by --ids"
         )
     usual = output_path("doubt", **{name: names[name] for name in ("dataset", "seed", "mask")})
-    table, made_by = folder / Path(usual).relative_to(f"results/{folder.name}"), f"snakemake --cores 2 {usual}"
+    table, command = folder / Path(usual).relative_to(f"results/{folder.name}"), f"snakemake --cores 2 {usual}"
     if not table.is_file():
-        raise UserError(f"{table}: no such file; `{made_by}` makes it, with the settings of your run (--configfile)")
+        raise UserError(f"{table}: no such file; `{command}` makes it, with the --configfile of your run")
     check_bytes(table)
-    record = read_sidecar(table)
-    digest = (record or {}).get("parents", {}).get(output_path(stage, **names))
-    if digest is not None and digest != file_sha256(path):
-        raise UserError(f"{table}: was made of other {stage}; run `{made_by}` again")
-    rows = read_table(str(table), dtype={"id": str})
-    column = DOUBTED[stage]
-    if column not in rows:
-        raise UserError(f"{table}: has no column {column!r}; run `{made_by}` again")
-    ids = rows.sort_values(column, ascending=False, kind="stable")["id"].tolist()
-    if number > len(ids):
-        raise UserError(f"--doubtful {number}: {table} has {len(ids)} images; ask for as many or fewer")
-    return ids[:number]
+    record, column = read_sidecar(table), DOUBTED[stage]
+    if record and file_sha256(path) not in record["parents"].values():
+        parents = ", ".join(sorted(name for name in record["parents"] if f"/{stage}/" in name)) or f"no {stage}"
+        raise UserError(f"{table}: was made of {parents}, not of {path} as it is; name that, or run `{command}` again")
+    rows = read_table(str(table), dtype={"id": str}).sort_values(column, ascending=False, kind="stable")
+    if number > len(rows):
+        raise UserError(f"--doubtful {number}: {table} has {len(rows)} images; ask for as many or fewer")
+    return rows["id"].tolist()[:number]
 
 
 # Formats
