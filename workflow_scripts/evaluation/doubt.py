@@ -75,7 +75,7 @@ def of_stages(parts: Mapping[str, float]) -> dict[str, float]:
     """The doubt of each stage: the mean of what is known of it.
 
     Args:
-        parts: by `stage` what was measured of it alone, and by `stage-stage` the disagreement of two of them.
+        parts: by `stage:measure` what was measured of it alone, and by `stage-stage` the disagreement of two of them.
 
     Returns:
         By stage, in the order in which they first stand in `parts`; NaN where nothing is known.
