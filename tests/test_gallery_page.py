@@ -203,7 +203,7 @@ def test_sorting_by_doubt(opened, size):
     for _ in range(3):  # worst, best, most doubtful
         head.locator("button").click()
     expect(head).to_have_attribute("aria-sort", "descending")
-    expect(head).to_contain_text("most doubtful first")
+    expect(head).to_contain_text("▼ doubtful first")
     order = sorted(range(TRAIN), key=lambda number: (doubt_of(number) is None, -(doubt_of(number) or 0), number))
     assert ids(page) == [f"train_{number}" for number in order][: len(ids(page))] and order[-1] == 5
     head.locator("button").click()

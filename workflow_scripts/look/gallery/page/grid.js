@@ -61,7 +61,7 @@ function drawHeads() {
     const by = orders.find((order) => state.sort === `${order} ${column.key}`) || "";
     if (orders.length) {
       title.type = "button";
-      title.append(make("em", "", `${mean === null ? "" : `mean ${percent(mean)}`}${by ? ` ${by === "worst" ? "▲" : "▼"} ${ORDERS[by]} first` : ""}`));
+      title.append(make("em", "", `${mean === null ? "" : `mean ${percent(mean)}`}${by ? ` ${by === "worst" ? "▲" : "▼"} ${by} first` : ""}`));
       title.title = `Sort: ${orders.map((order) => `${ORDERS[order]} first`).join(", ")}, order of the data set`;
       const next = orders[orders.indexOf(by) + 1];
       title.addEventListener("click", () => set({ sort: next ? `${next} ${column.key}` : "" }));
