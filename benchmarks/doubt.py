@@ -28,7 +28,6 @@ import numpy as np
 import pandas as pd
 import yaml
 from PIL import Image
-from scipy.stats import spearmanr
 
 from workflow_scripts.config.fingerprint import ROOT
 from workflow_scripts.data.index import read_index
@@ -42,12 +41,12 @@ VOC = ("aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog
        "train tvmonitor").split()  # fmt: skip
 WSSS = (sys.executable, "-m", "workflow_scripts")
 RESULTS = Path("results/mine")
-# Of each stage: its folder or file, schema, and column in the table of doubt.
+# By schema, the column of a stage in the table of doubt, and where its artifact lies.
 STAGES = {
-    "saliency": ("saliency", "saliency"),
-    "cams": ("cam", "maps"),
-    "masks": ("mask", "mask"),
-    "predictions": ("prediction", "segmentation"),
+    "saliency": ("saliency", "saliency/*.h5"),
+    "cam": ("maps", "{seed}/cams/*.h5"),
+    "mask": ("mask", "{seed}/masks/{system}.h5"),
+    "prediction": ("segmentation", "{seed}/predictions/{system}/*/single.h5"),
 }
 KINDS = ("none", "random", "doubtful")  # which masks are corrected
 
@@ -128,34 +127,26 @@ def snakemake(*targets: object, overlays: tuple[str, ...] = ()) -> None:
 
 
 def true_ious(given: argparse.Namespace, draw: int) -> pd.DataFrame:
-    """By id, the true IoU of each stage that the table of doubt has: the mean over the classes of the image's truth."""
+    """By id, the true IoU of each stage that the table of doubt has, as the gallery has it."""
     index, truth = read_index(str(RESULTS / "index.h5")), Reader(RESULTS / "truth.h5", "truth")
     ids, found = index.split("drawn"), {}
-    for stage, (schema, column) in STAGES.items():
-        paths = (
-            [*RESULTS.glob("saliency/*.h5")]
-            if stage == "saliency"
-            else [*(RESULTS / f"seed-{draw}").glob(PATTERNS[stage].format(system=given.system))]
-        )
-        if not paths:
-            continue
-        reader, values = Reader(paths[0], schema), []
-        for identifier in ids:
-            arrays, target = reader.read(identifier), truth.read(identifier)["label"]
-            if stage == "saliency":
-                values.append(foreground_iou(arrays["saliency"], target))
-            else:
-                label = label_map(arrays, target.shape, given.threshold if stage == "cams" else None)
-                values.append(
-                    mean_intersection_over_union(
-                        confusion_matrix(label, target, len(index.classes) + 1, missed_column=True)
-                    )
-                )
-        found[column] = values
+    for schema, (column, pattern) in STAGES.items():
+        path = next(RESULTS.glob(pattern.format(seed=f"seed-{draw}", system=given.system)), None)
+        if path is not None:
+            reader = Reader(path, schema)
+            found[column] = [
+                true_iou(schema, reader.read(name), truth.read(name)["label"], given, len(index.classes))
+                for name in ids
+            ]
     return pd.DataFrame(found, index=ids)
 
 
-PATTERNS = {"cams": "cams/*.h5", "masks": "masks/{system}.h5", "predictions": "predictions/{system}/*/single.h5"}
+def true_iou(schema: str, arrays: dict, truth: np.ndarray, given: argparse.Namespace, classes: int) -> float:
+    """Of saliency that of the foreground, else the mean over the classes of the image's truth, background among them."""
+    if schema == "saliency":
+        return foreground_iou(arrays["saliency"], truth)
+    label = label_map(arrays, truth.shape, given.threshold if schema == "cam" else None)
+    return mean_intersection_over_union(confusion_matrix(label, truth, classes + 1, missed_column=True))
 
 
 def correct(given: argparse.Namespace, draw: int) -> dict[str, list[str]]:
@@ -176,16 +167,11 @@ def measure(given: argparse.Namespace, draw: int) -> tuple[pd.DataFrame, dict, d
     snakemake(RESULTS / "miou.csv", table)
     doubts, ious = read_table(table, index_col="id"), true_ious(given, draw)
     doubts.index = doubts.index.astype(str)
-    ious.join(doubts, rsuffix="_doubt").to_csv("images.csv")
-    joined = ious.join(doubts, rsuffix=" doubt")
+    joined = ious.join(doubts.add_suffix(" doubt"))
+    joined.to_csv("images.csv")
     correlations = pd.DataFrame(
         {
-            stage: {
-                name: spearmanr(
-                    1 - joined.get(f"{name} doubt", joined[name]), joined[stage], nan_policy="omit"
-                ).statistic
-                for name in doubts
-            }
+            stage: {name: -joined[f"{name} doubt"].corr(joined[stage], method="spearman") for name in doubts}
             for stage in ious
         }
     )
@@ -237,7 +223,9 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=100, help="images that nothing learns from")
     parser.add_argument("--classes", nargs="+", default=["cat", "cow", "dog", "horse", "person", "sheep"])
     parser.add_argument("--system", default="labels_saliency", help="whose masks")
-    parser.add_argument("--threshold", type=float, default=0.35, help="at which maps are cut for their true IoU")
+    parser.add_argument(
+        "--threshold", type=float, default=0.2, help="at which maps are cut: of the data set, or of the mask"
+    )
     parser.add_argument("--chosen", type=int, default=20, help="masks that are corrected")
     parser.add_argument("--work", type=Path, help="folder that keeps what is made (a temporary one)")
     given = parser.parse_args()
