@@ -1,9 +1,9 @@
 """Whether doubt finds the masks that are wrong, and what it is worth to correct them: on photographs with true masks.
 
-    python benchmarks/doubt.py --root VOCdevkit/VOC2012 --weights mobilenet_v2.pth [--draws 0 1 2] [--images 150]
-        [--classes cat cow dog horse person sheep] [--chosen 20] [--held-out 100] [--work FOLDER]
+    python benchmarks/doubt.py --root VOCdevkit/VOC2012 --weights mobilenet_v2.pth --saliency Saliency [--draws 0 1 2]
+        [--system labels_saliency] [--images 150] [--classes cat cow dog horse person sheep] [--chosen 20] [--held-out 100] [--work FOLDER]
 
-For each draw so many photographs of the list `train_aug` are drawn that show at least one of the classes, and others of the
+For each draw so many photographs of the list `train_aug` are drawn that show these classes and no other, and others of the
 list `val`, which nothing learns from. `configs/quick.yaml` makes masks of the drawn ones; their truth is for the scores
 alone. Three things are then told, with their spread over the draws:
 
@@ -52,7 +52,7 @@ KINDS = ("none", "random", "doubtful")  # which masks are corrected
 
 
 def drawn(root: Path, listed: str, classes: list[str], count: int, rng: random.Random) -> list[tuple[str, list[str]]]:
-    """So many images of a list that show at least one of the classes, and which of them."""
+    """So many images of a list that show these classes and no other, and which of them."""
     names, found = (root / f"ImageSets/Segmentation/{listed}.txt").read_text().split(), []
     rng.shuffle(names)
     for name in names:
