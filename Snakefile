@@ -4,7 +4,8 @@ Targets: results/{dataset}/miou.csv, and the pictures of a data set by results/{
 results/{dataset}/tune/{tuning}.csv, results/{dataset}/saliency.csv, results/{dataset}/pictures/saliency/{cam}.png,
 results/{dataset}/cost.csv, results/{dataset}/mask_ap.csv (instance segmentation), results/{dataset}/tables/{table}.csv,
 results/{dataset}/tables/all.md, results/{dataset}/boundaries.csv, results/{dataset}/confusion_ratios.csv,
-results/{dataset}/gallery/index.html, results/{dataset}/checks.csv (what is suspicious in a data set).
+results/{dataset}/gallery/index.html, results/{dataset}/seed-{seed}/doubt/{mask}.csv (which masks are doubtful),
+results/{dataset}/checks.csv (what is suspicious in a data set).
 """
 
 import gc

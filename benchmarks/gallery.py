@@ -123,7 +123,7 @@ def make_gallery(folder: Path, images: int, height: int, width: int) -> Path:
         artifact.__exit__(None, None, None)
     write_index(str(folder / "index.h5"), "drawn", CLASSES, entries, {"all": [entry.id for entry in entries]})
     columns = [
-        SimpleNamespace(stage=stage, schema=kinds[kind], name=name, systems=[], refined=kind == "mask_crf")
+        SimpleNamespace(stage=stage, schema=kinds[kind], name=name, systems=[], refined=kind == "mask_crf", doubt=None)
         for kind, (stage, name) in COLUMNS.items()
         if kind != "truth"
     ]
@@ -136,7 +136,8 @@ def make_gallery(folder: Path, images: int, height: int, width: int) -> Path:
         "threshold": 0.3,
     }
     inputs = {name: str(folder / f"{name}.h5") for name in ("index", "images", "truth")}
-    inputs |= {"artifacts": [str(folder / f"{kind}.h5") for kind in COLUMNS if kind != "truth"], "thresholds": []}
+    inputs |= {"artifacts": [str(folder / f"{kind}.h5") for kind in COLUMNS if kind != "truth"]}
+    inputs |= {"thresholds": [], "doubts": []}
     outputs = {"page": str(folder / "gallery/index.html"), "listing": str(folder / "gallery/files.sha256")}
     gallery.main(Job(SimpleNamespace(**settings), SimpleNamespace(**inputs), SimpleNamespace(**outputs), 2, ""))
     return folder / "gallery/index.html"

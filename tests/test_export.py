@@ -1,14 +1,16 @@
-"""Exported masks: the layout of VOC, COCO's JSON, CVAT's archive; and back again by the reader of folders."""
+"""Exported masks: VOC's layout, COCO's JSON, CVAT's archive, Label Studio's tasks; and back again by rule `folder`."""
 
 import io
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import refused
+from defusedxml import ElementTree
 from PIL import Image
 from pycocotools import mask as runs
 from pycocotools.coco import COCO
@@ -16,11 +18,11 @@ from pycocotools.coco import COCO
 from workflow_scripts.base.digests import file_sha256
 from workflow_scripts.commands import export
 from workflow_scripts.data import coco_regions
-from workflow_scripts.data.index import write_index
+from workflow_scripts.data.index import read_index, write_index
 from workflow_scripts.data.index_entries import Entry
 from workflow_scripts.data.maps import upsampled
 from workflow_scripts.data.readers import labelmap
-from workflow_scripts.data.readers.mask_folder import MaskFolder
+from workflow_scripts.data.readers.mask_folder import open_masks
 from workflow_scripts.look import pictures
 from workflow_scripts.store.artifacts import Reader, create
 
@@ -109,7 +111,7 @@ def test_json_of_coco(toy):
     about = json.loads(path.read_text())
     assert [image["file_name"] for image in about["images"]] == ["IMG_7.JPG", "b.png", "c.png"]
     data = COCO(str(path))
-    assert {c["id"]: c["name"] for c in data.loadCats(data.getCatIds())} == dict(enumerate(CLASSES, 1))
+    assert {c["id"]: c["name"] for c in data.loadCats(data.getCatIds())} == dict(enumerate([*CLASSES, "ignored"], 1))
     for number in range(3):
         label = np.zeros(SIZE, np.uint8)
         for entry in data.loadAnns(data.getAnnIds(imgIds=number + 1)):
@@ -120,7 +122,7 @@ def test_json_of_coco(toy):
                 *(columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1),
             ]
             label[inside] = entry["category_id"]
-        np.testing.assert_array_equal(label, np.where(label_of(number) == 255, 0, label_of(number)))
+        np.testing.assert_array_equal(label, np.where(label_of(number) == 255, 4, label_of(number)))
 
 
 def test_names_of_files_tell_images_apart():
@@ -149,16 +151,86 @@ def test_entries_of_coco():
     assert json.loads("".join(coco_regions.document(["a"], [], [])))["annotations"] == []
 
 
-@pytest.mark.parametrize(("kind", "out"), [("voc", "voc"), ("cvat", "masks.zip")])
-def test_what_was_exported_is_read_again(toy, kind, out):
-    path = run("masks/eps.h5", kind, out, "--images")
-    folder = MaskFolder(path, CLASSES)
-    folder.check_names(IDS, IDS)
+def submitted(tasks: Path, out: str = "export.json") -> Path:
+    """What Label Studio exports as JSON once each prediction was submitted as it was."""
+    about = json.loads(tasks.read_text())
+    for number, task in enumerate(about, start=1):
+        (prediction,) = task.pop("predictions")
+        task |= {"id": number, "annotations": [{"id": 9, "was_cancelled": False, "result": prediction["result"]}]}
+    Path(out).write_text(json.dumps(about))
+    return Path(out)
+
+
+def turned_by_its_flag(root: Path) -> None:
+    """Image `b` becomes a file that is stored upright and shown lying, by EXIF orientation 6."""
+    index, exif = read_index(str(root / "index.h5")), Image.Exif()
+    exif[0x0112] = 6
+    stored = np.random.default_rng(5).integers(0, 256, (SIZE[1], SIZE[0], 3), np.uint8)
+    Image.fromarray(stored).save("b.jpg", exif=exif)
+    entries = [
+        Entry(
+            name,
+            "b.jpg" if name == "b" else path,
+            *SIZE,
+            file_sha256("b.jpg" if name == "b" else path),
+            (0,),
+            np.zeros((0, 5)),
+        )
+        for name, path in zip(IDS, index.images, strict=True)
+    ]
+    write_index(str(root / "index.h5"), "toy", CLASSES, entries, {"train": IDS[:2], "val": IDS[2:]})
+
+
+FORMATS = {"voc": "voc", "cvat": "masks.zip", "coco": "masks.json", "labelstudio": "tasks"}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("kind", FORMATS)
+def test_what_was_exported_is_read_again(toy, kind, turned):
+    """Not a pixel changes, 255 and turned photographs included."""
+    if turned:
+        turned_by_its_flag(toy)
+    path = run("masks/eps.h5", kind, FORMATS[kind], *(["--images"] if kind in ("voc", "cvat") else []))
+    path = submitted(path / "tasks.json") if kind == "labelstudio" else path
+    index = read_index(str(toy / "index.h5"))
+    masks = open_masks(path, index)
+    masks.check_names(IDS, IDS)
+    assert len(masks) == 3
     for number, identifier in enumerate(IDS):
-        np.testing.assert_array_equal(folder.read(identifier, SIZE), label_of(number))
+        np.testing.assert_array_equal(masks.read(identifier, SIZE), label_of(number))
     # The classes of another order go by their names.
-    other = MaskFolder(path, CLASSES[::-1]).read("b", SIZE)
+    other = open_masks(path, replace(index, classes=CLASSES[::-1])).read("b", SIZE)
     np.testing.assert_array_equal(other, np.array([0, 3, 2, 1, *[0] * 251, 255], np.uint8)[label_of(1)])
+
+
+def test_folder_of_label_studio(toy):
+    turned_by_its_flag(toy)
+    out = run("masks/eps.h5", "labelstudio", "to do", "--ids", "b", "a")
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()) == [
+        *("JPEGImages/a.jpg", "JPEGImages/b.png", "labels.xml", "tasks.json"),
+    ]
+    shown = np.asarray(Image.open(out / "JPEGImages/b.png"))
+    assert shown.shape == (*SIZE, 3) and not Image.open(out / "JPEGImages/b.png").getexif()
+    tasks = json.loads((out / "tasks.json").read_text())
+    assert [task["data"] for task in tasks] == [
+        {"id": "b", "image": "/data/local-files/?d=to%20do/JPEGImages/b.png"},
+        {"id": "a", "image": "/data/local-files/?d=to%20do/JPEGImages/a.jpg"},
+    ]
+    (prediction,) = tasks[0]["predictions"]
+    assert prediction["model_version"] == "eps" and len(prediction["result"]) == 4
+    region = prediction["result"][1]
+    assert region["value"].pop("rle")[:4] == [0, 0, 9, 96]  # 4 values of 20 x 30 pixels
+    assert region == {
+        **{"id": "region2", "from_name": "label", "to_name": "image", "type": "brushlabels"},
+        **{"original_width": 30, "original_height": 20, "image_rotation": 0},
+        "value": {"format": "rle", "brushlabels": ["cat"]},
+    }
+    labels = (
+        ElementTree.parse(out / "labels.xml").getroot().findall("BrushLabels[@name='label'][@toName='image']/Label")
+    )
+    assert [(label.get("value"), label.get("background")) for label in labels] == [
+        *(("bird", "#800000"), ("cat", "#008000"), ("traffic light", "#808000"), ("ignored", "#e0e0c0")),
+    ]
 
 
 def test_soft_predictions_some_ids_and_images(toy):
@@ -187,7 +259,7 @@ def test_mistakes_leave_nothing(toy, monkeypatch):
     refused(exported("masks/no.h5"), "no.h5", "run snakemake")
     refused(exported("../index.h5"), "index.h5", "'index'", "expected masks")
     refused(exported(ids=["d"]), "'d'", "nearest known id")
-    refused(exported(kind="coco", images=True), "--images", "voc or cvat")
+    refused(exported(kind="coco", images=True), "--images", "voc, cvat or labelstudio")
     refused(exported(out="results"), "--out results", "exists")
     with create(toy / "seed-0/masks/wrong.h5", "mask", **ABOUT) as masks:
         masks.put("a", label=np.zeros(SIZE, np.uint8))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import SMALL, SOURCES, dry_run, put, python, refused, run
 from PIL import Image
-from small_gallery import CLASSES, HEIGHT, NASTY, WIDTH, gallery_job, label_of, write_data_set, write_gallery
+from small_gallery import CLASSES, HEIGHT, NASTY, WIDTH, doubt_of, gallery_job, label_of, write_data_set, write_gallery
 
 from workflow_scripts.config.planning.plan import Plan
 from workflow_scripts.config.resolve import Config
@@ -140,6 +140,8 @@ def test_scores_are_those_of_the_evaluation(written):
         assert row[0] == pytest.approx(foreground_iou(saliency, truth["label"]), abs=5e-4)
         assert row[4] is None and row[3] == 1
     assert told["rows"][8]["iou"][2] < told["rows"][1]["iou"][2]
+    for number, row in enumerate(told["rows"]):
+        assert row["doubt"] == [None, None, None, doubt_of(number) if number < 9 else None, None, None]
 
 
 def test_large_images_are_scaled_down_and_their_scores_are_not(data_set, written, tmp_path):
@@ -244,6 +246,24 @@ def test_systems_are_those_of_the_table_unless_said(raw):
     }
     assert shown == set(raw["datasets"]["demo"]["systems"])
     assert TARGET in plan.on_request("demo") and TARGET not in plan.targets("demo")
+
+
+def test_doubt_stands_where_its_table_speaks_of(raw):
+    """The tables of the systems' masks that can be compared with anything, each once; columns of the artifacts that they read."""
+    systems = ["cam", "eps", "eps_crf", "truth"]
+    put(raw, "datasets.demo.gallery", {"systems": systems, "side": 300})
+    job = Plan(Config(raw)).job("gallery", {"dataset": "demo"})
+    assert job.inputs["doubts"] == [] and {column["doubt"] for column in job.settings["columns"]} == {None}
+    put(raw, "datasets.demo.gallery.doubt", True)
+    plan = Plan(Config(raw))
+    job = plan.job("gallery", {"dataset": "demo"})
+    assert job.inputs["doubts"] == [f"results/demo/seed-0/doubt/{name}.csv" for name in systems]
+    found = {(column["stage"], column["name"]): column["doubt"] for column in job.settings["columns"]}
+    assert found["cams", "eps"] == [1, "maps"] and found["masks", "eps_crf"] == [2, "mask"]
+    assert found["saliency", "rendered"] == [1, "saliency"] and found["masks", "cam"] == [0, "mask"]
+    # Those of the training split are not shown.
+    assert {doubt for (stage, _), doubt in found.items() if stage == "predictions"} == {None}
+    assert set(job.inputs["doubts"]) <= set(plan.on_request("demo"))
 
 
 def test_mistakes_are_told_in_one_line(raw):

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 from conftest import SOURCES
-from small_gallery import CLASSES, NASTY, write_data_set, write_gallery
+from small_gallery import CLASSES, NASTY, doubt_of, write_data_set, write_gallery
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: requirements-dev.txt")
 expect = playwright.expect
@@ -191,6 +191,27 @@ def test_sorting_by_any_column(opened, rows, size):
     filters(page)
     page.select_option("#sort", label="mask eps, worst first")
     assert ids(page)[0] == order[0]["id"]
+
+
+@both
+def test_sorting_by_doubt(opened, size):
+    """Needs no truth: the most doubtful first, those whose doubt is not known last; the number stands below the picture."""
+    page = opened(size)
+    expect(page.locator(".cell.masks >> nth=1 >> .doubt")).to_have_text("doubt 0.0")
+    head = page.locator(".head.masks").nth(1)
+    head.scroll_into_view_if_needed()
+    for _ in range(3):  # worst, best, most doubtful
+        head.locator("button").click()
+    expect(head).to_have_attribute("aria-sort", "descending")
+    expect(head).to_contain_text("▼ doubtful first")
+    order = sorted(range(TRAIN), key=lambda number: (doubt_of(number) is None, -(doubt_of(number) or 0), number))
+    assert ids(page) == [f"train_{number}" for number in order][: len(ids(page))] and order[-1] == 5
+    head.locator("button").click()
+    assert ids(page)[:3] == ["train_0", "train_1", "train_2"]
+    filters(page)
+    page.select_option("#sort", label="refined mask eps_crf, most doubtful first")
+    assert ids(page)[0] == f"train_{order[0]}"
+    assert page.locator("#sort option", has_text="doubtful").count() == 1
 
 
 @both

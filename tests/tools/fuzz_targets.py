@@ -39,10 +39,10 @@ from workflow_scripts.data.index_entries import Entry, Faults
 from workflow_scripts.data.kinds.coco import read_coco
 from workflow_scripts.data.kinds.csv import read_csv, read_mask_paths
 from workflow_scripts.data.kinds.voc import read_voc
-from workflow_scripts.data.readers import coco_masks
+from workflow_scripts.data.readers import brush_runs, coco_masks
 from workflow_scripts.data.readers.archives import unpack
 from workflow_scripts.data.readers.images import check_image, read_image, read_label_png, read_saliency
-from workflow_scripts.data.readers.mask_folder import MaskFolder
+from workflow_scripts.data.readers.mask_folder import MaskFolder, open_masks
 from workflow_scripts.data.readers.pascal_context import read_context, read_names
 from workflow_scripts.data.readers.sbd import read_contours, read_instances, read_label_mat
 from workflow_scripts.data.readers.voc_masks import mask_ids
@@ -299,7 +299,46 @@ def _json(folder: Path) -> list[Target]:
             found.arrays()
 
     seeds = tuple(json.dumps(item).encode() for item in (whole, runs_only))
-    return [Target("coco_json", read, "instances.json", seeds, reworded, ("image",))]
+    of_images = [
+        Entry(f"{n:012}", f"images/{n:012}.png", HEIGHT, WIDTH, "0" * 64, (0,), np.zeros((0, 5))) for n in (1, 2)
+    ]
+    write_index(str(folder / "of_masks.h5"), "mine", CLASSES, of_images, {"all": [entry.id for entry in of_images]})
+
+    def corrected(path: Path) -> None:
+        """Masks of Label Studio or of COCO."""
+        index = read_index(str(folder / "of_masks.h5"))
+        masks = open_masks(path, index)
+        masks.check_names(index.ids, [])
+        for identifier in index.ids:
+            assert identifier not in masks or masks.read(identifier, (HEIGHT, WIDTH)).shape == (HEIGHT, WIDTH)
+
+    stroke = {"format": "rle", "rle": [*brush_runs.encode(_label() == 1)], "brushlabels": ["cat"]}
+    stroke = {
+        "type": "brushlabels",
+        "original_width": WIDTH,
+        "original_height": HEIGHT,
+        "image_rotation": 0,
+        "value": stroke,
+    }
+    tasks = [
+        {
+            "id": n,
+            "data": {"image": f"/data/upload/{n:012}.png"},
+            "annotations": [{"was_cancelled": False, "result": [stroke]}],
+        }
+        for n in (1, 2)
+    ]
+    return [
+        Target("coco_json", read, "instances.json", seeds, reworded, ("image",)),
+        Target("corrected_coco", corrected, "corrected.json", seeds, reworded),
+        Target(
+            "corrected_tasks",
+            corrected,
+            "tasks.json",
+            (json.dumps(tasks).encode(), json.dumps(tasks[:1]).encode()),
+            reworded,
+        ),
+    ]
 
 
 def _hdf5(folder: Path) -> list[Target]:

@@ -55,6 +55,7 @@ TARGETS = (
     "results/demo/confusion_ratios.csv",
     "results/demo/tune/twice.csv",
     "results/demo/tables/eps_table_1.csv",
+    "results/demo/seed-0/doubt/eps.csv",
     "results/demo/gallery/index.html",
 )
 # What the tests' demo does not have: a training on the maps of other detectors, and a sweep.
@@ -74,7 +75,7 @@ STAGES = (
     "render index truth train_saliency saliency train_classifier classification cams thresholds affinity_labels "
     "train_affinity masks train_segmenter predictions estimated_saliency scores saliency_table filling_rates "
     "instance_truth instances coco_json train_instances detections precision mask_ap boundaries boundary_table "
-    "confusion_ratios confusion_table tune erasing confidence montage curves charts gallery table miou"
+    "confusion_ratios confusion_table tune erasing confidence montage curves charts doubt gallery table miou"
 ).split()
 WAYS = (
     ("stage", signal.SIGKILL),

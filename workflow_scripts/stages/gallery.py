@@ -29,6 +29,7 @@ from workflow_scripts.look.schemas import SCHEMAS
 from workflow_scripts.run.command import Job, run
 from workflow_scripts.run.parallel import ordered_map
 from workflow_scripts.store.artifacts import Reader, write
+from workflow_scripts.store.csv_files import read_table
 from workflow_scripts.store.folders import listing, replaced_folder
 
 PAGE = Path(gallery.__file__).parent / "page"
@@ -42,6 +43,7 @@ class State:
     side: int
     columns: list[tuple[Reader, frozenset[str], float | None]]
     truth: tuple[Reader, frozenset[str]] | None
+    doubts: list[dict[str, float]]  # of the columns
 
 
 def make_state(job: Job, ids: Sequence[str]) -> State:
@@ -59,7 +61,14 @@ def make_state(job: Job, ids: Sequence[str]) -> State:
         reader = Reader(inputs.truth, "truth", settings.dataset)
         truth = reader, wanted & frozenset(reader.ids)
     images = Images(read_index(inputs.index, settings.dataset), inputs.images)
-    return State(images, settings.side, columns, truth)
+    return State(images, settings.side, columns, truth, doubts_of(job))
+
+
+def doubts_of(job: Job) -> list[dict[str, float]]:
+    """How doubtful each column's images are, by id; nothing where it is not known."""
+    tables = [read_table(path, dtype={"id": str}, index_col="id") for path in job.inputs.doubts]
+    named = [column.doubt for column in job.settings.columns]
+    return [tables[doubt[0]][doubt[1]].dropna().to_dict() if doubt else {} for doubt in named]
 
 
 def cell_of(
@@ -102,6 +111,7 @@ class Row:
 
     script: str
     iou: list[float | None]
+    doubt: list[float | None]
     has: list[bool]
     preview: str
 
@@ -123,6 +133,7 @@ def row(state: State, identifier: str) -> Row:
     return Row(
         json.dumps(record, separators=(",", ":")),
         [tiles.rounded(cell.iou) if cell else None for cell in cells],
+        [*(tiles.rounded(doubt.get(identifier)) for doubt in state.doubts), None],
         [cell is not None for cell in cells],
         tiles.preview(photograph),
     )
@@ -151,6 +162,7 @@ def about(job: Job, index: Index, ids: Sequence[str], rows: Sequence[Row]) -> di
                 "splits": [place for place, held in enumerate(members) if identifier in held],
                 "labels": (index.classes_of(identifier) + 1).tolist(),
                 "iou": row.iou,
+                "doubt": row.doubt,
                 "has": "".join("01"[there] for there in row.has),
                 "preview": row.preview,
             }
@@ -190,6 +202,6 @@ if __name__ == "__main__":
     run(
         main,
         inputs=("index", "images", "truth"),
-        lists=("artifacts", "thresholds"),
+        lists=("artifacts", "thresholds", "doubts"),
         outputs=("page", "listing"),
     )

@@ -59,7 +59,7 @@ def make_state(job: Job) -> State:
 def _folder_state(job: Job, images: Images) -> State:
     """The masks of a folder, names checked, and those of the images that have none there."""
     block, index = job.settings.block, images.index
-    folder = plugin("data.readers", "mask_folder").MaskFolder(block.path, index.classes)
+    folder = plugin("data.readers", "mask_folder").open_masks(block.path, index)
     ids = index.split(*job.settings.splits)
     masks = Reader(job.inputs.masks, "mask", job.settings.dataset) if job.inputs.masks else None
     folder.check_names(index.ids, () if masks else ids)

@@ -11,6 +11,8 @@ OUTPUTS = {name: stage.output for name, stage in STAGES.items()}
 BLOCKS = {name: (stage.block, stage.wildcards[-1]) for name, stage in STAGES.items() if stage.block}
 # Stages whose artifacts pictures show, in their order, and the schemas of these.
 SHOWN = {"saliency": "saliency", "cams": "cam", "masks": "mask", "predictions": "prediction"}
+# The same stages in tables of doubt.
+DOUBTED = {"saliency": "saliency", "cams": "maps", "masks": "mask", "predictions": "segmentation"}
 
 
 def output_path(stage: str, /, output: str | None = None, **names: str) -> str:

@@ -101,6 +101,9 @@ class Gallery(Block):
         description="whose images are its rows; those that maps are scored on and predictions are made for if null",
     )
     images: PositiveInt | None = Field(None, description="of each split, evenly spread; all of them if null")
+    doubt: bool = Field(
+        False, description="show how doubtful each stage of an image is; makes the tables doubt/{mask}.csv first"
+    )
     side: PositiveInt = Field(description="longest side of a picture, pixels; larger images are scaled down")
 
 

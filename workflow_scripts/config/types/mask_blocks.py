@@ -62,7 +62,9 @@ class FolderMask(MaskRule):
 
     rule: Literal["folder"]
     starts_from: ClassVar = "files"
-    path: str = Field(description="folder of {id}.png, or in the layout of PASCAL VOC, or a zip as CVAT exports it")
+    path: str = Field(
+        description="folder of {id}.png, or in the layout of PASCAL VOC; a zip as CVAT exports it; JSON of Label Studio or COCO"
+    )
     otherwise: Annotated[Name, Of("masks")] | None = Field(
         None, description="the mask of images that have none there; if null, every image must have one"
     )

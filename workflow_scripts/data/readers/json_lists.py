@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,9 +20,31 @@ def read_lists(path: Path, keys: Sequence[str]) -> Iterator[tuple[str, Any]]:
     Raises:
         UserError: missing, not JSON, no object, one of the keys is missing or holds no list.
     """
+    yield from _scanned(path, lambda scanner: scanner.lists(keys))
+
+
+def read_items(path: Path) -> Iterator[Any]:
+    """Yield the elements of the list that a JSON file is.
+
+    Raises:
+        UserError: missing, not JSON, no list.
+    """
+    yield from _scanned(path, lambda scanner: scanner.items())
+
+
+def is_list(path: Path) -> bool:
+    """Whether a JSON file is a list; of one that is none or not there, nothing is found out."""
     try:
         with open(path, encoding="utf-8-sig") as file:
-            yield from _Scanner(file, path).lists(keys)
+            return file.read(CHUNK).lstrip().startswith("[")
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _scanned(path: Path, read: Callable[["_Scanner"], Iterator]) -> Iterator:
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            yield from read(_Scanner(file, path))
     except FileNotFoundError:
         raise UserError(f"{path}: the file is missing; restore it, or set its path in the config") from None
     except OSError as error:
@@ -64,6 +86,14 @@ class _Scanner:
         for key in keys:
             if key in missing:
                 raise UserError(f"{self.path}: has no {key!r}; name another file, or export it again")
+
+    def items(self) -> Iterator[Any]:
+        if self._next() != "[":
+            raise UserError(f"{self.path}: holds no JSON list; name another file, or export it again")
+        for _ in self._separated("[", "]"):
+            yield self._value()
+        if self._next():
+            raise self._broken("more text after its end")
 
     def _separated(self, opening: str, closing: str) -> Iterator[None]:
         """Step through what stands between brackets, parted by commas; the caller takes each part."""

@@ -1,8 +1,9 @@
 """Label maps of single images from a folder or an archive, as people correct them: named after ids, read when asked for.
 
 What is read: a folder of `{id}.png`; a folder in the layout of PASCAL VOC, with `SegmentationClass/{id}.png`; a zip with
-that layout, such as CVAT's "Segmentation mask 1.1". Where `labelmap.txt` lies in it, colours count and labels go by their
-names; else pixel values do: 0 background, 1 for the first class, 255 ignored.
+that layout, such as CVAT's "Segmentation mask 1.1"; a JSON file of COCO or of Label Studio (`mask_regions`). Where
+`labelmap.txt` lies beside the masks, colours count and labels go by their names; else pixel values do: 0 background, 1 for
+the first class, 255 ignored.
 """
 
 import io
@@ -15,15 +16,27 @@ import numpy as np
 from PIL import Image
 
 from workflow_scripts.base.errors import UserError, one_line
+from workflow_scripts.data.index import Index
 from workflow_scripts.data.index_entries import Faults, nearest_name
 from workflow_scripts.data.readers import labelmap
 from workflow_scripts.data.readers.archives import BROKEN
 from workflow_scripts.data.readers.images import VOID, label_values, loaded
+from workflow_scripts.data.readers.mask_regions import MaskRegions, open_regions
 
 LABELMAP, CLASS_MASKS = "labelmap.txt", "SegmentationClass"
 MOST_LABELMAP = 1 << 20  # bytes
 DEPTH_AT = 24  # place of the bits a sample in a PNG file
 FEW = 5  # names told of files that are no masks
+
+
+def open_masks(path: str | Path, index: Index) -> "MaskFolder | MaskRegions":
+    """The masks of a folder, an archive or a JSON file of images of the index.
+
+    Raises:
+        UserError: no such file or folder, or nothing in it that can be read.
+    """
+    path = Path(path)
+    return open_regions(path, index) if path.suffix.lower() == ".json" else MaskFolder(path, index.classes)
 
 
 class MaskFolder:

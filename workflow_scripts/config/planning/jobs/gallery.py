@@ -8,7 +8,8 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.config.fingerprint import ROOT
 from workflow_scripts.config.planning import systems
 from workflow_scripts.config.planning.context import Context
-from workflow_scripts.config.planning.outputs import BLOCKS, SHOWN, output_path
+from workflow_scripts.config.planning.jobs.doubt import tables
+from workflow_scripts.config.planning.outputs import BLOCKS, DOUBTED, SHOWN, output_path
 from workflow_scripts.config.planning.registry import Job, job, on_request
 from workflow_scripts.config.types import datasets
 from workflow_scripts.config.types.parts import nearest
@@ -28,12 +29,14 @@ def gallery(plan: Context, dataset: str) -> Job:
     maps = [column for column in columns if column["stage"] == "cams"]
     truth = plan.truth(dataset)
     thresholds = [column["names"] for column in maps] if truth and data.use.thresholds else []
+    doubts = _doubts(plan, dataset, block, columns)
     inputs = {
         "index": plan.index(dataset),
         "images": plan.images(dataset),
         "truth": truth,
         "artifacts": [output_path(column["stage"], **column["names"]) for column in columns],
         "thresholds": [output_path("thresholds", **names) for names in thresholds],
+        "doubts": doubts,
     }
     for column in columns:
         del column["names"]
@@ -66,6 +69,18 @@ def _columns(plan: Context, dataset: str, block: datasets.Gallery) -> list[dict]
             column["refined"] = _is_refined(plan, dataset, stage, names)
             found.setdefault((stage, name), column)["systems"].append(system)
     return sorted(found.values(), key=lambda column: list(SHOWN).index(column["stage"]))
+
+
+def _doubts(plan: Context, dataset: str, block: datasets.Gallery, columns: list[dict]) -> list[str]:
+    """Tables of doubt; each column that one of them speaks of is told which, and which column of it."""
+    masks = [plan.block(dataset, "systems", system).mask for system in block.systems or plan.dataset(dataset).systems]
+    seed = systems.first_names(plan.config, dataset, None)["seed"]
+    found = tables(plan, dataset, seed, dict.fromkeys(filter(None, masks))) if block.doubt else {}
+    for column in columns:
+        path = output_path(column["stage"], **column["names"])
+        spoken = [number for number, job in enumerate(found.values()) if path in job.inputs.values()]
+        column["doubt"] = [spoken[0], DOUBTED[column["stage"]]] if spoken else None
+    return [*found]
 
 
 def _is_refined(plan: Context, dataset: str, stage: str, names: dict[str, str]) -> bool:

@@ -55,16 +55,18 @@ function drawHeads() {
     head.setAttribute("role", "columnheader");
     head.setAttribute("aria-colindex", place + 2);
     const mean = column.scored ? meanOf(column, gallery.told) : null;
-    const title = make(column.scored ? "button" : "div", "title");
+    const orders = ordersOf(column);
+    const title = make(orders.length ? "button" : "div", "title");
     title.append(make("b", "", column.title), make("span", "", column.name));
-    const by = state.sort === `worst ${column.key}` ? "worst" : state.sort === `best ${column.key}` ? "best" : "";
-    if (column.scored) {
+    const by = orders.find((order) => state.sort === `${order} ${column.key}`) || "";
+    if (orders.length) {
       title.type = "button";
-      title.append(make("em", "", `${mean === null ? "" : `mean ${percent(mean)}`}${by ? ` ${by === "worst" ? "▲ worst" : "▼ best"} first` : ""}`));
-      title.title = "Sort by IoU: worst first, best first, order of the data set";
-      title.addEventListener("click", () => set({ sort: by === "" ? `worst ${column.key}` : by === "worst" ? `best ${column.key}` : "" }));
+      title.append(make("em", "", `${mean === null ? "" : `mean ${percent(mean)}`}${by ? ` ${by === "worst" ? "▲" : "▼"} ${by} first` : ""}`));
+      title.title = `Sort: ${orders.map((order) => `${ORDERS[order]} first`).join(", ")}, order of the data set`;
+      const next = orders[orders.indexOf(by) + 1];
+      title.addEventListener("click", () => set({ sort: next ? `${next} ${column.key}` : "" }));
     }
-    head.setAttribute("aria-sort", by === "worst" ? "ascending" : by === "best" ? "descending" : "none");
+    head.setAttribute("aria-sort", by === "worst" ? "ascending" : by ? "descending" : "none");
     head.append(title);
     heads.append(head);
   });

@@ -58,9 +58,9 @@ function firstControls() {
   if (splits.length > 1) control("split").append(option("", "all"));
   control("class").append(option("", "any"), ...classes.map((name, place) => option(place + 1, name)));
   control("sort").append(option("", "order of the data set"));
-  for (const column of gallery.columns.filter(({ scored }) => scored)) {
+  for (const column of gallery.columns) {
     const name = `${column.title} ${column.name}`.trim();
-    control("sort").append(option(`worst ${column.key}`, `${name}, worst first`), option(`best ${column.key}`, `${name}, best first`));
+    control("sort").append(...ordersOf(column).map((order) => option(`${order} ${column.key}`, `${name}, ${ORDERS[order]} first`)));
   }
   for (const id of ["split", "class", "labels", "sort"]) control(id).addEventListener("change", () => set({ [id]: control(id).value }));
   control("find").addEventListener("input", () => set({ find: control("find").value }));

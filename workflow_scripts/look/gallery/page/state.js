@@ -78,6 +78,7 @@ function allColumns(data) {
     key: column.stage === "truth" ? "truth" : `${column.stage}:${column.name}`,
     title: column.refined ? (column.stage === "masks" ? "refined mask" : "prediction, CRF") : STAGES[column.stage],
     scored: column.stage !== "truth" && data.rows.some((row) => row.iou[place] !== null),
+    doubted: data.rows.some((row) => typeof row.doubt[place] === "number"),
   }));
   const photograph = { key: "image", stage: "image", title: "image", name: "", systems: [], place: -1 };
   const errors = { key: "errors", stage: "errors", title: "errors", name: "", systems: [], place: -2 };
@@ -107,8 +108,9 @@ function choose(data) {
   });
   const column = sortedBy();
   if (column) {
-    const sign = state.sort.startsWith("best ") ? -1 : 1;
-    const value = (number) => data.rows[number].iou[column.place];
+    const sign = state.sort.startsWith("worst ") ? 1 : -1;
+    const values = state.sort.startsWith("doubtful ") ? "doubt" : "iou";
+    const value = (number) => data.rows[number][values][column.place];
     const by = (a, b) => (value(a) === null) - (value(b) === null) || sign * (value(a) - value(b)) || a - b;
     numbers.sort(by);
   }
@@ -116,10 +118,15 @@ function choose(data) {
   state.columns = state.available.filter(({ key }) => !state.hide.includes(key));
 }
 
-/** The column that rows are sorted by, if it has scores to sort by. */
+const ORDERS = { worst: "worst", best: "best", doubtful: "most doubtful" }; // by IoU, or without a truth
+
+/** The orders that a column has values for. */
+const ordersOf = (column) => [...(column.scored ? ["worst", "best"] : []), ...(column.doubted ? ["doubtful"] : [])];
+
+/** The column that rows are sorted by, if it has values to sort by. */
 function sortedBy() {
-  const key = state.sort.replace(/^(best|worst) /, "");
-  return state.available.find((column) => column.key === key && column.scored);
+  const [order, ...key] = state.sort.split(" ");
+  return state.available.find((column) => column.key === key.join(" ") && ordersOf(column).includes(order));
 }
 
 /** The column whose errors the last column shows: the one sorted by, else the last with a label map in the row. */

@@ -109,7 +109,8 @@ const list = (found) => found.map(([name, value]) => `${name} ${value}`).join(",
 function describe(column, content, number) {
   const { rows } = gallery.told, row = rows[number];
   const where = `${[column.title, column.name].filter(Boolean).join(" ")} of ${row.id}`;
-  const score = column.scored && row.iou[column.place] !== null ? `, IoU ${percent(row.iou[column.place])}` : "";
+  const score = [["IoU", column.scored && row.iou[column.place]], ["doubt", column.doubted && row.doubt[column.place]]]
+    .map(([name, value]) => (typeof value === "number" ? `, ${name} ${percent(value)}` : "")).join("");
   if (content.kind === "nothing") return `no ${where}`;
   if (content.kind === "photo") return `${where}: ${row.labels.map((label) => nameOf(label, gallery.told)).join(", ") || "no labels"}`;
   if (content.kind === "labels") {
@@ -127,12 +128,17 @@ function describe(column, content, number) {
   return `${where}: ${list(peaks) || "no class"}${score}`;
 }
 
-/** What is below a picture from the beginning: its IoU. */
+/** What is below a picture from the beginning: its IoU and its doubt. */
 function scoreOf(column, row) {
   const caption = make("div", "caption");
   if (column.scored && row.iou[column.place] !== null) {
     const figure = make("span", "iou", percent(row.iou[column.place]));
     figure.title = "IoU of this image";
+    caption.append(figure);
+  }
+  if (column.doubted && row.doubt[column.place] !== null) {
+    const figure = make("span", "doubt", `doubt ${percent(row.doubt[column.place])}`);
+    figure.title = "How little the stages of this image agree: 0 to 100, without any truth";
     caption.append(figure);
   }
   return caption;
