@@ -4,7 +4,7 @@
 
 Draws so many photographs that show these classes alone from those of ../shared/data, and as many others ("new"), which
 nothing learns from. Each draw becomes a table and a data set, based on `mine` of configs/quick.yaml, and each step one run
-of Snakemake with nothing kept of the steps before, but for the index and the truth. A tenth of a draw shows several classes, where there are so many
+of Snakemake with nothing kept of the steps before, but for the index and the truth; of draws that are not timed, one run makes all. A tenth of a draw shows several classes, where there are so many
 photographs of the kind; the others are taken class by class. Truth is for scores alone; but for the step `corrected`, where twenty true masks,
 drawn at random, stand for those that a person has corrected.
 
@@ -17,6 +17,7 @@ import csv
 import os
 import platform
 import random
+import shutil
 import statistics
 import subprocess
 import sys
@@ -43,10 +44,11 @@ def main() -> None:
         name = f"ladder_{given.images}_{len(given.classes)}_{draw}"
         chosen, new = drawn(shown, given.classes, given.images, draw)
         settings = write_data(data, out / name, name, given, draw, chosen, new)
-        for step in given.steps:
-            minutes = run(settings, name, step, given)
-            for stage, score in scores(name).items():
-                rows.append([given.images, len(given.classes), draw, step, stage, f"{score:.2f}", f"{minutes:.2f}"])
+        # One run for each step where minutes count, else one for all, which share what they have in common.
+        for steps in [[step] for step in given.steps] if draw in given.timed else [given.steps]:
+            minutes = run(settings, name, steps, given)
+            told = f"{minutes:.2f}" if draw in given.timed else ""
+            rows += [[draw, step, stage, f"{score:.2f}", told] for step, stage, score in scores(name, steps)]
             write(out, rows, given)
 
 
@@ -132,40 +134,45 @@ def write_data(
     return path
 
 
-def run(settings: Path, name: str, step: str, given: argparse.Namespace) -> float:
-    """Minutes of a step; the index and the truth are made before, and what other steps have left is taken away."""
-    own = settings.with_name(f"{step}.yaml")
-    own.write_text(yaml.safe_dump({"datasets": {name: {"systems": [step]}}}))
-    subprocess.run(["rm", "-rf", f"results/{name}/seed-0", f"results/{name}/saliency", f"results/{name}/miou.csv"])
-    command = ["snakemake", "--cores", "2", "--nolock", "--configfile", "configs/quick.yaml", str(settings), str(own)]
-    log = open(settings.with_name(f"{step}.log"), "w")
-    for files in ([f"results/{name}/index.h5", f"results/{name}/truth.h5"], [f"results/{name}/miou.csv"]):
-        start = time.monotonic()
-        print(" ".join([*command, *given.config, "--", *files]), flush=True)
-        subprocess.run([*command, *given.config, "--", *files], stdout=log, stderr=log, check=True)
+def run(settings: Path, name: str, steps: list[str], given: argparse.Namespace) -> float:
+    """Minutes of steps; the index and the truth are made before, and what others have left is taken away."""
+    own = settings.with_name(f"{'-'.join(steps)}.yaml")
+    own.write_text(yaml.safe_dump({"datasets": {name: {"systems": steps}}}))
+    for path in (f"results/{name}/seed-0", f"results/{name}/saliency"):
+        shutil.rmtree(path, ignore_errors=True)
+    command = ["snakemake", "--cores", "2", "--nolock", "--configfile", "configs/quick.yaml", *given.overlays]
+    command += [str(settings), str(own), "--"]
+    with open(own.with_suffix(".log"), "w") as log:
+        for files in ([f"results/{name}/index.h5", f"results/{name}/truth.h5"], [f"results/{name}/miou.csv"]):
+            start = time.monotonic()
+            print(" ".join([*command, *files]), flush=True)
+            subprocess.run([*command, *files], stdout=log, stderr=log, check=True)
     return (time.monotonic() - start) / 60
 
 
-def scores(name: str) -> dict[str, float]:
-    """mIoU by stage, of the predictions at one scale and those after a CRF."""
+def scores(name: str, steps: list[str]) -> list[tuple[str, str, float]]:
+    """Steps, stages and their mIoU in percent."""
     with open(f"results/{name}/miou.csv") as file:
-        return {row["stage"]: float(row["miou"]) for row in csv.DictReader(file) if row["stage"] in STAGES}
+        rows = [row for row in csv.DictReader(file) if row["stage"] in STAGES and row["system"] in steps]
+    return [(row["system"], row["stage"], float(row["miou"])) for row in rows]
 
 
 def write(out: Path, rows: list[list], given: argparse.Namespace) -> None:
-    header = ["images", "classes", "draw", "step", "stage", "miou", "minutes"]
+    """All rows, and the table of their means."""
     with open(out / "runs.csv", "w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+        csv.writer(file, lineterminator="\n").writerows([["draw", "step", "stage", "miou", "minutes"], *rows])
     lines = [
         f"{given.images} photographs, {', '.join(given.classes)}; draws {', '.join(map(str, given.draws))}; "
         f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
         "",
         f"| step | {' | '.join(STAGES.values())} | minutes |",
-        "|---|" + "---|" * (len(STAGES) + 1),
+        "|---|" + "--:|" * (len(STAGES) + 1),
     ]
-    for step in dict.fromkeys(row[3] for row in rows):
-        cells = [spread([float(row[5]) for row in rows if row[3:5] == [step, stage]]) for stage in STAGES]
-        cells.append(spread([float(minutes) for _, minutes in {(row[2], row[6]) for row in rows if row[3] == step}]))
+    for step in dict.fromkeys(row[1] for row in rows):
+        cells = [spread([float(row[3]) for row in rows if row[1:3] == [step, stage]]) for stage in STAGES]
+        cells.append(
+            spread([float(minutes) for _, minutes in {(row[0], row[4]) for row in rows if row[1] == step} if minutes])
+        )
         lines.append(f"| {step} | {' | '.join(cells)} |")
     (out / "ladder.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines), flush=True)
@@ -182,10 +189,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=60, help="photographs of a draw (default %(default)s)")
     parser.add_argument("--classes", nargs="+", choices=VOC_IDS, default=["cat", "dog"])
     parser.add_argument("--draws", nargs="+", type=int, default=[0, 1, 2], help="seeds of the draws")
+    parser.add_argument("--timed", nargs="*", type=int, default=[0], help="draws whose steps are run one by one")
     parser.add_argument("--steps", nargs="+", default=STEPS, help="systems of configs/quick.yaml")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--split", default="train_aug", help="that is drawn from; val is for choosing recipes")
-    parser.add_argument("--config", nargs="*", default=[], help="further words for snakemake")
+    parser.add_argument("--overlays", nargs="*", default=[], help="further settings, over configs/quick.yaml")
     parser.add_argument("--out", type=Path, required=True, help="folder for tables, settings and logs")
     return parser.parse_args()
 

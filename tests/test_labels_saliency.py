@@ -91,7 +91,9 @@ def photographs(tmp_path, monkeypatch):
 
 def jobs(plan: Plan, mask: str = "labels_saliency") -> list[str]:
     path = plan.outputs("masks", {**CHAIN, "mask": mask})["masks"]
-    return sorted(" ".join([stage, *(v for k, v in names.items() if k == "mask")]) for stage, names in plan.behind([path]))
+    return sorted(
+        " ".join([stage, *(v for k, v in names.items() if k == "mask")]) for stage, names in plan.behind([path])
+    )
 
 
 def second_label(identifier: str = IDS[3]) -> None:
@@ -157,7 +159,11 @@ def test_thresholds_that_part_nothing_are_refused(raw, threshold):
 def test_the_stage_gives_salient_pixels_their_label(photographs):
     """The photographs' saliency maps are 200 of 255 on the object and on its border, and 10 elsewhere."""
     plan = plan_of(CSV, systems=["labels_saliency"])
-    for stage, names in [("index", {}), ("saliency", {"saliency": "supplied"}), ("masks", {"seed": "0", "mask": "labels_saliency"})]:
+    for stage, names in [
+        ("index", {}),
+        ("saliency", {"saliency": "supplied"}),
+        ("masks", {"seed": "0", "mask": "labels_saliency"}),
+    ]:
         assert stage_runs.run(plan, stage, **names) is None
     masks = Reader("results/mine/seed-0/masks/labels_saliency.h5", "mask", "mine")
     for number, identifier in enumerate(IDS[:6]):
@@ -181,7 +187,9 @@ def test_every_block_of_the_ladder_is_short(system, tmp_path, monkeypatch):
     Path("photos/photos.csv").write_text("\n".join(["id,image,labels", *rows]) + "\n")
     config = Config(read_settings([SOURCES / "configs/quick.yaml"]))
     estimates = Estimates(config, "mine")
-    hours = {(stage, *names.values()): estimates.cost(stage, names).hours(2, 0) for stage, names in estimates.jobs(system)}
+    hours = {
+        (stage, *names.values()): estimates.cost(stage, names).hours(2, 0) for stage, names in estimates.jobs(system)
+    }
     assert sum(hours.values()) < SHORT, hours
     assert any(stage == "masks" for stage, *_ in hours)
 
@@ -190,4 +198,6 @@ def test_the_ladder_is_what_its_comment_says():
     text = (SOURCES / "configs/quick.yaml").read_text(encoding="utf-8")
     rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("# | ")]
     assert rows[1:] == STEPS
-    assert list(itertools.chain(Config(read_settings([SOURCES / "configs/quick.yaml"])).dataset("mine").systems)) == ["labels_saliency"]
+    assert list(itertools.chain(Config(read_settings([SOURCES / "configs/quick.yaml"])).dataset("mine").systems)) == [
+        "labels_saliency"
+    ]
