@@ -29,7 +29,7 @@ import yaml
 from PIL import Image
 
 VOC_IDS = {"cat": 8, "cow": 10, "dog": 12, "horse": 13, "person": 15, "sheep": 17}
-STEPS = ("labels", "labels_saliency", "box_crf", "bana", "corrected")
+STEPS = ("labels", "labels_saliency", "grabcut", "bana", "corrected")
 CORRECTED = 20  # masks
 STAGES = {"mask": "masks", "segmentation": "segmentation of new photographs", "segmentation_crf": "with CRF"}
 
@@ -46,7 +46,7 @@ def main() -> None:
         settings = write_data(data, out / name, name, given, draw, chosen, new)
         # One run for each step where minutes count, else one for all, which share what they have in common.
         for steps in [[step] for step in given.steps] if draw in given.timed else [given.steps]:
-            minutes = run(settings, name, steps, given)
+            minutes = run(settings, name, steps, given, afresh=draw in given.timed)
             told = f"{minutes:.2f}" if draw in given.timed else ""
             rows += [[draw, step, stage, f"{score:.2f}", told] for step, stage, score in scores(name, steps)]
             write(out, rows, given)
@@ -134,11 +134,13 @@ def write_data(
     return path
 
 
-def run(settings: Path, name: str, steps: list[str], given: argparse.Namespace) -> float:
-    """Minutes of steps; the index and the truth are made before, and what others have left is taken away."""
+def run(settings: Path, name: str, steps: list[str], given: argparse.Namespace, afresh: bool) -> float:
+    """Minutes of steps; the index and the truth are made before, and, `afresh`, what others have left is taken away."""
     own = settings.with_name(f"{'-'.join(steps)}.yaml")
-    own.write_text(yaml.safe_dump({"datasets": {name: {"systems": steps}}}))
-    for path in (f"results/{name}/seed-0", f"results/{name}/saliency"):
+    alone = {"segmenter": None, "predictions": []}
+    changes: dict = {"overrides": {"systems": dict.fromkeys(steps, alone)}} if given.masks else {}
+    own.write_text(yaml.safe_dump({"datasets": {name: {"systems": list(steps)} | changes}}))
+    for path in (f"results/{name}/seed-0", f"results/{name}/saliency") if afresh else ():
         shutil.rmtree(path, ignore_errors=True)
     command = ["snakemake", "--cores", "2", "--nolock", "--configfile", "configs/quick.yaml", *given.overlays]
     command += [str(settings), str(own), "--"]
@@ -191,6 +193,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--draws", nargs="+", type=int, default=[0, 1, 2], help="seeds of the draws")
     parser.add_argument("--timed", nargs="*", type=int, default=[0], help="draws whose steps are run one by one")
     parser.add_argument("--steps", nargs="+", default=STEPS, help="systems of configs/quick.yaml")
+    parser.add_argument("--masks", action="store_true", help="masks alone, no segmentation")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--split", default="train_aug", help="that is drawn from; val is for choosing recipes")
     parser.add_argument("--overlays", nargs="*", default=[], help="further settings, over configs/quick.yaml")

@@ -173,8 +173,8 @@ def test_the_stage_gives_salient_pixels_their_label(photographs):
 
 # configs/quick.yaml
 
-STEPS = ["labels", "labels_saliency", "box_crf", "bana", "corrected"]
-BESIDE = ["boxes", "grabcut", "eps", "seenet"]  # what else suits a table of photographs
+STEPS = ["labels", "labels_saliency", "grabcut", "bana", "corrected"]
+BESIDE = ["boxes", "box_crf", "eps", "seenet"]  # what else suits a table of photographs
 SHORT = 5 / 60  # hours of two cores
 
 
