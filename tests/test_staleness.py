@@ -279,6 +279,7 @@ EDITS = {
         "masks cam", "masks eps", "masks eps_chosen", "masks eps_crf", "masks semantic_modulation"
     ),
     "refine/learnt_mask.py": below("masks eps_learnt"),
+    "refine/salient_label_mask.py": below("masks labels_saliency"),
     "refine/random_walk.py": below("masks cam_affinity", "masks cam_irn"),
     "refine/random_walk_mask.py": below("masks cam_affinity"),
     "refine/edge_walk_mask.py": below("masks cam_irn"),

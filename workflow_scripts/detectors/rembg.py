@@ -93,7 +93,7 @@ def load(block: SimpleNamespace, weights: None = None) -> Callable[[np.ndarray],
         reason = re.sub(r"\s+", " ", str(error))[:200]
         raise UserError(
             f"rembg's model {block.model!r} cannot be had ({reason}); try again with a network, "
-            f"or put {block.model}.onnx into a folder and name that under `models`"
+            f"put {block.model}.onnx into a folder and name that under `models`, or take detector 'hand_made', which needs none"
         ) from None
 
     def detect(image: np.ndarray) -> np.ndarray:

@@ -100,13 +100,17 @@ def _chosen(arrays: dict[str, np.ndarray], label: str | None) -> dict[str, np.nd
 
 
 def _maps_of(state: State, identifier: str):
-    """What a rule is given: maps of an image's labels at its size, or its boxes."""
+    """What a rule is given: maps of an image's labels at its size, its boxes, or its labels and saliency alone."""
     # Not at the top: an edit of these leaves masks alone that are only copied.
     background, upsampled = plugin("refine", "background"), plugin("data", "maps").upsampled
     index, image = state.images.index, partial(state.images.read, identifier)
+    saliency = partial(_saliency_of, state, identifier)
     if state.cams is None:
-        source, boxes = f"{index.path}: {identifier!r}", plugin("data", "boxes").boxes_of(index, identifier)
-        return background.Maps(index.classes_of(identifier), None, None, image, source, boxes=boxes)
+        source, classes = f"{index.path}: {identifier!r}", index.classes_of(identifier)
+        if state.saliency:  # starts from labels
+            return background.Maps(classes, None, None, image, source, saliency)
+        boxes = plugin("data", "boxes").boxes_of(index, identifier)
+        return background.Maps(classes, None, None, image, source, boxes=boxes)
     stored, size = state.cams.read(identifier), index.size_of(identifier)
     return background.Maps(
         classes=stored["classes"],
@@ -114,8 +118,13 @@ def _maps_of(state: State, identifier: str):
         background=upsampled(stored["background"][None], *size)[0] if "background" in stored else None,
         image=image,
         source=f"{state.cams.path}: {identifier!r}",
-        saliency=lambda: state.saliency.read(identifier)["saliency"].astype(np.float32) / 255,
+        saliency=saliency,
     )
+
+
+def _saliency_of(state: State, identifier: str) -> np.ndarray:
+    """float32 (H, W) in [0, 1]."""
+    return state.saliency.read(identifier)["saliency"].astype(np.float32) / 255
 
 
 def main(job: Job) -> None:
@@ -123,7 +132,8 @@ def main(job: Job) -> None:
     index = read_index(job.inputs.index, settings.dataset)
     network = job.inputs.affinity or job.inputs.classifier
     on_gpu = network and plugin("training", "device").device().type == "cuda"
-    from_boxes = settings.block.rule != "folder" and not (job.inputs.cams or job.inputs.masks or job.inputs.truth)
+    others = (job.inputs.cams, job.inputs.masks, job.inputs.truth, job.inputs.saliency)
+    from_boxes = settings.block.rule != "folder" and not any(others)
     busy = network or getattr(settings.block, "crf", None) or from_boxes
     workers = job.workers if busy and not on_gpu else 1
     store(job, "mask", index, settings.splits, make_state, masks_of, workers)

@@ -32,13 +32,14 @@ def mask_stages(
     dataset = first["dataset"]
     stages: list[tuple[str, dict[str, str]]] = []
     first_mask = origin(config, dataset, mask) if mask else None
-    if cam := cam or getattr(first_mask, "cam", None):
+    asking: list = [first_mask] if first_mask else []
+    if cam := cam or maps_of(config, dataset, mask):
         classifier = config.block(dataset, "cams", cam).classifier
         learner = config.block(dataset, "classifiers", classifier)
-        asking = [] if learner.trained else [learner]
-        asking += [first_mask] if first_mask else []
-        for saliency in filter(None, (getattr(item, "saliency", None) for item in asking)):
-            stages += [stage for stage in detection(config, dataset, saliency) if stage not in stages]
+        asking = [*([] if learner.trained else [learner]), *asking]
+    for saliency in filter(None, (getattr(item, "saliency", None) for item in asking)):
+        stages += [stage for stage in detection(config, dataset, saliency) if stage not in stages]
+    if cam:
         stages += [("train_classifier", {**first, "classifier": classifier}), ("cams", {**first, "cam": cam})]
     if name := getattr(first_mask, "affinity", None):
         names = {**first, "affinity": name}
@@ -78,6 +79,11 @@ def origin(config: Config, dataset: str, mask: str):
     return config.block(dataset, "masks", made_from(config, dataset, mask)[-1])
 
 
+def maps_of(config: Config, dataset: str, mask: str | None) -> str | None:
+    """The class maps that a mask is made from on a data set, however far back; None where it needs none."""
+    return origin(config, dataset, mask).maps(config.dataset(dataset)) if mask else None
+
+
 def masks(config: Config, dataset: str) -> list[str]:
     """The masks of a data set's systems."""
     named = (config.block(dataset, "systems", system).mask for system in config.dataset(dataset).systems)
@@ -108,10 +114,7 @@ def rows(config: Config, dataset: str, system: str) -> list[dict]:
         rows.append(row | {"published": published(block, dataset, split, stage, more.get("prediction"))} | more)
 
     mask = config.block(dataset, "masks", block.mask) if block.mask else None
-    cam = block.cam
-    if mask is not None:
-        cam = getattr(origin(config, dataset, block.mask), "cam", None)
-    if cam:
+    if cam := block.cam or maps_of(config, dataset, block.mask):
         add("cam", "score_cams", data.use.masks, {"cam": cam}, threshold_from=data.use.thresholds or "config")
     if mask is not None:
         threshold = getattr(mask, "threshold", None)

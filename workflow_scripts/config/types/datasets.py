@@ -162,6 +162,10 @@ class Dataset(Block):
         """
         return self.numbered(self.splits[name].ids)
 
+    def single_labels(self) -> bool:
+        """Whether every image is known to show one class at most, before the data set is indexed."""
+        return False
+
     def present(self, known: Mapping[str, list[Id]]) -> Iterable[tuple[str, str, list[bool]]]:
         """What files are, their folder, and of each that the splits name whether it is there.
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Discriminator, Field, Tag
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.types.datasets import Dataset
 from workflow_scripts.config.types.parts import Block, Name, Of, Sections, Share, nearest
 
 
@@ -28,6 +29,10 @@ class MaskRule(Block):
     starts_from: ClassVar[Literal["cams", "boxes", "masks", "files"]] = "cams"
     walks_along: ClassVar[str | None] = None  # the network of the affinities that it names
     two_label_maps: ClassVar[bool] = False
+
+    def maps(self, data: Dataset) -> str | None:
+        """The class maps that it is made of on a data set; None where it needs none."""
+        return getattr(self, "cam", None)
 
     def check(self, where: str, sections: Sections) -> None:
         """Refuse affinities of another network than the rule walks along, and a classifier that learns from no boxes."""

@@ -62,6 +62,10 @@ class Csv(Masked):
             rows = [row for row in rows if row[1][header.index("split")] == value]
         return [cells[header.index("id")] for _, cells in rows[: self.limit]]
 
+    def single_labels(self) -> bool:
+        cells = [row.get("labels", "") for row in readable_rows(Path(self.table))]
+        return bool(cells) and all(len({*map(str.strip, cell.split(";"))} - {""}) < 2 for cell in cells)
+
     def present(self, known: Mapping[str, list[Id]]) -> Iterator[tuple[str, str, list[bool]]]:
         ids, table = {name for names in known.values() for name in names}, Path(self.table)
         rows = [row for row in readable_rows(table) if row.get("id") in ids]

@@ -60,7 +60,8 @@ def masks(plan: Context, dataset: str, seed: str, mask: str) -> Job:
         return _derived_masks(plan, dataset, seed, mask, Job(inputs, settings))
     if block.starts_from == "boxes":
         return _box_masks(plan, dataset, seed, block, Job(inputs, settings))
-    inputs["cams"] = output_path("cams", dataset=dataset, seed=seed, cam=block.cam)
+    if cam := block.maps(data):
+        inputs["cams"] = output_path("cams", dataset=dataset, seed=seed, cam=cam)
     if isinstance(getattr(block, "threshold", None), mask_blocks.HeldOutThreshold):
         if data.use.thresholds is None:
             raise UserError(

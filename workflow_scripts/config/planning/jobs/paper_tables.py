@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.config.planning import instance_systems
+from workflow_scripts.config.planning import instance_systems, systems
 from workflow_scripts.config.planning.context import Context
 from workflow_scripts.config.planning.needs import of_block
 from workflow_scripts.config.planning.outputs import of_seeds, output_path
@@ -222,7 +222,7 @@ def _miou_cell(plan: Context, dataset: str, table: table_blocks.Table, column, s
         cell["of"] = list(data.classes).index(column.of) + 1
     seeds, names = data.seeds, {"dataset": dataset}
     if column.stage == "cam":
-        cam = block.cam or getattr(plan.block(dataset, "masks", block.mask), "cam", None)
+        cam = block.cam or systems.maps_of(plan.config, dataset, block.mask)
         if cam is None:
             raise Missing(f"maps of system {system}")
         _refuse_missing(plan, dataset, "cams", cam)
