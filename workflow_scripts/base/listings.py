@@ -26,7 +26,9 @@ EMPTY_LINES = re.compile(r"[\s,;]*[\r\n]")  # above the header
 CELLS: Any = {"strict": True, "skipinitialspace": True}
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 WORKBOOKS = (b"PK\3\4", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods are zip files, .xls is an OLE file
-HOW_TO_SAVE = "save the {} as UTF-8 (in Excel: Save As, 'CSV UTF-8'; in LibreOffice: 'Text CSV', character set 'Unicode (UTF-8)')"
+HOW_TO_SAVE = (
+    "save the {} as UTF-8 (in Excel: Save As, 'CSV UTF-8'; in LibreOffice: 'Text CSV', character set 'Unicode (UTF-8)')"
+)
 OF_RUNS = ("results", "logs", ".snakemake", ".git")  # folders where Snakemake runs
 OF_FILE_MANAGERS = {"thumbs.db", "desktop.ini"}
 PICTURE_SUFFIXES = frozenset(

@@ -211,7 +211,9 @@ class Dataset(Block):
         for key in ("train", "masks", "affinity", "thresholds", "instances"):
             split = getattr(self.use, key)
             if split is not None and not self.labelled(split):
-                raise UserError(f"{where}.use.{key}: split {split!r} has no labels; name it under evaluation or predict alone")
+                raise UserError(
+                    f"{where}.use.{key}: split {split!r} has no labels; name it under evaluation or predict alone"
+                )
 
     def labelled(self, split: str) -> bool:
         """Whether labels and truth of a split are public."""

@@ -81,7 +81,12 @@ class Csv(Masked):
 # As labels: the image shows none of the classes. Spreadsheets lengthen the dash, and people may write the words instead.
 NO_OBJECT = {*"-\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}"}
 NO_CLASS = {*"background empty n/a na negative no none nothing null".split()}
-PARTS = {"mask": "mask", "polygon": "polygons", "box": "boxes", "split": "split"}  # words that a misspelt column has in it
+PARTS = {
+    "mask": "mask",
+    "polygon": "polygons",
+    "box": "boxes",
+    "split": "split",
+}  # words that a misspelt column has in it
 MOST_SHOWN = 200  # characters of a header
 ALIKE = 0.7  # ratio of difflib, from which a name is taken for a misspelt one
 DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
@@ -111,7 +116,9 @@ def truth(settings: Any, index: Any, **_: Any) -> Callable[[str], dict]:
             return {"label": read_png(identifier)}
         if identifier in outlines:
             size, faults = index.size_of(identifier), Faults()
-            polygons = _parse_polygons(outlines[identifier], index.classes, f"{settings.table}, id {identifier!r}", faults)
+            polygons = _parse_polygons(
+                outlines[identifier], index.classes, f"{settings.table}, id {identifier!r}", faults
+            )
             faults.raise_if_any(settings.table)  # as the index has checked them, the table has changed
             return {"label": drawn(polygons, *size)}
         if len(index.classes_of(identifier)):
@@ -142,8 +149,8 @@ def read_csv(
     `image` and `mask` are paths relative to the folder of the table.
 
     Args:
-        table: a UTF-8 or marked UTF-16 file of values separated by commas, semicolons or tabs, with a header. Columns without name and content are
-            left out; further ones are, too, and noted, unless they look like a misspelt one.
+        table: a UTF-8 or marked UTF-16 file of values separated by commas, semicolons or tabs, with a header. Columns
+            without name and content are left out; further ones are, too, and noted, unless they look like a misspelt one.
         classes: names of the object classes.
         splits: from the name of a split to its value in the column `split`; "" stands for every row.
         limit: keep the first rows of each split only.
@@ -389,12 +396,18 @@ def _parse_polygon(text: str, classes: Sequence[str], where: str) -> Polygon:
     except ValueError:
         values = [math.nan]
     if not all(map(math.isfinite, values)):
-        raise UserError(f"{where}: polygon {shown} has what is no number; write x0 y0 x1 y1 x2 y2 ... with spaces between")
+        raise UserError(
+            f"{where}: polygon {shown} has what is no number; write x0 y0 x1 y1 x2 y2 ... with spaces between"
+        )
     if len(values) % 2:
-        raise UserError(f"{where}: polygon {shown} has {len(values)} numbers, expected pairs x y; add the one that lacks")
+        raise UserError(
+            f"{where}: polygon {shown} has {len(values)} numbers, expected pairs x y; add the one that lacks"
+        )
     points = np.array(values, float).reshape(-1, 2)
     if len(np.unique(points, axis=0)) < FEWEST_POINTS:
-        raise UserError(f"{where}: polygon {shown} has fewer than {FEWEST_POINTS} different points; add some or drop it")
+        raise UserError(
+            f"{where}: polygon {shown} has fewer than {FEWEST_POINTS} different points; add some or drop it"
+        )
     if is_normalised(values):
         raise UserError(
             f"{where}: polygon {shown} is normalised, from 0 to 1, but pixels are expected; multiply x by the width and y by the "
