@@ -134,6 +134,7 @@ def test_splits_without_labels_are_not_learnt_from(use):
 def test_splits_to_predict_are_checked():
     refused(lambda: plan_of(mine={"use": {"evaluation": ["val", "new"]}}), "'new'", "labelled: false", "use.predict")
     refused(lambda: plan_of(mine={"use": {"predict": ["nwe"]}}), "mine.use.predict", "'nwe'", "'new'")
+    refused(lambda: plan_of(mine={"use": {"evaluation": ["vall"]}}), "mine.use.evaluation", "'vall'", "'val'")
 
 
 def test_splits_with_labels_may_be_predicted_only():

@@ -14,6 +14,7 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.listings import COLUMNS, REQUIRED_COLUMNS, readable_rows, table_rows
 from workflow_scripts.base.plugins import plugin
 from workflow_scripts.config.types.datasets import TRUTH, Id, Masked, Place, Reading, by_folder
+from workflow_scripts.config.types.parts import Sections
 from workflow_scripts.data.edges import around, is_inside
 from workflow_scripts.data.index_entries import (
     Entry,
@@ -38,12 +39,10 @@ class Csv(Masked):
 
     @model_validator(mode="after")
     def _can_be_written(self) -> "Csv":
-        """Cells separate names by ";", and "-" alone stands for no label; an unlabelled split has nothing to be scored by."""
+        """Cells separate names by ";", and "-" alone stands for no label."""
         for name in self.classes:
             if ";" in name or name == "-":
                 raise ValueError(f"classes: {name!r} cannot be written in a cell of the table; rename the class")
-        for split in self.unlabelled_evaluation():
-            raise ValueError(f"use.evaluation: split {split!r} has labelled: false; name it in use.predict instead")
         return self
 
     reads: ClassVar = {
@@ -52,6 +51,14 @@ class Csv(Masked):
     }
 
     split_keys: ClassVar = ("ids", "labelled")
+
+    def check(self, where: str, sections: Sections) -> None:
+        super().check(where, sections)
+        for split in self.unlabelled_evaluation():
+            raise UserError(
+                f"{where}.use.evaluation: split {split!r} has labelled: false, so nothing can be scored on it; name it in use.predict "
+                "instead"
+            )
 
     def has_truth(self) -> bool:
         return any(row.get("mask") or row.get("polygons") for row in readable_rows(Path(self.table)))
