@@ -431,6 +431,11 @@ def test_csv_polygons_that_are_right(table):
     one_fault(lambda: outlined(table, "dog: 1 2 9 2 9 8", labels="-"), table, "not among the labels")
 
 
+def test_csv_polygons_of_many_points(table):
+    """More characters than Python's csv takes in a cell by itself."""
+    outlined(table, f"cat: {'1.25 2.25 9.25 2.25 9.25 8.25 ' * 6000}")
+
+
 def test_csv_polygons_and_a_mask(table):
     write(table, "id,image,labels,mask,polygons", "a,photos/a.png,cat,masks/a.png,cat: 1 2 9 2 9 8")
     one_fault(lambda: read_csv(table, CLASSES, {"all": ""}), table, "id 'a'", "both a mask and polygons")

@@ -12,7 +12,7 @@ from own_photographs import CSV, IDS, label_of, plan_of, write_photographs
 from PIL import Image
 
 from workflow_scripts.data.index import read_index
-from workflow_scripts.data.polygons import Polygon, drawn, inside
+from workflow_scripts.data.polygons import Polygon, drawn
 from workflow_scripts.store.artifacts import Reader
 
 HEIGHT, WIDTH = 12, 16
@@ -21,7 +21,7 @@ points = st.tuples(quarters, quarters)
 
 
 def pixels(*corners):
-    return inside(np.array(corners, float), HEIGHT, WIDTH)
+    return drawn([Polygon(1, np.array(corners, float))], HEIGHT, WIDTH) == 1
 
 
 @given(x=st.tuples(quarters, quarters).map(sorted), y=st.tuples(quarters, quarters).map(sorted), turn=st.integers(0, 3))

@@ -17,12 +17,14 @@ from workflow_scripts.base.errors import UserError
 PATH_LINE = re.compile(r"(/\S+\.jpe?g)(\s+/\S+\.png)?", re.IGNORECASE)
 
 LARGEST = 1 << 28  # bytes
+MOST_OF_CELL = 1 << 20  # characters, some 90,000 points of polygons; csv takes an eighth of it
 MOST_GUESSED = 80  # characters of a line
 REQUIRED_COLUMNS = ("id", "image", "labels")
 PATHS = ("image", "mask")
 COLUMNS = (*REQUIRED_COLUMNS, "mask", "polygons", "boxes", "split")
 SEPARATOR_LINE = re.compile(r'"?sep=([,;\t])"?\r?\n')
 EMPTY_LINES = re.compile(r"[\s,;]*[\r\n]")  # above the header
+csv.field_size_limit(MOST_OF_CELL)
 CELLS: Any = {"strict": True, "skipinitialspace": True}
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 WORKBOOKS = (b"PK\3\4", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods are zip files, .xls is an OLE file

@@ -74,7 +74,7 @@ def members(data: Dataset) -> dict[str, set] | None:
             apart = name in data.use.evaluation  # no image of theirs is one of the training split's
             ids = set(range(-split.count, 0) if apart else range(split.count))
         found[name] = set(sorted(ids, key=str)[: split.first or data.limit])
-    return found if {data.use.train, data.use.masks, *data.use.evaluation} <= found.keys() else None
+    return found if {data.use.train, data.use.masks, *data.use.predicted()} <= found.keys() else None
 
 
 def _listed(data: Dataset, name: str) -> set:
