@@ -82,7 +82,7 @@ def test_csv_table_missing(tmp_path):
 
 def test_csv_not_utf8(table):
     table.write_bytes("id,image,labels\nk\xf6ln,a.png,dog\n".encode("latin-1"))
-    refused(lambda: read_csv(table, CLASSES, SPLITS), table, "not UTF-8", "byte 17")
+    refused(lambda: read_csv(table, CLASSES, SPLITS), table, "line 2: not UTF-8", "byte 17")
 
 
 def test_csv_with_nul(table):
@@ -314,15 +314,44 @@ def test_csv_content_without_a_column(table):
     one_fault(lambda: read_csv(table, CLASSES, {"all": ""}), table, "line 2: 4 cells, expected 3", "in quotes")
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1", "cp1252"])
+@pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be"])
+def test_csv_of_excels_unicode_text(table, order):
+    text = '\ufeffid\timage\tlabels\tnotes\r\nköln\tphotos/a.png\t"cat;\r\ndog"\t"two\r\n""lines"""\r\n'
+    table.write_bytes(text.encode(order))
+    splits, (entry,) = read_csv(table, CLASSES, {"all": ""})
+    assert splits == {"all": ["köln"]} and entry.labels == (0, 1)
+    table.write_bytes(text.encode(order)[:-1])
+    refused(lambda: read_csv(table, CLASSES, {"all": ""}), table, "breaks off or is damaged", "CSV UTF-8")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "latin-1", "cp1252"])
 def test_csv_in_other_encodings(table, encoding):
-    table.write_bytes("id\timage\tlabels\nköln\ta.png\tdog\n".encode(encoding))
-    refused(lambda: read_csv(table, CLASSES, SPLITS), table, "UTF-8")
+    """The line is named, and shown as Windows would, so that it is found again."""
+    table.write_bytes("id,image,labels\nköln,a.png,dog\n".encode(encoding))
+    told = ["Windows-1252", "'köln"] if encoding != "utf-16-le" else ["byte 34"]
+    refused(lambda: read_csv(table, CLASSES, SPLITS), table, "line 2", "CSV UTF-8", "LibreOffice", *told)
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04\x14\0\6\0\xff", b"\xd0\xcf\x11\xe0\xa1\xb1"])
+def test_csv_that_is_a_workbook(table, content):
+    table.write_bytes(content)
+    refused(lambda: read_csv(table, CLASSES, SPLITS), table, "a workbook", "CSV UTF-8")
 
 
 def test_csv_decimal_commas(table):
-    write(table, "id;image;labels;boxes", "a;photos/a.png;dog;1,5 2 9 8 dog")
-    one_fault(lambda: read_csv(table, CLASSES, {"all": ""}), table, "write decimals with a point")
+    columns = "id;image;labels;boxes;polygons"
+    write(table, columns, "a;photos/a.png;dog;1,5 2 9,25 8 dog;dog: 1,5 2 9,25 2 9 8")
+    (entry,) = read_csv(table, CLASSES, {"all": ""})[1]
+    assert entry.boxes.tolist() == [[1.5, 2, 9.25, 8, 1]]
+    for box, told in (("1,2,9,8 dog", "is not 'x0 y0 x1 y1"), ("1, 2, 9, 8 dog", "write decimals with a point")):
+        write(table, columns, f"a;photos/a.png;dog;{box};")
+        one_fault(lambda: read_csv(table, CLASSES, {"all": ""}), table, told)
+
+
+@pytest.mark.parametrize(("column", "cell"), [("boxes", "1,250 2 9 8 dog"), ("polygons", "dog: 1,250 2 9 8 5 5")])
+def test_csv_commas_that_may_be_thousands(table, column, cell):
+    write(table, f"id;image;labels;{column}", f"a;photos/a.png;dog;{cell}")
+    one_fault(lambda: read_csv(table, CLASSES, {"all": ""}), table, "'1,250' may be 1250 or 1.250")
 
 
 # --- images that show none of the classes -----------------------------------------------------------------------------
@@ -360,3 +389,72 @@ def test_csv_numbers_of_rows(table):
     faults = Faults()
     assert len(read_csv(table, CLASSES, {"all": ""}, faults=faults)[1]) == 2
     assert [f.check for f in faults.findings] == ["ignored_column"]
+
+
+# --- polygons ---------------------------------------------------------------------------------------------------------
+
+
+def outlined(table, cell, labels="cat;dog", **reading):
+    """A picture of 30 x 20 pixels with polygons: what is said of its row."""
+    table.write_text(f'id,image,labels,polygons\na,photos/a.png,{labels},"{cell}"\n')
+    return read_csv(table, CLASSES, {"all": ""}, **reading)
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        ("cat 1 2 9 2 9 8", "is not 'class: x0 y0"),
+        ("cat: 1 2 9 2 9 8 4", "has 7 numbers, expected pairs"),
+        ("cat: 1 2 9 2", "fewer than 3 different points"),
+        ("cat: 1 2 9 2 1 2", "fewer than 3 different points"),
+        ("cat:", "fewer than 3 different points"),
+        ("cat: 1 2 9 2 x 8", "no number"),
+        ("cat: 1 2 9 2 nan 8", "no number"),
+        ("cat: 1 2, 9 2, 9 8", "no number"),
+        ("cta: 1 2 9 2 9 8", "nearest known class is 'cat'"),
+        ("horse: 1 2 9 2 9 8", "a polygon of 'horse', which is not among the labels"),
+        ("cat: 0.1 0.1 0.9 0.1 0.5 0.8", "normalised"),
+        ("cat: 1 2 39 2 9 8", "from 1 2 to 39 8 lies outside the image of 30 x 20 pixels; correct it"),
+        ("cat: 1 2 9 2 9 28", "outside the image of 30 x 20 pixels; correct it, or set the data set's `orientation`"),
+        ("ignored: 1 2 9 2 99 8", "outside the image"),
+    ],
+)
+def test_csv_bad_polygon(table, cell, told):
+    one_fault(lambda: outlined(table, f"dog: 1 2 9 2 9 8; {cell};"), table, "id 'a'", told)
+
+
+def test_csv_polygons_that_are_right(table):
+    """Line breaks, regions that are no class, a negative with an ignored region, a pixel of rounding over the edge."""
+    for cell in ("cat: 1 2\n9 2 9 8;\n dog:0 0 30 0 30 20 0 20", "ignored: 1 2 9 2 9 8", "background: -1 0 31 0 9 21"):
+        outlined(table, cell)
+    outlined(table, "ignored: 1 2 9 2 9 8", labels="-")
+    one_fault(lambda: outlined(table, "dog: 1 2 9 2 9 8", labels="-"), table, "not among the labels")
+
+
+def test_csv_polygons_of_many_points(table):
+    """More characters than Python's csv takes in a cell by itself."""
+    outlined(table, f"cat: {'1.25 2.25 9.25 2.25 9.25 8.25 ' * 6000}")
+
+
+def test_csv_polygons_and_a_mask(table):
+    write(table, "id,image,labels,mask,polygons", "a,photos/a.png,cat,masks/a.png,cat: 1 2 9 2 9 8")
+    one_fault(lambda: read_csv(table, CLASSES, {"all": ""}), table, "id 'a'", "both a mask and polygons")
+    write(table, "id,image,labels,mask,polygon", "a,photos/a.png,cat,,cat: 1 2 9 2 9 8")
+    one_fault(lambda: read_csv(table, CLASSES, {"all": ""}), table, "'polygons'", "rename")
+
+
+# --- images to predict only -------------------------------------------------------------------------------------------
+
+
+def test_csv_images_without_labels(table):
+    """They need none in a split of their own; what is said of them is read and checked all the same."""
+    write(table, HEADER, "a,photos/a.png,dog,,,train", "b,photos/b.png,,,,new", "c,photos/c.png,cat,,,new")
+    splits = {"train": "train", "new": "new"}
+    _, entries = read_csv(table, CLASSES, splits, unlabelled={"new"})
+    assert [entry.labels for entry in entries] == [(1,), (), (0,)]
+    one_fault(lambda: read_csv(table, CLASSES, splits), table, "id 'b'", "no label", "`labelled: false`")
+    everything = {"all": "", "new": "new"}
+    with pytest.raises(UserError) as caught:
+        read_csv(table, CLASSES, everything, unlabelled={"new"})
+    _, both, empty = str(caught.value).split("\n")
+    assert "split 'new' has labelled: false, but 2 of its images, 'b' first" in both and "no label" in empty

@@ -17,13 +17,20 @@ from workflow_scripts.base.errors import UserError
 PATH_LINE = re.compile(r"(/\S+\.jpe?g)(\s+/\S+\.png)?", re.IGNORECASE)
 
 LARGEST = 1 << 28  # bytes
+MOST_OF_CELL = 1 << 20  # characters, some 90,000 points of polygons; csv takes an eighth of it
+MOST_GUESSED = 80  # characters of a line
 REQUIRED_COLUMNS = ("id", "image", "labels")
 PATHS = ("image", "mask")
-COLUMNS = (*REQUIRED_COLUMNS, "mask", "boxes", "split")
+COLUMNS = (*REQUIRED_COLUMNS, "mask", "polygons", "boxes", "split")
 SEPARATOR_LINE = re.compile(r'"?sep=([,;\t])"?\r?\n')
 EMPTY_LINES = re.compile(r"[\s,;]*[\r\n]")  # above the header
+csv.field_size_limit(MOST_OF_CELL)
 CELLS: Any = {"strict": True, "skipinitialspace": True}
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+WORKBOOKS = (b"PK\3\4", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods are zip files, .xls is an OLE file
+HOW_TO_SAVE = (
+    "save the {} as UTF-8 (in Excel: Save As, 'CSV UTF-8'; in LibreOffice: 'Text CSV', character set 'Unicode (UTF-8)')"
+)
 OF_RUNS = ("results", "logs", ".snakemake", ".git")  # folders where Snakemake runs
 OF_FILE_MANAGERS = {"thumbs.db", "desktop.ini"}
 PICTURE_SUFFIXES = frozenset(
@@ -71,7 +78,7 @@ def listed_ids(path: Path) -> list[tuple[int, str]]:
     """Line numbers and ids of a list with one id, or one path of an image, in a line; ids are not checked.
 
     Raises:
-        UserError: the list is missing, cannot be read or is not UTF-8 text.
+        UserError: the list is missing, cannot be read or is not UTF-8 or marked UTF-16 text.
     """
     lines = enumerate(io.StringIO(_text(path, "list"), newline=None), start=1)
     return [(number, _identifier(line.strip())) for number, line in lines if line.strip()]
@@ -101,7 +108,7 @@ def table_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     in capitals, too.
 
     Raises:
-        UserError: the table is missing, cannot be read or is not UTF-8 text; or, on the way, has an open quote.
+        UserError: the table is missing, cannot be read or is not UTF-8 or marked UTF-16 text; or, on the way, has an open quote.
     """
     text = _text(path, "table")
     lines = 1
@@ -144,26 +151,37 @@ def _separator(text: str) -> str:
 
 
 def _text(path: Path, what: str) -> str:
+    way_out = HOW_TO_SAVE.format(what)
     try:
         if path.stat().st_size > LARGEST:
             raise UserError(
                 f"{path}: has more than {LARGEST >> 20} MiB, which no {what} of images takes; name another file"
             )
         content = path.read_bytes()
-        if content.startswith(UTF_16):
-            raise UserError(f"{path}: UTF-16 text, not UTF-8; save the {what} as UTF-8 (in Excel: CSV UTF-8)")
-        text = content.decode("utf-8-sig")
+        if content.startswith(WORKBOOKS):
+            raise UserError(f"{path}: a workbook of a spreadsheet program, not text; {way_out}")
+        # Excel's "Unicode Text" is UTF-16 with a mark.
+        text = content.decode("utf-16" if content.startswith(UTF_16) else "utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{path}: the {what} is missing; set its path in the config") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
     except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: not UTF-8 text (byte {error.start}); save the {what} as UTF-8 (in Excel: CSV UTF-8)"
-        ) from None
+        raise UserError(f"{path}{_undecoded(content, error)}; {way_out}") from None
     if (place := text.find("\0")) >= 0:  # which no name of a file can have
-        raise UserError(f"{path}: not text (a NUL character, number {place}); save the {what} as UTF-8")
+        raise UserError(f"{path}: not text (a NUL character, number {place}); {way_out}")
     return text
+
+
+def _undecoded(content: bytes, error: UnicodeDecodeError) -> str:
+    """Where text is not of its encoding, and what it looks like."""
+    if error.encoding != "utf-8":
+        return f": UTF-16 text that breaks off or is damaged (byte {error.start})"
+    line = content.count(b"\n", 0, error.start) + 1
+    start = content.rfind(b"\n", 0, error.start) + 1
+    likely = content[start:].splitlines()[0].decode("cp1252", errors="replace")
+    guess = f"; as Windows-1252 the line is {likely[:MOST_GUESSED]!r}" if likely.isprintable() else ""
+    return f", line {line}: not UTF-8 text (byte {error.start}){guess}"
 
 
 def _identifier(line: str) -> str:

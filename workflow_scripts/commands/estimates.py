@@ -74,7 +74,7 @@ def members(data: Dataset) -> dict[str, set] | None:
             apart = name in data.use.evaluation  # no image of theirs is one of the training split's
             ids = set(range(-split.count, 0) if apart else range(split.count))
         found[name] = set(sorted(ids, key=str)[: split.first or data.limit])
-    return found if {data.use.train, data.use.masks, *data.use.evaluation} <= found.keys() else None
+    return found if {data.use.train, data.use.masks, *data.use.predicted()} <= found.keys() else None
 
 
 def _listed(data: Dataset, name: str) -> set:
@@ -177,7 +177,7 @@ class Estimates:
         return Cost(self._stored(LABEL_BYTES * self.pixels, images), seconds=seconds * images)
 
     def _predictions(self, names: Mapping[str, str]) -> Cost:
-        block, images = self._block("predictions", names), self._images(self.data.use.evaluation)
+        block, images = self._block("predictions", names), self._images(self.data.use.predicted())
         if isinstance(block, blocks.CrfPrediction):
             return Cost(
                 self._stored(LABEL_BYTES * self.pixels, images),
@@ -203,7 +203,7 @@ class Estimates:
 
     def _detections(self, names: Mapping[str, str]) -> Cost:
         block, parts = self._instance_network(names["network"])
-        finding, images = block.finding, self._images(self.data.use.evaluation)
+        finding, images = block.finding, self._images(self.data.use.predicted())
         short, long = sorted((self.height, self.width))
         pixels = self.pixels * min(finding.short_side / short, finding.long_side / long) ** 2
         image = parts.pixel * pixels + finding.proposals.after * parts.box + finding.count * parts.mask

@@ -305,6 +305,7 @@ class Config:
             ("thresholds", use.thresholds),
             ("instances", use.instances),
             *(("evaluation", s) for s in use.evaluation),
+            *(("predict", s) for s in use.predict),
         ]:
             if split is not None and split not in known:
                 raise UserError(f"{where}.use.{field}: no split {split!r}, {nearest(split, known)}")

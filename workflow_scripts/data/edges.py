@@ -1,11 +1,22 @@
 """Boxes beside the edge of their image, which is cut off and which lies too far outside to be right, and beside each other."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
 Corners = tuple[float, float, float, float]  # x0, y0, x1, y1
 
 ROUNDING = 1.0  # pixels; let through as it is, as some sources count from 0 and others from 1
 # Over an edge, a little is up to so many pixels, or this share of the image's side where that is more...
 PIXELS, SHARE = 5.0, 0.05
 INSIDE = 0.5  # ...and at least so much of the area is inside
+
+
+def around(parts: Sequence[np.ndarray]) -> Corners:
+    """The box around polygons."""
+    points = np.concatenate(parts)
+    (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
+    return float(x0), float(y0), float(x1), float(y1)
 
 
 def is_inside(corners: Corners, height: int, width: int) -> bool:

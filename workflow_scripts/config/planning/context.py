@@ -132,7 +132,7 @@ class Context:
     def prediction_splits(self, dataset: str, prediction: str) -> list[str]:
         """Splits that predictions are made for."""
         variant = self.config.variant(dataset, "predictions", prediction)
-        return list(variant.splits if variant else self.dataset(dataset).use.evaluation)
+        return list(variant.splits if variant else self.dataset(dataset).use.predicted())
 
     def _truth_splits(self, dataset: str) -> list[str]:
         """Splits that are scored, that thresholds are chosen on, and that something learns from their truth."""

@@ -62,7 +62,7 @@ class Split(Block):
     without: Name | None = Field(None, description="less the ids of this split")
     first: PositiveInt | None = Field(None, description="the first so many, in a fixed shuffled order")
     labelled: bool = Field(
-        True, description="false: labels and truth are not public; predicted and packed, never scored"
+        True, description="false: labels and truth are not public, or not there; predicted, never learnt from or scored"
     )
     count: PositiveInt | None = Field(
         None, description="how many images it must have, as published; not checked under limit"
@@ -90,6 +90,13 @@ class Use(Block):
         None, description="instances made from boxes are scored on it; the split of masks if null"
     )
     evaluation: tuple[Name, ...] = Field(description="predictions are made for and scored on these")
+    predict: tuple[Name, ...] = Field(
+        (), description="predictions are made for these, too, and never scored, whether or not the splits have labels"
+    )
+
+    def predicted(self) -> tuple[str, ...]:
+        """Splits that predictions are made for, each once."""
+        return tuple(dict.fromkeys((*self.evaluation, *self.predict)))
 
 
 class Gallery(Block):
@@ -211,7 +218,9 @@ class Dataset(Block):
         for key in ("train", "masks", "affinity", "thresholds", "instances"):
             split = getattr(self.use, key)
             if split is not None and not self.labelled(split):
-                raise UserError(f"{where}.use.{key}: split {split!r} has no labels; name it under evaluation alone")
+                raise UserError(
+                    f"{where}.use.{key}: split {split!r} has no labels; name it under evaluation or predict alone"
+                )
 
     def labelled(self, split: str) -> bool:
         """Whether labels and truth of a split are public."""

@@ -7,7 +7,7 @@ import numpy as np
 from pycocotools import mask as rle
 
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.data.edges import Corners, clipped, is_inside
+from workflow_scripts.data.edges import Corners, around, clipped, is_inside
 from workflow_scripts.data.readers.images import MAX_PIXELS
 from workflow_scripts.data.readers.json_lists import is_number
 
@@ -41,13 +41,6 @@ def around_polygons(segmentation: Any) -> Corners | None:
     """The box around a segmentation's polygons, in pixels; None where it has none."""
     parts = polygons(segmentation)
     return around(parts) if parts else None
-
-
-def around(parts: list[np.ndarray]) -> Corners:
-    """The box around polygons."""
-    points = np.concatenate(parts)
-    (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
-    return float(x0), float(y0), float(x1), float(y1)
 
 
 def stated_size(segmentation: Any) -> tuple[int, int] | None:

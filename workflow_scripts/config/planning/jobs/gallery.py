@@ -98,7 +98,7 @@ def _splits(plan: Context, dataset: str, block: datasets.Gallery) -> list[str]:
             raise UserError(
                 f"config: datasets.{dataset}.gallery.splits: no split {split!r}, {nearest(split, data.splits)}"
             )
-    return list(dict.fromkeys(block.splits or (data.use.masks, *data.use.evaluation)))
+    return list(dict.fromkeys(block.splits or (data.use.masks, *data.use.predicted())))
 
 
 @on_request

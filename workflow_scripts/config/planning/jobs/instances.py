@@ -67,7 +67,7 @@ def detections(plan: Context, dataset: str, seed: str, instances: str, network: 
     names = {"dataset": dataset, "seed": seed, "instances": instances, "network": network}
     inputs = {"index": plan.index(dataset), "images": plan.images(dataset)}
     inputs["weights"] = output_path("train_instances", **names)
-    settings = {"dataset": dataset, "splits": list(data.use.evaluation)}
+    settings = {"dataset": dataset, "splits": list(data.use.predicted())}
     settings["block"] = block.model_dump(exclude={"initial", "trained", "recipe", "frame"})
     return Job(inputs, settings, modules_of(block))
 

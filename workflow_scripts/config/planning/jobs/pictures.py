@@ -17,7 +17,7 @@ def montage(plan: Context, dataset: str, system: str) -> Job:
     chain = systems.chain(plan.config, dataset, system)
     shown = [(stage, names) for stage, names in chain if stage in SHOWN]
     predicts = any(stage == "predictions" for stage, _ in chain)
-    splits = [data.use.masks, *(data.scored_evaluation()[:1] if predicts else ())]
+    splits = [data.use.masks, *((*data.scored_evaluation()[:1], *data.use.predict) if predicts else ())]
     paths = [output_path(stage, **names) for stage, names in shown]
     return _montage(plan, dataset, system, [[stage, SHOWN[stage]] for stage, _ in shown], paths, splits)
 

@@ -42,7 +42,8 @@ def score_predictions(plan: Context, dataset: str, seed: str, mask: str, segment
     names = {"dataset": dataset, "seed": seed, "mask": mask, "segmenter": segmenter, "prediction": prediction}
     path = output_path("predictions", **names)
     splits = plan.prediction_splits(dataset, prediction)
-    unscored = {*plan.dataset(dataset).use.evaluation} - {*plan.dataset(dataset).scored_evaluation()}
+    data = plan.dataset(dataset)
+    unscored = {*data.use.predicted()} - {*data.scored_evaluation()}
     return _scores(plan, dataset, "prediction", path, [split for split in splits if split not in unscored])
 
 
