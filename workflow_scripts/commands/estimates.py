@@ -142,6 +142,8 @@ class Estimates:
 
     def _cams(self, names: Mapping[str, str]) -> Cost:
         block = self._block("cams", names)
+        if isinstance(block, blocks.FolderCam):
+            return self._folder_cams(block, self._images(self.plan.job("cams", names).settings["splits"]))
         classifier = self.config.block(self.dataset, "classifiers", block.classifier)
         images = self._images(self.plan.job("cams", names).settings["splits"])
         maps = LABELS + classifier.learns_background
@@ -149,6 +151,11 @@ class Estimates:
         work = operations * self.pixels * _passes(block) * images
         size = self._stored(2 * maps * self.pixels / block.resolution**2, images, 1 + classifier.learns_background)
         return Cost(size, work, kind, block.precision)
+
+    def _folder_cams(self, block: blocks.FolderCam, images: int) -> Cost:
+        maps = LABELS + block.background
+        size = self._stored(2 * maps * self.pixels / block.resolution**2, images, 1 + block.background)
+        return Cost(size, seconds=0.01 * images)
 
     def _affinity_labels(self, names: Mapping[str, str]) -> Cost:
         images = self._images([self.data.use.affinity or self.data.use.train])

@@ -2,8 +2,8 @@
 
 Three rules spare all that would only re-wire. A block that does not say what it is made of is made of the block of its
 own name. A cam or mask without a `base` has the base of what it is made of, where its own section has one of that name;
-any block without one has the block `base` of its section, if there is one. A block that would say nothing more need not
-be written: it is there when it is asked for.
+any block without one has the block `base` of its section, if there is one; maps of a folder have `base_folder`. A block
+that would say nothing more need not be written: it is there when it is asked for.
 
 `base`, and names that begin with `base_`, are what blocks share: they are no blocks themselves.
 """
@@ -86,6 +86,8 @@ class Chain:
     def _implied_base(self, section: str, name: str) -> str | None:
         if is_base(name):
             return None
+        if section == "cams" and "rule" in self.blocks[section].get(name, {}):  # made by no classifier
+            return "base_folder" if "base_folder" in self.blocks[section] else None
         if section in FOLLOWING:
             above, other, seen = made_of(section), name, set()
             while other not in seen and self.has(above, other) and (base := self.base(above, other)):

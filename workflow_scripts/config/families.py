@@ -204,7 +204,7 @@ def sections() -> dict[str, Any]:
     return {
         "saliency": union("saliency"),
         "classifiers": union("classifiers"),
-        "cams": blocks.Cam,
+        "cams": blocks.AnyCam,
         "affinities": union("affinities"),
         "masks": union("masks"),
         "segmenters": union("segmenters"),

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.config.types.blocks import FolderCam
 from workflow_scripts.config.types.mask_blocks import MaskRule
 from workflow_scripts.config.types.parts import DenseCrf, Name, Of, Sections
 from workflow_scripts.data.maps import learnt_background
@@ -18,7 +19,14 @@ class LearntMask(MaskRule):
 
     def check(self, where: str, sections: Sections) -> None:
         """Refuse maps of a classifier that learns no background."""
-        classifier = sections["classifiers"][sections["cams"][self.cam].classifier]
+        cam = sections["cams"][self.cam]
+        if isinstance(cam, FolderCam):
+            if not cam.background:
+                raise UserError(
+                    f"{where}.cam: {self.cam!r} keeps no background map; set background: true there, or use rule 'constant'"
+                )
+            return
+        classifier = sections["classifiers"][cam.classifier]
         if not classifier.learns_background:
             raise UserError(f"{where}: method {classifier.method!r} learns no background map, use rule 'constant'")
 

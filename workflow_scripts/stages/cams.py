@@ -1,4 +1,4 @@
-"""Class activation maps of a trained classifier, merged over test scales and mirrored copies, soft, labelled classes only."""
+"""Class activation maps, soft, labelled classes only: of a classifier, merged over scales and mirrored copies, or of a folder."""
 
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from workflow_scripts import methods
+from workflow_scripts.base.plugins import plugin
 from workflow_scripts.data import transforms
 from workflow_scripts.data.by_image import store
 from workflow_scripts.data.checkpoints.weights import load_weights
@@ -88,6 +89,12 @@ def maps_of(state: State, identifier: str) -> dict[str, np.ndarray]:
 
 def main(job: Job) -> None:
     index = read_index(job.inputs.index, job.settings.dataset)
+    if getattr(job.settings.block, "rule", None) == "folder":
+        folder = plugin("data", "folder_maps").FolderMaps(job.settings.block, index)
+        # In this process, which counts what is found: it mostly waits for the disk.
+        store(job, "cam", index, job.settings.splits, lambda _: folder, type(folder).read)
+        print(folder.told(index.split(*job.settings.splits)), flush=True)
+        return
     workers = 1 if device().type == "cuda" else job.workers
     store(job, "cam", index, job.settings.splits, make_state, maps_of, workers)
 

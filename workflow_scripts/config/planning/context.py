@@ -19,6 +19,7 @@ class Context:
     def __init__(self, config: Config):
         self.config = config
         self.digest, self.masks_digest = cache(self._digest), cache(self._masks_digest)
+        self.maps_digest = cache(self._maps_digest)
         self.folder_digest = cache(sources.folder_digest)
         self.initial_digest = cache(self._initial_digest)
         self.mask_splits, self.truth_splits = cache(self._mask_splits), cache(self._truth_splits)
@@ -70,6 +71,9 @@ class Context:
 
     def _masks_digest(self, dataset: str, path: str) -> str:
         return sources.digest_of(dataset, sources.mask_files(path))
+
+    def _maps_digest(self, dataset: str, path: str) -> str:
+        return sources.digest_of(dataset, sources.map_files(path))
 
     def _initial_digest(self, dataset: str, initial) -> str | None:
         """Of the file of initial weights; those that torchvision downloads have its own checksum."""

@@ -16,6 +16,7 @@ from workflow_scripts.config.planning.members import emptied, known_members
 from workflow_scripts.config.planning.outputs import BLOCKS, output_path
 from workflow_scripts.config.resolve import Config
 from workflow_scripts.config.types import mask_blocks, saliency_blocks
+from workflow_scripts.config.types.blocks import FolderCam
 from workflow_scripts.config.types.datasets import Dataset
 from workflow_scripts.config.types.initial import Download, Network
 from workflow_scripts.config.types.parts import Backbone, Block, File
@@ -116,7 +117,7 @@ def of_block(config: Config, dataset: str, kind: str, name: str) -> Iterator[Nee
     yield from _learnt_from(block, user)
     yield from _of_class(block, user)
     yield from _detector(config, dataset, block, user)
-    yield from _corrected(block, user)
+    yield from _made_elsewhere(block, user)
     labels = None if getattr(block, "trained", None) else getattr(block, "labels", None)
     yield from _crf(block, labels)
 
@@ -200,10 +201,13 @@ def _maps(data: Dataset, folder: str, user: str) -> Need:
     return counted(found, [f"{name}.png" in there for name in ids], len(there))
 
 
-def _corrected(block: Block, user: str) -> Iterator[Need]:
-    if isinstance(block, mask_blocks.FolderMask):
+def _made_elsewhere(block: Block, user: str) -> Iterator[Need]:
+    """Masks that people made, and maps that other code made."""
+    if isinstance(block, mask_blocks.FolderMask | FolderCam):
+        masks = isinstance(block, mask_blocks.FolderMask)
+        what, source = ("corrected masks", "made by hand") if masks else ("maps", "made by other code")
         state = PRESENT if Path(block.path).exists() else "missing"
-        yield Need("corrected masks", block.path, state, source="made by hand", user=user, way=OWN_FILE)
+        yield Need(what, block.path, state, source=source, user=user, way=OWN_FILE)
 
 
 def _crf(*blocks: Block | None) -> Iterator[Need]:
@@ -296,8 +300,8 @@ def of_job(config: Config, stage: str, names: Mapping[str, str]) -> Iterator[Nee
             yield from _crf(block)
         elif stage == "affinity_labels":
             yield from _crf(block.labels)
-        elif stage in {"masks", "predictions"}:
-            yield from _corrected(block, user)
+        elif stage in {"cams", "masks", "predictions"}:
+            yield from _made_elsewhere(block, user)
             yield from _crf(block)
 
 

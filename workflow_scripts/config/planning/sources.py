@@ -21,6 +21,7 @@ from workflow_scripts.config.planning.outputs import output_path
 from workflow_scripts.config.types.datasets import Dataset
 
 SHA256 = re.compile("[0-9a-f]{64}")
+MAPS = (".npy", ".npz", ".png", ".h5", ".hdf5")  # endings of files of maps
 BLOCK = 500  # files that a thread takes at once: one by one, handing them over takes longer than looking at them
 QUICK = 0.05  # seconds for a block, where no file is hashed and the disk is of this machine
 
@@ -74,6 +75,18 @@ def mask_files(path: str) -> list[str]:
         return [path]
     masks = [*root.glob("*"), *(root / "SegmentationClass").rglob("*")]
     return [str(root / "labelmap.txt"), *sorted(str(file) for file in masks if file.name.lower().endswith(".png"))]
+
+
+def map_files(path: str) -> list[str]:
+    """The files that count of a folder of maps and of those in it, or its one file."""
+    if os.path.isfile(path):
+        return [path]
+    found: list[str] = []
+    for folder, folders, names in os.walk(path):
+        found += (os.path.join(folder, name) for name in names if name.lower().endswith(MAPS))
+        if folder != path:
+            folders.clear()
+    return sorted(found)
 
 
 def _manifest(path: Path) -> dict[str, list]:

@@ -33,14 +33,17 @@ def mask_stages(
     stages: list[tuple[str, dict[str, str]]] = []
     first_mask = origin(config, dataset, mask) if mask else None
     asking: list = [first_mask] if first_mask else []
+    classifier = None  # that of the maps; those of a folder have none
     if cam := cam or maps_of(config, dataset, mask):
-        classifier = config.block(dataset, "cams", cam).classifier
-        learner = config.block(dataset, "classifiers", classifier)
-        asking = [*([] if learner.trained else [learner]), *asking]
+        classifier = getattr(config.block(dataset, "cams", cam), "classifier", None)
+        learner = config.block(dataset, "classifiers", classifier) if classifier else None
+        asking = [*([] if learner is None or learner.trained else [learner]), *asking]
     for saliency in filter(None, (getattr(item, "saliency", None) for item in asking)):
         stages += [stage for stage in detection(config, dataset, saliency) if stage not in stages]
+    if classifier:
+        stages.append(("train_classifier", {**first, "classifier": classifier}))
     if cam:
-        stages += [("train_classifier", {**first, "classifier": classifier}), ("cams", {**first, "cam": cam})]
+        stages.append(("cams", {**first, "cam": cam}))
     if name := getattr(first_mask, "affinity", None):
         names = {**first, "affinity": name}
         labels = [] if is_imported(config, "train_affinity", names) else [("affinity_labels", names)]

@@ -44,6 +44,44 @@ class Cam(Block):
         sections["classifiers"][self.classifier].check_maps(where, self)
 
 
+class FolderCam(Block):
+    """Maps that other code made."""
+
+    rule: Literal["folder"]
+    path: str = Field(
+        description="folder of {id}.npy, {id}.npz, {id}.h5, {id}_{class}.png, {class}/{id}.png or {id}/{class}.png, or one HDF5 file"
+    )
+    classes: tuple[str, ...] | None = Field(
+        None,
+        description="names of the classes in the order in which the maps count them, from 0; may have others, and background; those of "
+        "the data set if null",
+    )
+    background: bool = Field(False, description="also keep the map called background, for rule learnt")
+    resolution: PositiveInt = Field(description="image pixels per stored cell")
+    normalise: Literal["maximum", "min_max"] | None = Field(
+        None,
+        description="each map by its maximum, what is below 0 being 0; or from its minimum and maximum to [0, 1]; as it is if null",
+    )
+    stretched: bool = Field(
+        False, description="the image was stretched to another shape for the maps; if not, such maps are refused"
+    )
+    missing: Literal["refuse", "zero"] = Field(
+        "refuse", description="a map of a class that the image shows, or its file: an error, or zero everywhere"
+    )
+
+    @model_validator(mode="after")
+    def _compared(self) -> "FolderCam":
+        if self.background and self.normalise:
+            raise ValueError("a background is compared with the other maps as they are: set normalise: null")
+        return self
+
+
+def _cam_tag(data: Any) -> str:
+    return "folder" if "rule" in (data if isinstance(data, dict) else data.model_fields_set) else "network"
+
+
+AnyCam = Annotated[Annotated[Cam, Tag("network")] | Annotated[FolderCam, Tag("folder")], Discriminator(_cam_tag)]
+
 # Predictions
 
 

@@ -8,6 +8,7 @@ from workflow_scripts.config.families import module
 from workflow_scripts.config.planning.context import Context
 from workflow_scripts.config.planning.outputs import output_path
 from workflow_scripts.config.planning.registry import Job, job
+from workflow_scripts.config.types.blocks import FolderCam
 from workflow_scripts.config.types.classifiers import Classifier
 from workflow_scripts.config.types.initial import Network
 from workflow_scripts.config.types.parts import nearest
@@ -41,6 +42,8 @@ def classification(plan: Context, dataset: str, seed: str, classifier: str) -> J
 @job("cams")
 def cams(plan: Context, dataset: str, seed: str, cam: str) -> Job:
     block = plan.block(dataset, "cams", cam)
+    if isinstance(block, FolderCam):
+        return _folder_cams(plan, dataset, seed, cam, block)
     classifier = plan.block(dataset, "classifiers", block.classifier)
     settings = {
         "dataset": dataset,
@@ -50,6 +53,18 @@ def cams(plan: Context, dataset: str, seed: str, cam: str) -> Job:
     settings["splits"] = plan.cam_splits(dataset, seed, cam)
     inputs = _with_classifier(plan, dataset, seed, block.classifier)
     return Job(inputs, settings, (*modules_of(classifier), *classifier.map_modules(block)))
+
+
+def _folder_cams(plan: Context, dataset: str, seed: str, cam: str, block: FolderCam) -> Job:
+    """Maps that other code made."""
+    for name in plan.dataset(dataset).classes:
+        if block.classes is not None and name not in block.classes:
+            raise UserError(
+                f"config: cams.{cam}.classes: lacks class {name!r} of data set {dataset!r}, {nearest(name, block.classes)}"
+            )
+    settings = {"dataset": dataset, "block": block.model_dump(), "splits": plan.cam_splits(dataset, seed, cam)}
+    settings["sources"] = plan.maps_digest(dataset, block.path)
+    return Job({"index": plan.index(dataset)}, settings, ("data.folder_maps",))
 
 
 IMPORTED = {"initial", "recipe", "saliency", "cam", "labels", "finding"}  # what trained weights do not depend on

@@ -99,20 +99,21 @@ def _estimates(plan: Context, dataset: str) -> list[str]:
     """Cams of the data set's systems whose classifier estimates saliency."""
     chains = (systems.chain(plan.config, dataset, system) for system in plan.dataset(dataset).systems)
     cams = dict.fromkeys(names["cam"] for chain in chains for stage, names in chain if stage == "cams")
-    return [cam for cam in cams if _classifier_of(plan, dataset, cam).estimates_saliency]
+    return [cam for cam in cams if getattr(_classifier_of(plan, dataset, cam), "estimates_saliency", False)]
 
 
 def _classifier_of(plan: Context, dataset: str, cam: str):
-    return plan.block(dataset, "classifiers", plan.block(dataset, "cams", cam).classifier)
+    """The classifier of a cam; None of maps that other code made."""
+    name = getattr(plan.block(dataset, "cams", cam), "classifier", None)
+    return plan.block(dataset, "classifiers", name) if name else None
 
 
 def estimating_classifier(plan: Context, dataset: str, cam: str):
     """The classifier of a cam, which estimates saliency."""
     classifier = _classifier_of(plan, dataset, cam)
-    if not classifier.estimates_saliency:
-        raise UserError(
-            f"config: cams.{cam}: method {classifier.method!r} estimates no saliency; name a cam of a classifier that does"
-        )
+    if classifier is None or not classifier.estimates_saliency:
+        made_by = f"method {classifier.method!r}" if classifier else "rule 'folder'"
+        raise UserError(f"config: cams.{cam}: {made_by} estimates no saliency; name a cam of a classifier that does")
     return classifier
 
 
