@@ -140,7 +140,8 @@ class Chain:
 
     def _made_of(self, section: str, name: str, own: Mapping, merged: dict, has_own_base: bool) -> dict:
         """With the block of its own name as what it is made of, where neither it nor a base that it names says."""
-        known = references(_type(section, merged)) if section in MADE_OF else {}
+        files = section == "cams" and "rule" in merged
+        known = references(_type(section, merged)) if section in MADE_OF and not files else {}
         for key in MADE_OF.get(section, {}):
             if key in known:
                 said = key in own or has_own_base and merged.get(key) is not None or merged.get("cam") and key == "mask"
