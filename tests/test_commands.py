@@ -41,11 +41,9 @@ def test_help_names_every_command(capsys):
     out = capsys.readouterr().out
     assert set(COMMANDS) == set(re.findall(r"^    ([\w-]+) +[A-Z].+\.$", out, re.MULTILINE))
     listed = {
-        path.stem.replace("_", "-")
-        for path in (SOURCES / "workflow_scripts/commands").glob("*.py")
-        if "\ndef main(" in path.read_text()
+        path.stem for path in (SOURCES / "workflow_scripts/commands").glob("*.py") if "\ndef main(" in path.read_text()
     }
-    assert listed == {MODULES.get(name, name) for name in COMMANDS}
+    assert listed == {MODULES.get(name, name.replace("-", "_")) for name in COMMANDS}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
