@@ -3,10 +3,11 @@
     python benchmarks/ladder.py --images 60 --classes cat dog [--draws 0 1 2] [--steps labels labels_saliency ...]
 
 Draws so many photographs that show these classes alone from those of ../shared/data, and as many others ("new"), which
-nothing learns from. Each draw becomes a table and a data set, based on `mine` of configs/quick.yaml, and each step one run
-of Snakemake with nothing kept of the steps before, but for the index and the truth; of draws that are not timed, one run makes all. A tenth of a draw shows several classes, where there are so many
-photographs of the kind; the others are taken class by class. Truth is for scores alone; but for the step `corrected`, where twenty true masks,
-drawn at random, stand for those that a person has corrected.
+nothing learns from. Each draw becomes a table and a data set, based on `mine` of configs/quick.yaml. Of draws that are
+timed each step is one run of Snakemake with nothing kept of the steps before, but for the index and the truth; of others
+one run makes all. A tenth of a draw shows several classes, where there are so many photographs of the kind; the others are
+taken class by class. Truth is for scores alone; but for the step `corrected`, where twenty true masks, drawn at random,
+stand for those that a person has corrected.
 
 Writes runs.csv (a row each step and draw) and ladder.md (mean and sample standard deviation over draws) into --out. Minutes count when
 nothing else runs. Draws come from the split `train_aug`; --split val is what recipes are chosen on.
