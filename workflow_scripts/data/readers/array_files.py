@@ -99,7 +99,8 @@ class _Dtype:
     def numpy(self) -> np.dtype:
         if not any(known.fullmatch(self.name) for known in (NUMBERS, TEXTS)):
             raise _Refused(f"holds values of type {self.name[:20]!r}, which are no numbers")
-        return np.dtype(self.name).newbyteorder(self.order if self.order in "<>" else "=")
+        plain = np.dtype(self.name)
+        return plain.newbyteorder(">") if self.order == ">" else plain.newbyteorder("<") if self.order == "<" else plain
 
 
 class _Array:

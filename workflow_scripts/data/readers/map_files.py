@@ -53,7 +53,8 @@ class MapFiles:
     """
 
     def __init__(self, path: str | Path, classes: Sequence[str], names: Sequence[str], ids: Collection[str]):
-        self.path, self.classes, self.names = Path(path), tuple(classes), tuple(names)
+        self.path, self.classes = Path(path), tuple(classes)
+        self.names: Sequence[str] = tuple(names)
         self.unused = 0  # files, or groups, of no image
         self._files: dict[str, list[File]] = {}
         if self.path.is_file():
