@@ -483,7 +483,7 @@ def test_one_changed_file_changes_what_is_below(tmp_path, monkeypatch):
         "cams": {"theirs": {"rule": "folder", "path": "theirs"}},
         "masks": {"theirs": {"rule": "constant", "threshold": 0.2}},
         "systems": {"theirs": {}, "boxes": {"mask": "boxes", "segmenter": None, "predictions": []}},
-        "datasets": {"mine": merge(merge(COMMON, CSV), {"systems": ["theirs", "boxes"], "overrides": {}})},
+        "datasets": {"mine": COMMON | CSV | {"systems": ["theirs", "boxes"], "overrides": {}}},
     }
     Path("mine.yaml").write_text(yaml.safe_dump(change))
     target, configfiles = "results/mine/miou.csv", ["config.yaml", "mine.yaml"]

@@ -43,7 +43,7 @@ class MaskRegions:
 
     def __init__(self, path: Path, regions: dict[str, list[Region]], faults: Faults):
         self.path = path
-        self._regions, self._faults = regions, faults
+        self._regions, self.faults = regions, faults
 
     def __contains__(self, identifier: str) -> bool:
         return identifier in self._regions
@@ -55,8 +55,8 @@ class MaskRegions:
         """Refuse what was wrong with the file, and needed images without a mask, all of them named."""
         for identifier in needed:
             if identifier not in self._regions:
-                self._faults.add(f"{self.path}: no mask of {identifier!r}; draw it, or name masks in `otherwise`")
-        self._faults.raise_if_any(str(self.path))
+                self.faults.add(f"{self.path}: no mask of {identifier!r}; draw it, or name masks in `otherwise`")
+        self.faults.raise_if_any(str(self.path))
 
     def read(self, identifier: str, size: tuple[int, int], oriented: bool = True) -> np.ndarray:
         """The label map of an image of this height and width, uint8: 0 background, 1..C classes, 255 ignored.
