@@ -284,6 +284,7 @@ def test_what_a_table_adds_to_the_small_demo(tree):
         "eps_chosen",
         "eps_crf",
         "eps_learnt",
+        "labels_saliency",
         "seenet",
         "semantic_modulation",
         "truth",

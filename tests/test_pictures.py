@@ -384,7 +384,13 @@ def test_inspect_weights(weights, capsys, tmp_path):
 def test_predict_writes_the_arg_max_of_the_network(weights, photos, tmp_path, capsys):
     out = tmp_path / "labels"
     predict.main(["--weights", str(weights), "--images", str(photos), "--out", str(out), "--overlay", "--flip"])
-    assert sorted(path.name for path in out.iterdir()) == ["classes.csv", "overlays", "tall.png", "wide.png"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "areas.csv",
+        "classes.csv",
+        "overlays",
+        "tall.png",
+        "wide.png",
+    ]
     options = SimpleNamespace(
         scales=[1.0],
         flip=True,
@@ -424,7 +430,12 @@ def test_predict_names_bad_images_and_does_the_others(weights, photos, tmp_path,
         and "notes.txt" in printed.out
         and "2 of 4 images" in printed.out
     )
-    assert sorted(path.name for path in (tmp_path / "labels").iterdir()) == ["classes.csv", "tall.png", "wide.png"]
+    assert sorted(path.name for path in (tmp_path / "labels").iterdir()) == [
+        "areas.csv",
+        "classes.csv",
+        "tall.png",
+        "wide.png",
+    ]
 
 
 def test_predict_refuses_before_it_writes(weights, photos, tmp_path):
