@@ -25,7 +25,7 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.commands import doctor
 from workflow_scripts.config.planning import systems
 from workflow_scripts.config.planning.plan import Plan
-from workflow_scripts.config.resolve import Config, merge
+from workflow_scripts.config.resolve import Config
 from workflow_scripts.data.folder_maps import FolderMaps
 from workflow_scripts.data.maps import stored_size
 from workflow_scripts.data.readers.array_files import read_arrays
