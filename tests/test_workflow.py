@@ -59,6 +59,7 @@ def test_every_system_has_the_rows_of_its_stages(table):
         "cam": masks,
         "cam_affinity": masks,
         "cam_irn": masks,
+        "labels_saliency": masks,
         "eps": [*masks, single, multi, ("segmentation_crf", "multi_crf", "val")],
         "eps_chosen": masks,
         "eps_learnt": masks,
