@@ -172,7 +172,7 @@ def test_stale_tables_of_the_small_demo(clone):
     assert named(dry_run(clone, target)) == {"doubt eps", predictions}
     done = snakemake(clone, target)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert len(read_table(str(clone / target))) == 10 and dry_run(clone, target, "results/demo/miou.csv") == []
+    assert len(read_table(str(clone / target))) == 24 and dry_run(clone, target, "results/demo/miou.csv") == []
     verified = python(clone, "-m", "workflow_scripts", "verify", "results/demo", "--configfile", *SMALL)
     assert verified.returncode == 0, verified.stdout
     edit(clone, "evaluation/doubt.py")
