@@ -17,6 +17,7 @@ from workflow_scripts.data.imports.geometry import box_corners, ellipse, encoded
 from workflow_scripts.data.imports.records import Contents, Picture, Shape, Told
 from workflow_scripts.data.imports.source import Source, read_text
 from workflow_scripts.data.kinds.csv import NO_CLASS, NO_OBJECT
+from workflow_scripts.data.readers import brush_runs
 from workflow_scripts.data.readers.images import MAX_PIXELS
 from workflow_scripts.data.readers.json_lists import is_number
 
@@ -25,7 +26,6 @@ LARGEST = 1 << 30  # bytes of a file; tasks are decoded one by one
 UPLOADED = re.compile(r"[0-9a-f]{8}-")  # which Label Studio puts before the name of an uploaded file
 GEOMETRY = ({"x", "y", "width", "height"}, {"points"}, {"rle"}, {"x", "y", "radiusX", "radiusY"})
 FLOATS = 1e-6  # pixels, far more than what a division by 100 changes
-HALF = 128  # of 255: brushes have soft edges
 
 
 @dataclass
@@ -242,47 +242,16 @@ def _far_corner(value: dict) -> tuple[Any, Any]:
 
 
 def _brush(data: Any, size: tuple[int, int], where: str) -> np.ndarray:
-    """bool (H, W), of the alpha channel of runs in the format rle-pack, which Label Studio packs RGBA pixels in.
-
-    32 bits tell how many values there are, 5 how many bits one has, less 1, and four times 4 how many bits the lengths have, less
-    1. Each piece then has a bit that tells whether it repeats one value, two that choose the bits of its length, the length
-    less 1, and one value or as many as its length.
-    """
+    """bool (H, W), what the brush's runs cover."""
     height, width = size
     try:
-        bits = np.unpackbits(np.array(data, dtype=np.uint8))
-        text = (bits + ord("0")).tobytes().decode("ascii")
-        place = 0
-
-        def take(count: int) -> int:
-            nonlocal place
-            place += count
-            if place > len(text):
-                raise ValueError("it ends too early")
-            return int(text[place - count : place], 2)
-
-        number, depth = take(32), take(5) + 1
-        lengths = [take(4) + 1 for _ in range(4)]
-        if number != 4 * height * width or depth != 8:
-            raise ValueError(f"{number} values")
-        values, start = np.empty(number, np.uint8), 0
-        while start < number:
-            repeated = take(1)
-            end = start + 1 + take(lengths[take(2)])
-            if end > number:
-                raise ValueError("too long")
-            if repeated:
-                values[start:end] = take(depth)
-            else:
-                pieces = bits[place : place + depth * (end - start)]
-                take(len(pieces))
-                values[start:end] = np.packbits(pieces)
-            start = end
-    except (ValueError, TypeError, OverflowError) as error:
+        if not isinstance(data, list):
+            raise ValueError("no list of bytes")
+        return brush_runs.decode(bytes(data), size)
+    except (ValueError, TypeError) as error:
         raise UserError(
             f"{where}: a brush that is not of an image of {width} x {height} pixels ({one_line(error)}); export it as JSON again"
         ) from None
-    return values.reshape(height, width, 4)[..., 3] >= HALF
 
 
 def _image(source: Source, name: str, task: dict, where: str, told: Told) -> Path:
